@@ -1,0 +1,1 @@
+"""TCMax in JAX and Flax: multimodal classification by total correlation maximisation."""

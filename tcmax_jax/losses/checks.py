@@ -1,0 +1,178 @@
+"""Checks of shapes, dtypes and values, run before anything is computed.
+
+Shapes and dtypes are known at all times. Values are known outside `jit` only; inside it an invalid
+label makes its own example's loss NaN, which no training loop can miss.
+"""
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import numpy as np
+
+from tcmax_jax.losses.collectives import is_traced
+
+
+def check_features(features):
+    """Checks {modality: [B, ...]} and returns the batch size B.
+
+    Raises:
+      TypeError: `features` is no mapping.
+      ValueError: fewer than two modalities, or unequal batch sizes.
+    """
+    if not isinstance(features, Mapping):
+        raise TypeError(
+            "Expected features as a mapping {modality: array of shape [batch, ...]}, "
+            f"got {type(features).__name__}."
+        )
+    _check_two_modalities(features)
+    for name, value in features.items():
+        if jnp.ndim(value) < 2:
+            raise ValueError(
+                f"Expected features[{name!r}] of shape [batch, ...] with rank 2 or more, "
+                f"got shape {jnp.shape(value)}."
+            )
+    return _common_batch_size({name: value.shape for name, value in features.items()}, "features")
+
+
+def check_modality_logits(modality_logits):
+    """Checks {modality: [B, C]} and returns (B, C).
+
+    Raises:
+      ValueError: fewer than two modalities, another rank than 2, or unequal shapes.
+      TypeError: logits that are not floating point.
+    """
+    _check_two_modalities(modality_logits)
+    shapes = {name: jnp.shape(value) for name, value in modality_logits.items()}
+    for name, value in modality_logits.items():
+        _check_float(value, f"modality_logits[{name!r}]")
+        if len(shapes[name]) != 2:
+            raise ValueError(
+                f"Expected modality_logits[{name!r}] of shape [batch, classes], "
+                f"got shape {shapes[name]}."
+            )
+    if len(set(shapes.values())) > 1:
+        raise ValueError(
+            "Expected the same [batch, classes] shape for every modality's logits, got "
+            f"{shapes}. Each modality has to score all the classes for all the examples."
+        )
+    return next(iter(shapes.values()))
+
+
+def check_logits(logits, batch_size):
+    """Checks what a head returned, [batch_size, C], and returns C.
+
+    Raises:
+      ValueError: another shape.
+      TypeError: logits that are not floating point.
+    """
+    if jnp.ndim(logits) != 2 or logits.shape[0] != batch_size:
+        raise ValueError(
+            f"Expected the head to return logits of shape [{batch_size}, classes] for "
+            f"{batch_size} examples, got shape {jnp.shape(logits)}."
+        )
+    _check_float(logits, "the head's logits")
+    return logits.shape[1]
+
+
+def check_where(where, batch_size):
+    """Checks a mask [B], or None.
+
+    Raises:
+      TypeError: a mask that is not boolean.
+      ValueError: another shape than [B].
+    """
+    if where is None:
+        return
+    if jnp.result_type(where) != jnp.bool_:
+        raise TypeError(f"Expected a boolean mask `where`, got dtype {jnp.result_type(where)}.")
+    if jnp.shape(where) != (batch_size,):
+        raise ValueError(
+            f"Expected `where` of shape [{batch_size}], one for each example, "
+            f"got shape {jnp.shape(where)}."
+        )
+
+
+def check_labels(labels, batch_size, num_classes, where):
+    """Checks integer class labels [B]; those that `where` masks may hold anything.
+
+    Raises:
+      TypeError: labels that are not integers.
+      ValueError: another shape than [B], or (outside `jit`) a label outside 0 .. C - 1.
+    """
+    if not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
+        raise TypeError(
+            f"Expected integer labels, got dtype {jnp.result_type(labels)}. One-hot labels turn "
+            "into integers with labels.argmax(-1)."
+        )
+    if jnp.shape(labels) != (batch_size,):
+        raise ValueError(
+            f"Expected labels of shape [{batch_size}], one for each example, "
+            f"got shape {jnp.shape(labels)}."
+        )
+    if is_traced(labels) or is_traced(where):
+        return
+    labels = np.asarray(labels)
+    kept = labels if where is None else labels[np.asarray(where)]
+    outside = kept[(kept < 0) | (kept >= num_classes)]
+    if outside.size:
+        raise ValueError(
+            f"Expected labels in 0 .. {num_classes - 1} since the head scores {num_classes} "
+            f"classes, got {outside[0]}. Mask examples without a label by `where`."
+        )
+
+
+def check_label_prior(label_prior, num_classes):
+    """Checks a distribution over the classes, [C], or None.
+
+    Raises:
+      ValueError: another shape than [C], or (outside `jit`) no probability distribution.
+    """
+    if label_prior is None:
+        return
+    if jnp.shape(label_prior) != (num_classes,):
+        raise ValueError(
+            f"Expected label_prior of shape [{num_classes}], a probability for each class, "
+            f"got shape {jnp.shape(label_prior)}."
+        )
+    if is_traced(label_prior):
+        return
+    prior = np.asarray(label_prior, np.float64)
+    if not (np.all(prior >= 0) and abs(prior.sum() - 1) < 1e-3):
+        raise ValueError(
+            "Expected label_prior to be a probability distribution (no negative entry, sum 1), "
+            f"got entries from {prior.min():g} to {prior.max():g} with sum {prior.sum():g}. "
+            "Divide class counts by their sum."
+        )
+
+
+def check_positive_int(value, name):
+    """Checks a static count.
+
+    Raises:
+      ValueError: not a whole number of at least 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"Expected {name} to be a whole number of at least 1, got {value!r}.")
+
+
+def _check_two_modalities(by_modality):
+    if len(by_modality) < 2:
+        raise ValueError(
+            "Expected at least two modalities, since total correlation compares them, got "
+            f"{list(by_modality)}."
+        )
+
+
+def _check_float(value, name):
+    if not jnp.issubdtype(jnp.result_type(value), jnp.floating):
+        raise TypeError(f"Expected {name} in floating point, got {jnp.result_type(value)}.")
+
+
+def _common_batch_size(shapes, name):
+    sizes = {modality: shape[0] for modality, shape in shapes.items()}
+    if len(set(sizes.values())) > 1:
+        raise ValueError(
+            f"Expected the same number of examples in all {name}, got {sizes}. Row i of every "
+            "modality has to come from the same example."
+        )
+    return next(iter(sizes.values()))

@@ -1,0 +1,33 @@
+"""Four fake CPU devices for the whole suite, and strict array semantics for the losses.
+
+The environment is set before jax is imported. NPROC gives the CPU client enough threads for
+several steps with collectives in flight; without it fake devices can dead-lock.
+"""
+
+import os
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = (
+    "--xla_force_host_platform_device_count=4"
+    # Compiling is most of the time of this suite; nothing in it is large enough to run fast.
+    " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
+os.environ["NPROC"] = "16"
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+
+import jax
+import pytest
+
+
+@pytest.fixture
+def devices():
+    """Returns the four fake devices."""
+    assert jax.device_count() == 4
+    return jax.devices()
+
+
+@pytest.fixture
+def strict():
+    """Turns silent broadcasting and silent dtype promotion into errors."""
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+        yield

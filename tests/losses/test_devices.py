@@ -1,0 +1,118 @@
+"""Every form on four devices equals the whole batch on one: values and gradients."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from tcmax_jax.losses import (
+    AdditiveHead,
+    additive_tcmax_loss,
+    exhaustive_tcmax_loss,
+    masked_mean,
+    sampled_tcmax_loss,
+)
+
+B, C, D = 16, 5, 6
+
+
+def project(params, inputs):
+    return {m: x @ params[m] for m, x in inputs.items()}
+
+
+def gated(params, z):
+    return (jax.nn.sigmoid(z["a"]) * z["v"]) @ params["out"]
+
+
+def additive(params, inputs, labels, **options):
+    logits = {m: z @ params["out"] for m, z in project(params, inputs).items()}
+    return additive_tcmax_loss(logits, labels, **options)
+
+
+def exhaustive(params, inputs, labels, **options):
+    head = functools.partial(gated, params)
+    return exhaustive_tcmax_loss(head, project(params, inputs), labels, chunk_size=20, **options)
+
+
+def sampled(params, inputs, labels, **options):
+    head = functools.partial(gated, params)
+    # 30 tuples do not divide by four devices.
+    return sampled_tcmax_loss(
+        head, project(params, inputs), labels, jax.random.key(3), 30, **options
+    )
+
+
+def sampled_additive(params, inputs, labels, **options):
+    head = AdditiveHead(lambda z: {m: x @ params["out"] for m, x in z.items()})
+    return sampled_tcmax_loss(
+        head, project(params, inputs), labels, jax.random.key(4), 64, **options
+    )
+
+
+@pytest.fixture
+def problem():
+    rng = np.random.default_rng(0)
+    normal = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
+    params = {"a": normal(4, D), "v": normal(3, D), "out": normal(D, C)}
+    inputs = {"a": normal(B, 4), "v": normal(B, 3)}
+    labels = jnp.asarray(rng.integers(0, C, B), jnp.int32)
+    # Uneven on purpose: one device holds no valid row at all, another holds them all.
+    where = jnp.asarray([1, 1, 1, 1, 0, 0, 0, 0, 1, 0, 1, 1, 1, 1, 0, 1], bool)
+    return params, inputs, labels, where
+
+
+def on_one_device(loss, params, inputs, labels, where, axis_name=None):
+    def mean(params):
+        losses = loss(params, inputs, labels, where=where, axis_name=axis_name)
+        return masked_mean(losses, where=where, axis_name=axis_name), losses
+
+    (value, losses), gradient = jax.value_and_grad(mean, has_aux=True)(params)
+    if axis_name is not None:
+        gradient = lax.pmean(gradient, axis_name)
+    return value, losses, gradient
+
+
+def shard(x):
+    return x.reshape(4, B // 4, *x.shape[1:])
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("mapping", [jax.pmap, jax.vmap], ids=["pmap", "vmap"])
+@pytest.mark.parametrize("loss", [additive, exhaustive, sampled, sampled_additive])
+def test_four_devices_equal_one(devices, problem, loss, mapping, masked):
+    params, inputs, labels, where = problem
+    where = where if masked else None
+    value, losses, gradient = jax.jit(functools.partial(on_one_device, loss))(
+        params, inputs, labels, where
+    )
+    step = functools.partial(on_one_device, loss, axis_name="batch")
+    sharded = mapping(step, in_axes=(None, 0, 0, 0 if masked else None), axis_name="batch")(
+        params,
+        jax.tree.map(shard, inputs),
+        shard(labels),
+        shard(where) if masked else None,
+    )
+    values4, losses4, gradient4 = jax.device_get(sharded)
+    np.testing.assert_allclose(values4, np.full(4, value), rtol=1e-5)
+    np.testing.assert_allclose(losses4.reshape(-1), losses, rtol=1e-5, atol=1e-6)
+    for name, expected in gradient.items():
+        for device in range(4):
+            np.testing.assert_allclose(gradient4[name][device], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_summing_the_gradients_over_devices_is_four_times_too_much(devices, problem):
+    """Pins the rule of the docstrings: the mean over devices, not the sum, is the gradient."""
+    params, inputs, labels, _ = problem
+
+    def step(params, inputs, labels):
+        mean = lambda p: additive(p, inputs, labels, axis_name="batch").mean()
+        return lax.psum(jax.grad(mean)(params), "batch")
+
+    summed = jax.pmap(step, in_axes=(None, 0, 0), axis_name="batch")(
+        params, jax.tree.map(shard, inputs), shard(labels)
+    )
+    whole = jax.grad(lambda p: additive(p, inputs, labels).mean())(params)
+    np.testing.assert_allclose(summed["a"][0], 4 * whole["a"], rtol=1e-4, atol=1e-5)

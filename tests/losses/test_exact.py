@@ -1,0 +1,193 @@
+"""The exact forms against a brute-force loop: values, gradients, masks, priors, extremes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tcmax_jax.losses import (
+    additive_tcmax_loss,
+    exhaustive_tcmax_loss,
+    masked_mean,
+    tcmax_loss,
+)
+from tests.losses.reference import (
+    ADDITIVE,
+    additive_head,
+    brute_force,
+    make_batch,
+    numerical_gradient,
+    product_head,
+)
+
+pytestmark = pytest.mark.usefixtures("strict")
+
+
+def additive(features, labels, **options):
+    return additive_tcmax_loss(features, labels, **options)
+
+
+def exhaustive_additive(features, labels, **options):
+    return exhaustive_tcmax_loss(additive_head, features, labels, chunk_size=7, **options)
+
+
+def exhaustive_product(features, labels, **options):
+    return exhaustive_tcmax_loss(product_head, features, labels, **options)
+
+
+def exhaustive_product_in_blocks(features, labels, **options):
+    return exhaustive_tcmax_loss(product_head, features, labels, chunk_size=4, **options)
+
+
+def dispatched_additive(features, labels, **options):
+    return tcmax_loss(ADDITIVE, features, labels, **options)
+
+
+def dispatched_product(features, labels, **options):
+    return tcmax_loss(product_head, features, labels, chunk_size=3, **options)
+
+
+# (the loss, the head that the brute-force loop evaluates)
+FORMS = [
+    pytest.param(additive, additive_head, id="additive"),
+    pytest.param(exhaustive_additive, additive_head, id="exhaustive-additive"),
+    pytest.param(exhaustive_product, product_head, id="exhaustive-product"),
+    pytest.param(exhaustive_product_in_blocks, product_head, id="exhaustive-product-blocks"),
+    pytest.param(dispatched_additive, additive_head, id="tcmax_loss-additive"),
+    pytest.param(dispatched_product, product_head, id="tcmax_loss-product"),
+]
+OPTIONS = [
+    pytest.param({}, id="plain"),
+    pytest.param({"where": np.array([True, False, True, True, False])}, id="where"),
+    pytest.param({"label_prior": np.array([0.2, 0.5, 0.3])}, id="prior"),
+    pytest.param({"label_prior": np.array([0.6, 0.4, 0.0])}, id="prior-with-zero"),
+]
+
+
+@pytest.mark.parametrize("modalities", [2, 3])
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize(("loss", "head"), FORMS)
+def test_values_and_gradients_equal_brute_force(loss, head, options, modalities):
+    features, labels = make_batch(0, batch_size=5 if modalities == 2 else 4, modalities=modalities)
+    options = {k: v[: len(labels)] if k == "where" else v for k, v in options.items()}
+
+    def mean_of_brute_force(x):
+        losses = brute_force(head, features | {"m0": x}, labels, **options)
+        return losses.sum() / (options["where"].sum() if "where" in options else len(labels))
+
+    with jax.enable_x64(True):
+        arrays = jax.tree.map(jnp.asarray, features)
+        kwargs = jax.tree.map(jnp.asarray, options)
+        values = loss(arrays, jnp.asarray(labels), **kwargs)
+
+        def mean(x):
+            losses = loss(arrays | {"m0": x}, jnp.asarray(labels), **kwargs)
+            return masked_mean(losses, where=kwargs.get("where"))
+
+        value, gradient = jax.jit(jax.value_and_grad(mean))(arrays["m0"])
+    np.testing.assert_allclose(values, brute_force(head, features, labels, **options), rtol=1e-12)
+    np.testing.assert_allclose(value, mean_of_brute_force(features["m0"]), rtol=1e-12)
+    expected = numerical_gradient(mean_of_brute_force, features["m0"])
+    np.testing.assert_allclose(gradient, expected, atol=1e-8)
+
+
+@pytest.mark.parametrize(("loss", "head"), FORMS)
+def test_where_equals_dropping_the_rows_even_if_they_hold_nan(loss, head):
+    features, labels = make_batch(1, batch_size=6, dtype=np.float32)
+    where = np.array([True, True, False, True, False, True])
+    spoiled = {m: np.where(where[:, None], z, np.float32(np.nan)) for m, z in features.items()}
+    labels = np.where(where, labels, -1)
+
+    def mean(features):
+        return masked_mean(loss(features, labels, where=where), where=where)
+
+    def mean_of_kept(features):
+        return loss({m: z[where] for m, z in features.items()}, labels[where]).mean()
+
+    value, gradient = jax.value_and_grad(mean)(spoiled)
+    expected, expected_gradient = jax.value_and_grad(mean_of_kept)(features)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    for m in features:
+        np.testing.assert_allclose(gradient[m], expected_gradient[m], atol=1e-6)
+
+
+@pytest.mark.parametrize(("loss", "head"), FORMS)
+def test_no_valid_row_gives_zero_loss_and_zero_gradient(loss, head):
+    features, labels = make_batch(2, dtype=np.float32)
+    where = np.zeros(5, bool)
+    value, gradient = jax.value_and_grad(
+        lambda z: masked_mean(loss(z, labels, where=where), where=where)
+    )(features)
+    assert value == 0
+    assert all(np.all(g == 0) for g in gradient.values())
+
+
+@pytest.mark.parametrize(("loss", "head"), FORMS)
+def test_finite_at_extreme_logits(loss, head):
+    signs, labels = make_batch(3, dtype=np.float32)
+    # The product head squares the scale; either way the logits are near +-1e4.
+    scale = np.float32(1e4 if head is additive_head else 1e2)
+    features = {m: scale * np.sign(z) for m, z in signs.items()}
+    values, gradient = jax.value_and_grad(lambda z: loss(z, labels).mean())(features)
+    expected = brute_force(head, jax.tree.map(np.float64, features), labels).mean()
+    np.testing.assert_allclose(values, expected, rtol=1e-5)
+    assert all(np.all(np.isfinite(g)) for g in gradient.values())
+
+
+@pytest.mark.parametrize(("loss", "head"), FORMS)
+def test_half_precision_inputs_are_reduced_in_float32(loss, head):
+    features, labels = make_batch(4, batch_size=8, scale=3)
+    half = {m: jnp.asarray(z, jnp.bfloat16) for m, z in features.items()}
+    values = loss(half, labels)
+    assert values.dtype == jnp.float32
+    # A head that is called works in bfloat16 itself; only what follows it is the loss's own.
+    additive_form = loss in (additive, dispatched_additive)
+    inputs = {m: np.asarray(z, np.float64) for m, z in half.items()} if additive_form else half
+    np.testing.assert_allclose(values, brute_force(head, inputs, labels), rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize(("loss", "head"), FORMS)
+def test_nan_and_infinity_are_not_hidden(loss, head):
+    features, labels = make_batch(5, dtype=np.float32)
+    for bad in (np.nan, np.float32(np.inf)):
+        features["m0"][2, 1] = bad
+        assert not np.any(np.isfinite(loss(features, labels).mean()))
+
+
+@pytest.mark.parametrize(("loss", "head"), FORMS)
+def test_impossible_label_inside_jit_is_nan_for_that_example_only(loss, head):
+    features, labels = make_batch(6, dtype=np.float32)
+    labels[3] = 3
+    values = jax.jit(loss)(features, labels)
+    np.testing.assert_array_equal(np.isnan(values), np.arange(5) == 3)
+
+
+def test_a_sequence_of_logits_is_as_good_as_a_mapping():
+    features, labels = make_batch(7, modalities=3, dtype=np.float32)
+    np.testing.assert_array_equal(
+        additive_tcmax_loss(list(features.values()), labels), additive_tcmax_loss(features, labels)
+    )
+
+
+def test_exhaustive_takes_features_of_any_rank():
+    features, labels = make_batch(8, batch_size=4, num_classes=6, dtype=np.float32)
+    folded = {m: z.reshape(4, 2, 3) for m, z in features.items()}
+    np.testing.assert_allclose(
+        exhaustive_tcmax_loss(lambda z: product_head(z).reshape(-1, 6), folded, labels),
+        exhaustive_tcmax_loss(product_head, features, labels),
+        rtol=1e-6,
+    )
+
+
+def test_exhaustive_memory_does_not_hold_all_tuples():
+    batch_size, num_classes = 64, 200
+    features, labels = make_batch(
+        9, batch_size=batch_size, num_classes=num_classes, dtype=np.float32
+    )
+
+    def mean(features):
+        return exhaustive_tcmax_loss(product_head, features, labels, chunk_size=64).mean()
+
+    compiled = jax.jit(jax.value_and_grad(mean)).lower(features).compile()
+    all_tuples = batch_size**2 * num_classes * 4
+    assert compiled.memory_analysis().temp_size_in_bytes < all_tuples / 4

@@ -1,0 +1,109 @@
+"""The sampled form: unbiased, convergent, reproducible, and blind to masked rows."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from tcmax_jax.losses import exhaustive_tcmax_loss, masked_mean, sampled_tcmax_loss, tcmax_loss
+from tcmax_jax.losses.sampled import sample_tuples
+from tests.losses.reference import ADDITIVE, make_batch, product_head
+
+pytestmark = pytest.mark.usefixtures("strict")
+
+
+def log_partition(losses, features, labels):
+    """Returns the partition term that all the examples share."""
+    positives = product_head(features)[np.arange(len(labels)), labels]
+    terms = np.asarray(losses) + positives
+    np.testing.assert_allclose(terms, terms[0], rtol=1e-5)
+    return terms[0]
+
+
+def test_equals_a_loop_over_the_drawn_tuples():
+    features, labels = make_batch(0, modalities=3)
+    key, number = jax.random.key(1), 20
+    terms = []
+    for rows in np.asarray(sample_tuples(key, number, 3, 5)):
+        one = {m: features[m][[row]] for m, row in zip(sorted(features), rows, strict=True)}
+        terms += list(product_head(one)[0] - np.log(3))
+    expected = np.log(np.mean(np.exp(terms)) * 3)
+    with jax.enable_x64(True):
+        losses = sampled_tcmax_loss(product_head, features, labels, key, number)
+    np.testing.assert_allclose(log_partition(losses, features, labels), expected, rtol=1e-12)
+
+
+def test_mean_exp_is_unbiased():
+    features, labels = make_batch(1, dtype=np.float32)
+    exact = log_partition(exhaustive_tcmax_loss(product_head, features, labels), features, labels)
+    keys = jax.random.split(jax.random.key(0), 4000)
+    losses = jax.vmap(lambda key: sampled_tcmax_loss(product_head, features, labels, key, 16))(keys)
+    positives = product_head(features)[np.arange(5), labels]
+    ratios = np.exp(np.asarray(losses)[:, 0] + positives[0] - exact)
+    standard_error = ratios.std() / np.sqrt(len(ratios))
+    assert standard_error < 0.01
+    assert abs(ratios.mean() - 1) < 4 * standard_error
+
+
+def test_converges_to_the_exhaustive_loss():
+    features, labels = make_batch(2, dtype=np.float32)
+    exact = exhaustive_tcmax_loss(product_head, features, labels)
+    errors = [
+        np.abs(sampled_tcmax_loss(product_head, features, labels, jax.random.key(3), n) - exact)[0]
+        for n in (10, 1_000, 100_000)
+    ]
+    assert errors[2] < 0.01
+    assert errors[2] < errors[0]
+
+
+def test_where_equals_dropping_the_rows():
+    features, labels = make_batch(3, batch_size=6, dtype=np.float32)
+    where = np.array([False, True, True, False, True, True])
+    kept = {m: z[where] for m, z in features.items()}
+    key = jax.random.key(4)
+    masked = sampled_tcmax_loss(product_head, features, labels, key, 64, where=where)
+    dropped = sampled_tcmax_loss(product_head, kept, labels[where], key, 64)
+    np.testing.assert_allclose(masked[where], dropped, rtol=1e-6)
+    np.testing.assert_array_equal(masked[~where], 0)
+
+
+def test_tuples_cover_all_rows_of_each_modality_independently():
+    tuples = np.asarray(sample_tuples(jax.random.key(5), 20_000, 2, 4))
+    counts = np.zeros((4, 4))
+    np.add.at(counts, tuple(tuples.T), 1)
+    # 16 equally likely cells, 1250 expected in each, standard deviation 34.
+    np.testing.assert_allclose(counts, 1250, atol=170)
+
+
+def test_gradient_equals_finite_differences():
+    features, labels = make_batch(6)
+    with jax.enable_x64(True):
+        check_grads(
+            lambda z: masked_mean(
+                sampled_tcmax_loss(product_head, z, labels, jax.random.key(0), 32)
+            ),
+            (jax.tree.map(jnp.asarray, features),),
+            order=1,
+            modes="rev",
+        )
+
+
+def test_finite_at_extreme_logits():
+    features, labels = make_batch(7, dtype=np.float32)
+    features = {m: np.float32(100) * np.sign(z) for m, z in features.items()}
+    value, gradient = jax.value_and_grad(
+        lambda z: sampled_tcmax_loss(product_head, z, labels, jax.random.key(0), 50).mean()
+    )(features)
+    assert np.isfinite(value)
+    assert all(np.all(np.isfinite(g)) for g in gradient.values())
+
+
+def test_tcmax_loss_samples_when_a_number_is_given_whatever_the_head():
+    features, labels = make_batch(8, dtype=np.float32)
+    key = jax.random.key(9)
+    for head in (ADDITIVE, product_head):
+        np.testing.assert_array_equal(
+            tcmax_loss(head, features, labels, num_negatives=8, key=key),
+            sampled_tcmax_loss(head, features, labels, key, 8),
+        )
