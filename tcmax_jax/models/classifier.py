@@ -1,0 +1,76 @@
+"""The classifier: an encoder for each modality, then a head, two steps kept apart.
+
+TCMax (and OPM, AGM, MLA) act between the two, on features of different examples.
+"""
+
+from collections.abc import Mapping
+
+from flax import linen as nn
+
+from tcmax_jax.losses import AdditiveHead
+from tcmax_jax.models import fusion
+
+
+class MultimodalClassifier(nn.Module):
+    """Joint logits from any set of modalities.
+
+    Attributes:
+      encoders: {modality: module}, each `(x, train) -> [B, D]`.
+      head: a module of `tcmax_jax.models.fusion`, or one with the same methods.
+    """
+
+    encoders: Mapping[str, nn.Module]
+    head: nn.Module
+
+    def __call__(self, inputs, train: bool = False):
+        """Returns the joint logits [B, C] of `inputs`, {modality: array}."""
+        return self.fuse(self.encode(inputs, train))
+
+    def encode(self, inputs, train: bool = False):
+        """Encodes each modality on its own.
+
+        Args:
+          inputs: {modality: [B, ...]} as the encoders read them.
+          train: whether batch normalisation uses the batch's own statistics.
+
+        Returns:
+          {modality: [B, D]} float32 features.
+
+        Raises:
+          ValueError: a modality of the classifier is missing.
+        """
+        missing = sorted(set(self.encoders) - set(inputs))
+        if missing:
+            raise ValueError(
+                f"Expected inputs for the modalities {sorted(self.encoders)}, got "
+                f"{sorted(inputs)}: no {', '.join(missing)}."
+            )
+        return {m: encoder(inputs[m], train) for m, encoder in self.encoders.items()}
+
+    def fuse(self, features):
+        """Returns the joint logits [N, C] of `features`, {modality: [N, D]}."""
+        return self.head(features)
+
+    def modality_logits(self, features):
+        """Returns each modality's part of the joint logits, {modality: [N, C]}."""
+        return self.head.modality_logits(features)
+
+
+def head_of(model, params):
+    """Returns the classifier's head as a function of features, as the losses take it.
+
+    Args:
+      model: a `MultimodalClassifier`.
+      params: its parameters.
+
+    Returns:
+      A `tcmax_jax.losses.AdditiveHead` if the head is additive, otherwise a plain function
+      {modality: [N, D]} -> [N, C].
+    """
+
+    def apply(method):
+        return lambda features: model.apply({"params": params}, features, method=method)
+
+    if isinstance(model.head, fusion.AdditiveFusion):
+        return AdditiveHead(apply("modality_logits"))
+    return apply("fuse")

@@ -1,0 +1,195 @@
+"""Prediction heads: from the features of all modalities to logits.
+
+A head is a Linen module with `__call__(features) -> [N, C]`. Additive heads also have
+`modality_logits(features) -> {modality: [N, C]}`, the parts that sum to it; a shared bias is split
+evenly among the modalities so that the sum holds exactly. Heads work row by row (no statistics
+over the batch), since TCMax combines the rows of different examples.
+
+The last layer starts at zero: all classes are equally likely at the first step, and no tuple
+dominates the log-partition of TCMax before the encoders have learnt anything.
+"""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+
+def _linear(num_classes, name=None, use_bias=True):
+    return nn.Dense(num_classes, use_bias, kernel_init=nn.initializers.zeros, name=name)
+
+
+class Fusion(nn.Module):
+    """Base of all heads.
+
+    Attributes:
+      modalities: names of the modalities, in the order in which the head reads them.
+      num_classes: number of classes C.
+    """
+
+    modalities: Sequence[str]
+    num_classes: int
+
+
+class AdditiveFusion(Fusion):
+    """Base of heads whose logits are a sum over modalities."""
+
+    def __call__(self, features):
+        """Returns the joint logits [N, C], the sum of the modalities' parts."""
+        return sum(self.modality_logits(features).values())
+
+    def modality_logits(self, features):
+        """Returns each modality's part of the joint logits, {modality: [N, C]}."""
+        raise NotImplementedError
+
+
+class PairFusion(Fusion):
+    """Base of heads in which the first modality acts on the second.
+
+    Raises:
+      ValueError: another number of modalities than two.
+    """
+
+    def __post_init__(self):
+        if len(self.modalities) != 2:
+            raise ValueError(
+                f"Expected two modalities for {type(self).__name__}, since the first acts on the "
+                f"second, got {list(self.modalities)}. For more use one of "
+                f"{', '.join(sorted(ADDITIVE_FUSIONS))}."
+            )
+        super().__post_init__()
+
+
+class SumHead(AdditiveFusion):
+    """F(z) = sum_m (W_m z_m + b_m): a linear classifier for each modality."""
+
+    @nn.compact
+    def modality_logits(self, features):
+        """Returns W_m z_m + b_m, {modality: [N, C]}."""
+        return {m: _linear(self.num_classes, m)(features[m]) for m in self.modalities}
+
+
+class ConcatHead(AdditiveFusion):
+    """F(z) = W [z_1; ..; z_M] + b: one linear classifier on all features."""
+
+    @nn.compact
+    def modality_logits(self, features):
+        """Returns W_m z_m + b / M, with W = [W_1 .. W_M], {modality: [N, C]}."""
+        bias = self.param("bias", nn.initializers.zeros, (self.num_classes,))
+        share = bias[None] / len(self.modalities)
+        return {
+            m: _linear(self.num_classes, m, use_bias=False)(features[m]) + share
+            for m in self.modalities
+        }
+
+
+class SharedHead(AdditiveFusion):
+    """F(z) = sum_m (W z_m + b): one classifier for all modalities, features of equal size."""
+
+    @nn.compact
+    def modality_logits(self, features):
+        """Returns W z_m + b, {modality: [N, C]}."""
+        shared = _linear(self.num_classes, "shared")
+        return {m: shared(features[m]) for m in self.modalities}
+
+
+class ConcatOwnHead(AdditiveFusion):
+    """The concatenation head, and beside it a classifier of its own for each modality.
+
+    The own classifiers take no part in the joint logits; methods that balance the unimodal losses
+    against the joint one (MMPareto) train them.
+    """
+
+    def setup(self):
+        """Makes the two parts."""
+        self.joint = ConcatHead(self.modalities, self.num_classes)
+        self.own = SumHead(self.modalities, self.num_classes)
+
+    def modality_logits(self, features):
+        """Returns the parts of the joint logits, {modality: [N, C]}."""
+        if self.is_initializing():
+            self.own_logits(features)
+        return self.joint.modality_logits(features)
+
+    def own_logits(self, features):
+        """Returns the logits of the own classifiers, {modality: [N, C]}."""
+        return self.own.modality_logits(features)
+
+
+class CosineHead(AdditiveFusion):
+    """F(z)_y = sum_m cos(z_m, w_y) / temperature, as in CLIP; features of equal size.
+
+    The class embeddings w start random, not at zero, where a cosine has no direction.
+    """
+
+    temperature: float = 0.07
+
+    @nn.compact
+    def modality_logits(self, features):
+        """Returns cos(z_m, w_y) / temperature, {modality: [N, C]}."""
+        size = features[self.modalities[0]].shape[-1]
+        w = self.param("classes", nn.initializers.normal(1.0), (self.num_classes, size))
+        w = _unit_length(w)
+        return {m: _unit_length(features[m]) @ w.T / self.temperature for m in self.modalities}
+
+
+class FiLMHead(PairFusion):
+    """F(z) = W (gamma(z_1) * z_2 + beta(z_1)) + b (Perez et al., AAAI 2018)."""
+
+    @nn.compact
+    def __call__(self, features):
+        """Returns the joint logits [N, C]."""
+        conditioner, conditioned = (features[m] for m in self.modalities)
+        size = conditioned.shape[-1]
+        gamma, beta = jnp.split(nn.Dense(2 * size, name="film")(conditioner), 2, axis=-1)
+        return _linear(self.num_classes, "out")(gamma * conditioned + beta)
+
+
+class GatedHead(PairFusion):
+    """F(z) = W (sigmoid(V_1 z_1) * V_2 z_2) + b, with biases in V (Kiela et al., AAAI 2018)."""
+
+    @nn.compact
+    def __call__(self, features):
+        """Returns the joint logits [N, C]."""
+        gate, gated = (features[m] for m in self.modalities)
+        return _Gate(gated.shape[-1], self.num_classes, name="gate")(gate, gated)
+
+
+class BigatedHead(PairFusion):
+    """The sum of two gated heads, in which each modality gates the other."""
+
+    @nn.compact
+    def __call__(self, features):
+        """Returns the joint logits [N, C]."""
+        first, second = (features[m] for m in self.modalities)
+        forward = _Gate(second.shape[-1], self.num_classes, name="first_gates_second")
+        backward = _Gate(first.shape[-1], self.num_classes, name="second_gates_first")
+        return forward(first, second) + backward(second, first)
+
+
+class _Gate(nn.Module):
+    """W (sigmoid(V_1 gate) * V_2 gated) + b."""
+
+    size: int
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, gate, gated):
+        weight = nn.sigmoid(nn.Dense(self.size, name="gate")(gate))
+        return _linear(self.num_classes, "out")(weight * nn.Dense(self.size, name="value")(gated))
+
+
+def _unit_length(x):
+    # The small constant keeps the gradient finite at x = 0, where a relu feature may well be.
+    return x * lax.rsqrt(jnp.sum(x * x, axis=-1, keepdims=True) + 1e-12)
+
+
+ADDITIVE_FUSIONS = {
+    "sum": SumHead,
+    "concat": ConcatHead,
+    "share_head": SharedHead,
+    "concat_msh": ConcatOwnHead,
+    "cosine": CosineHead,
+}
+FUSIONS = ADDITIVE_FUSIONS | {"film": FiLMHead, "gated": GatedHead, "bigated": BigatedHead}

@@ -1,0 +1,105 @@
+"""ResNet encoders without the classifier layer, for spectrograms, frames and optical flow."""
+
+import functools
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from tcmax_jax.models.normalize import normalize
+
+# The initialisation of the paper's code: normal with variance 2 / (kernel area x channels out).
+_he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions and a shortcut: relu(x + BN(conv(relu(BN(conv(x))))))."""
+
+    channels: int
+    stride: int
+    conv: nn.Module
+    norm: nn.Module
+
+    @nn.compact
+    def __call__(self, x):
+        """Maps [N, H, W, C] to [N, H / stride, W / stride, channels]."""
+        stride = (self.stride, self.stride)
+        y = self.conv(self.channels, (3, 3), stride, padding=1, name="conv1")(x)
+        y = nn.relu(self.norm(name="norm1")(y))
+        y = self.conv(self.channels, (3, 3), padding=1, name="conv2")(y)
+        y = self.norm(name="norm2")(y)
+        if x.shape != y.shape:
+            x = self.conv(self.channels, (1, 1), stride, padding=0, name="shortcut_conv")(x)
+            x = self.norm(name="shortcut_norm")(x)
+        return nn.relu(x + y)
+
+
+class ResNet(nn.Module):
+    """A residual network (He et al., CVPR 2016) that ends in its pooled features.
+
+    Padding, strides and statistics follow torchvision's, so that its weights can be carried over.
+    On the CPU, XLA is slow for maps smaller than the kernel: use inputs of 96 pixels and more.
+
+    Attributes:
+      stage_sizes: number of blocks in each stage; (2, 2, 2, 2) is ResNet-18.
+      width: channels of the first stage, 64 in the paper; each further stage doubles them.
+      mean: channel means of the input (uint8 inputs: after scaling to 0 .. 1).
+      std: channel standard deviations of the input.
+      dtype: dtype of the computation; parameters and batch statistics stay float32.
+      axis_name: mapped axis over which batch statistics are shared; None keeps them on the device.
+    """
+
+    stage_sizes: Sequence[int]
+    width: int = 64
+    mean: Sequence[float] = (0.0,)
+    std: Sequence[float] = (1.0,)
+    dtype: jnp.dtype = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x, train: bool):
+        """Encodes pictures or clips.
+
+        Args:
+          x: [B, H, W, C], or [B, T, H, W, C] whose frames are encoded one by one and pooled.
+          train: whether batch normalisation uses (and updates) the batch's own statistics.
+
+        Returns:
+          [B, width * 2^(stages - 1)] float32: the mean over space (and time) of the last maps.
+
+        Raises:
+          ValueError: another rank.
+        """
+        if x.ndim not in (4, 5):
+            raise ValueError(
+                "Expected [batch, height, width, channels] or [batch, time, height, width, "
+                f"channels], got shape {x.shape}. A spectrogram needs a channel axis of size 1."
+            )
+        clips = x.shape[:-3]
+        x = normalize(x, self.mean, self.std, self.dtype).reshape(-1, *x.shape[-3:])
+        conv = functools.partial(nn.Conv, use_bias=False, dtype=self.dtype, kernel_init=_he_fan_out)
+        norm = functools.partial(
+            nn.BatchNorm,
+            use_running_average=not train,
+            momentum=0.9,
+            epsilon=1e-5,
+            dtype=self.dtype,
+            axis_name=self.axis_name if train else None,
+        )
+        x = conv(self.width, (7, 7), (2, 2), padding=3, name="stem_conv")(x)
+        x = nn.relu(norm(name="stem_norm")(x))
+        x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
+        for stage, blocks in enumerate(self.stage_sizes):
+            for block in range(blocks):
+                x = BasicBlock(
+                    channels=self.width * 2**stage,
+                    stride=2 if stage > 0 and block == 0 else 1,
+                    conv=conv,
+                    norm=norm,
+                    name=f"stage{stage + 1}_block{block + 1}",
+                )(x)
+        x = x.astype(jnp.float32).reshape(*clips, *x.shape[1:])
+        return jnp.mean(x, axis=tuple(range(1, x.ndim - 1)))
+
+
+resnet18 = functools.partial(ResNet, stage_sizes=(2, 2, 2, 2))
