@@ -1,0 +1,1 @@
+"""From raw media to batches: decoding, features, prepared data sets, the input pipeline."""

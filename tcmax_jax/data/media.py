@@ -1,0 +1,254 @@
+"""Decoding of sound and frames from media files, in seconds of the clip's own time."""
+
+import contextlib
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import av
+import cv2
+import numpy as np
+
+Fill = Literal["tile", "zero"]
+Box = tuple[float, float, float, float]
+
+JPEG_QUALITY = 95
+# Seconds; absorbs rounding where a frame's time is compared with a computed time.
+TIME_SLACK = 1e-6
+
+
+class MediaError(ValueError):
+    """A media file that does not hold what was asked of it."""
+
+
+def read_audio(
+    path: str | os.PathLike,
+    *,
+    rate: int,
+    start: float | None = None,
+    end: float | None = None,
+) -> np.ndarray:
+    """Decode a file's first audio stream to mono, resample it and cut it to the sample.
+
+    Sample i of the whole clip lies at i / `rate` seconds; the cut keeps
+    round(`start` * `rate`) <= i < round(`end` * `rate`). A stream that begins late is led by zeros.
+
+    Args:
+        path: Any file FFmpeg can read.
+        rate: Samples per second of the result, in Hz.
+        start: Begin of the cut in seconds; None is the begin of the clip.
+        end: End of the cut in seconds; None is the end of the clip.
+
+    Returns:
+        float32 [samples], the mean of the channels; shorter than the cut where the clip ends first.
+
+    Raises:
+        MediaError: If the file is missing, silent, broken, or ends before the cut begins.
+    """
+    first = round((start or 0) * rate)
+    last = None if end is None else round(end * rate)
+    pieces, position = [], 0
+    with _opened(path, "audio") as (container, stream):
+        for position, samples in _resampled(container, stream, rate):
+            if last is not None and position >= last:
+                break
+            if not pieces:
+                pieces.append(np.zeros(max(position - first, 0), np.float32))
+            stop = None if last is None else last - position
+            pieces.append(samples[max(first - position, 0) : stop])
+            position += len(samples)
+    if not any(map(len, pieces[1:])):
+        raise _nothing_inside(path, "sound", start, end, position / rate)
+    return np.concatenate(pieces)
+
+
+def read_frames(
+    path: str | os.PathLike,
+    *,
+    count: int,
+    short_side: int,
+    box: Box = (0, 0, 1, 1),
+    start: float | None = None,
+    end: float | None = None,
+) -> np.ndarray:
+    """Decode evenly spaced frames of a file's first video stream, crop and resize them.
+
+    Frame k is the one on display at start + (k + 1/2) (end - start) / count, the middle of the
+    k-th of `count` equal parts of [`start`, `end`); the last frame is repeated past the stream's
+    end.
+
+    Args:
+        path: Any file FFmpeg can read.
+        count: Number of frames.
+        short_side: Pixels of the shorter side of the results; the aspect is kept.
+        box: Crop (left, top, right, bottom) as fractions of width and height, before resizing.
+        start: Begin of the interval in seconds; None is the begin of the clip.
+        end: End of the interval in seconds; None is the end of the stream.
+
+    Returns:
+        uint8 [count, height, width, 3], RGB.
+
+    Raises:
+        MediaError: If the file is missing, without pictures, broken, or ends before `start`.
+    """
+    begin = start or 0.0
+    stop = _video_end(path) if end is None else end
+    times = begin + (np.arange(count) + 0.5) * (stop - begin) / count
+    images, shown, shown_until = [], None, 0.0
+    with _opened(path, "video") as (container, stream):
+        for time, frame in _timed_frames(container, stream):
+            while shown and len(images) < count and times[len(images)] < time - TIME_SLACK:
+                images.append(_picture(shown, box, short_side))
+            shown, shown_until = frame, time + _display_seconds(frame, stream)
+            if len(images) == count:
+                break
+        if shown is None or shown_until <= begin:
+            raise _nothing_inside(path, "frames", start, end, shown_until)
+        if len(images) < count:
+            images += [_picture(shown, box, short_side)] * (count - len(images))
+        return np.stack(images)
+
+
+def fit_length(audio: np.ndarray, samples: int, fill: Fill) -> np.ndarray:
+    """Bring audio to a fixed length.
+
+    Args:
+        audio: float [n], n >= 1. Where n > `samples`, its central part is kept.
+        samples: Length of the result.
+        fill: What to do where n < `samples`: "tile" repeats the clip from its begin until the
+            length is reached, "zero" centres it in zeros.
+
+    Returns:
+        float32 [samples].
+    """
+    missing = samples - len(audio)
+    if missing <= 0:
+        begin = (len(audio) - samples) // 2
+        audio = audio[begin : begin + samples]
+    elif fill == "tile":
+        audio = np.resize(audio, samples)
+    elif fill == "zero":
+        audio = np.pad(audio, (missing // 2, missing - missing // 2))
+    else:
+        raise ValueError(f"fill: expected 'tile' or 'zero', got {fill!r}; choose one of them")
+    return audio.astype(np.float32)
+
+
+def encode_image(frame: np.ndarray, *, lossless: bool = False) -> bytes:
+    """Encode a uint8 [H, W, 3] RGB image as JPEG of quality 95, or as PNG if `lossless`."""
+    bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
+    options = [] if lossless else [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    _, encoded = cv2.imencode(".png" if lossless else ".jpg", bgr, options)
+    return encoded.tobytes()
+
+
+def decode_image(encoded: bytes) -> np.ndarray:
+    """Decode JPEG or PNG bytes to a uint8 [H, W, 3] RGB image."""
+    bgr = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR) if encoded else None
+    if bgr is None:
+        raise ValueError(
+            f"expected an encoded image, got {len(encoded)} other bytes; pass the bytes of a JPEG "
+            "or PNG file"
+        )
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+
+@contextlib.contextmanager
+def _opened(path, kind: str) -> Iterator[tuple]:
+    """Open a file's first stream of a kind; the library's errors inside become MediaError."""
+    if not Path(path).is_file():
+        raise MediaError(f"{path}: expected a media file, got none there; correct the path")
+    try:
+        # Tags in a strange encoding are no reason to refuse a clip.
+        with av.open(os.fspath(path), metadata_errors="replace") as container:
+            streams = [s for s in container.streams if s.type == kind and s.codec_context]
+            if not streams:
+                found = ", ".join(s.type for s in container.streams) or "no stream"
+                raise MediaError(
+                    f"{path}: expected a decodable {kind} stream, got {found}; use another file"
+                )
+            # Files are decoded in parallel by processes, so one thread each is enough.
+            streams[0].codec_context.thread_count = 1
+            yield container, streams[0]
+    except MediaError:
+        raise
+    except (av.FFmpegError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise MediaError(
+            f"{path}: expected decodable {kind}, got '{reason}'; re-encode or replace the file"
+        ) from error
+
+
+def _origin(container) -> float:
+    """Seconds of the container's clock at which the clip begins, as players count it."""
+    # Below zero lies only what the codec needs to start up.
+    return max(container.start_time or 0, 0) / av.time_base
+
+
+def _resampled(container, stream, rate: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield pieces of mono sound, each with the index of its first sample in the clip."""
+    resampler = av.AudioResampler(format="fltp", rate=rate)
+    position = None
+    flush = [None]
+    for frame in itertools.chain(container.decode(stream), flush):
+        if position is None:
+            begin = frame.time if frame else None
+            # Only the first time stamp counts: the later ones are often rounded to milliseconds.
+            position = 0 if begin is None else round((begin - _origin(container)) * rate)
+        for piece in resampler.resample(frame):
+            samples = piece.to_ndarray().mean(axis=0)
+            yield position, samples
+            position += len(samples)
+
+
+def _timed_frames(container, stream) -> Iterator[tuple]:
+    """Yield (seconds in the clip, frame) in the order of display."""
+    time = 0.0
+    for frame in container.decode(stream):
+        # Streams without time stamps are taken to run at their nominal rate.
+        time = time if frame.time is None else frame.time - _origin(container)
+        yield time, frame
+        time += _display_seconds(frame, stream)
+
+
+def _display_seconds(item, stream) -> float:
+    """Seconds for which a frame, or the frame of a packet, is displayed."""
+    if item.duration:
+        return float(item.duration * item.time_base)
+    return float(1 / stream.average_rate) if stream.average_rate else 0.0
+
+
+def _video_end(path) -> float:
+    """Seconds at which the last frame ends, from the packets: headers may say nothing or lie."""
+    end = 0.0
+    with _opened(path, "video") as (container, stream):
+        for packet in container.demux(stream):
+            if not packet.size:  # The last one holds no frame.
+                continue
+            stamp = packet.dts if packet.pts is None else packet.pts
+            begin = end if stamp is None else float(stamp * packet.time_base) - _origin(container)
+            end = max(end, begin + _display_seconds(packet, stream))
+    return end
+
+
+def _picture(frame, box: Box, short_side: int) -> np.ndarray:
+    """Crop a decoded frame to a relative box and resize it, uint8 [H, W, 3] RGB."""
+    image = frame.to_ndarray(format="rgb24")
+    height, width = image.shape[:2]
+    left, top, right, bottom = np.rint(np.multiply(box, (width, height) * 2)).astype(int)
+    left, top = min(left, width - 1), min(top, height - 1)
+    image = image[top : max(bottom, top + 1), left : max(right, left + 1)]
+    scale = short_side / min(image.shape[:2])
+    height, width = (round(side * scale) for side in image.shape[:2])
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=interpolation)
+
+
+def _nothing_inside(path, what: str, start, end, clip_seconds: float) -> MediaError:
+    until = "its end" if end is None else f"{end:g} s"
+    return MediaError(
+        f"{path}: expected {what} from {start or 0:g} s to {until}, got a clip of "
+        f"{clip_seconds:.2f} s; correct start and end"
+    )

@@ -1,0 +1,171 @@
+"""The input pipeline: records become shuffled, augmented, batched arrays (grain).
+
+A batch is `{"inputs": {modality: array}, "label": [B] int32, "where": [B] bool, "index": [B]
+int32}`; `index` is the example's position in its split, and `where` is False for padding.
+
+The order of the stages matters. Shuffling comes before repeating, so that each epoch has its own
+order; augmenting comes before slicing by process, so that no two processes share random numbers.
+The global batch, augmentation included, thus does not depend on the number of processes.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import grain
+import numpy as np
+from absl import flags
+
+Transforms = Mapping[str, Callable]
+
+
+class Readers(NamedTuple):
+    """Who reads and decodes.
+
+    Attributes:
+      threads: threads of the main process.
+      workers: processes that do it instead, for Python-bound transforms; 0 for none.
+    """
+
+    threads: int
+    workers: int
+
+
+class Process(NamedTuple):
+    """Which part of every batch is read here.
+
+    Attributes:
+      index: number of this process.
+      count: number of processes.
+    """
+
+    index: int = 0
+    count: int = 1
+
+
+def train_batches(
+    source: Sequence,
+    transforms: Transforms,
+    *,
+    batch_size: int,
+    epochs: int,
+    seed: int,
+    readers: Readers,
+    process: Process,
+    first_step: int = 0,
+) -> Iterator[dict]:
+    """Yields this process's part of the training batches, from any step on.
+
+    Args:
+      source: records of the training split.
+      transforms: {modality: function (stored value, generator) -> array}.
+      batch_size: examples in a batch over all processes; each epoch drops its own remainder.
+      epochs: passes over the data.
+      seed: seed of order and augmentation.
+      readers: who reads and decodes.
+      process: which part of every batch is read here.
+      first_step: batches to pass over, at no cost; the rest equal those of an unbroken run.
+
+    Raises:
+      ValueError: less than one batch of data, or a batch that the processes cannot share.
+    """
+    if len(source) < batch_size:
+        raise ValueError(
+            f"Expected at least one batch of {batch_size} training examples, got {len(source)}. "
+            "Lower training.batch_size."
+        )
+    _check_share(batch_size, process)
+    steps = len(source) // batch_size
+    # Grain derives neighbouring streams from neighbouring seeds; hashing keeps seeds apart.
+    stream = int(np.random.SeedSequence(seed).generate_state(1)[0])
+    examples = (
+        grain.MapDataset.source(_Indexed(source, len(source)))
+        .seed(stream)
+        .shuffle()[: steps * batch_size]
+        .repeat(epochs)
+        .random_map(_Augment(transforms))[process.index :: process.count]
+        .batch(batch_size // process.count, drop_remainder=True)
+    )
+    return _read(examples[first_step:], readers)
+
+
+def eval_batches(
+    source: Sequence,
+    transforms: Transforms,
+    *,
+    batch_size: int,
+    readers: Readers,
+    process: Process,
+) -> Iterator[dict]:
+    """Yields this process's part of a split in order, every example once, padded and masked.
+
+    Args:
+      source: records of the split.
+      transforms: {modality: function (stored value, None) -> array}.
+      batch_size: examples in a batch over all processes; the last one is filled with copies whose
+        `where` is False.
+      readers: who reads and decodes.
+      process: which part of every batch is read here.
+
+    Raises:
+      ValueError: a batch that the processes cannot share.
+    """
+    _check_share(batch_size, process)
+    padded = -(-len(source) // batch_size) * batch_size
+    examples = (
+        grain.MapDataset.source(_Indexed(source, padded))
+        .map(_Augment(transforms))[process.index :: process.count]
+        .batch(batch_size // process.count, drop_remainder=True)
+    )
+    return _read(examples, readers)
+
+
+class _Indexed:
+    """A source whose records know their index, filled up to a length with masked copies."""
+
+    def __init__(self, source: Sequence, length: int):
+        self._source = source
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index) -> dict:
+        index = int(index)
+        last = len(self._source) - 1
+        return {"record": self._source[min(index, last)], "index": index, "where": index <= last}
+
+
+class _Augment:
+    """Applies each modality's transform; a class, since worker processes have to unpickle it."""
+
+    def __init__(self, transforms: Transforms):
+        self._transforms = dict(transforms)
+
+    def __call__(self, element: dict, rng: np.random.Generator | None = None) -> dict:
+        record = element["record"]
+        return {
+            "inputs": {m: f(record[m], rng) for m, f in self._transforms.items()},
+            "label": np.int32(record["label"]),
+            "where": np.bool_(element["where"]),
+            "index": np.int32(element["index"]),
+        }
+
+
+def _read(batches: grain.MapDataset, readers: Readers) -> Iterator[dict]:
+    # Buffers count batches; grain's defaults would hold hundreds of them.
+    options = grain.ReadOptions(num_threads=readers.threads, prefetch_buffer_size=4)
+    dataset = batches.to_iter_dataset(options)
+    if readers.workers:
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS(["tcmax_jax"])  # grain reads its own flags in the workers
+        workers = grain.MultiprocessingOptions(readers.workers, per_worker_buffer_size=2)
+        dataset = dataset.mp_prefetch(workers)
+    return iter(dataset)
+
+
+def _check_share(batch_size: int, process: Process) -> None:
+    if batch_size % process.count:
+        raise ValueError(
+            f"Expected a batch size that {process.count} processes can share equally, "
+            f"got {batch_size}."
+        )

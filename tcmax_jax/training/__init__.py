@@ -1,0 +1,1 @@
+"""Configuration, train step, loop, checkpoints and logs."""

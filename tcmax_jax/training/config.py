@@ -1,0 +1,306 @@
+"""The configuration: frozen, validated, and the one place that holds defaults.
+
+An experiment is a file with a function `config()` that returns a `Config`. The classes below are
+its sections; `tcmax_jax.training.overrides` reads such files and changes single fields.
+"""
+
+from typing import Annotated, Literal
+
+import pydantic
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from tcmax_jax.models.fusion import ADDITIVE_FUSIONS, FUSIONS
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+section = pydantic.dataclasses.dataclass(
+    frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid")
+)
+
+
+@section
+class SyntheticData:
+    """The built-in set: an easy sound, a hard picture (`tcmax_jax.data.synthetic`).
+
+    Attributes:
+      kind: names this section among the data sets.
+      train_examples: number of training examples.
+      validation_examples: number of validation examples.
+      test_examples: number of test examples.
+      num_classes: number of classes.
+      audio_signal: strength of the class pattern in the spectrogram.
+      audio_noise: standard deviation of the noise in the spectrogram.
+      visual_signal: contrast of the class pattern in the frames.
+      visual_noise: standard deviation of the noise in the frames.
+      correlation: strength of what the modalities share beyond the label.
+      audio_shape: frequencies and time steps of the spectrogram.
+      visual_shape: frames, height and width of the pictures.
+      seed: seed of the examples; the class patterns never change.
+    """
+
+    kind: Literal["synthetic"] = "synthetic"
+    train_examples: PositiveInt = 2000
+    validation_examples: PositiveInt = 500
+    test_examples: PositiveInt = 2000
+    num_classes: Annotated[int, Field(ge=2)] = 10
+    audio_signal: NonNegativeFloat = 0.35
+    audio_noise: NonNegativeFloat = 1.0
+    visual_signal: NonNegativeFloat = 0.4
+    visual_noise: NonNegativeFloat = 1.0
+    correlation: Fraction = 0.0
+    audio_shape: tuple[PositiveInt, PositiveInt] = (32, 32)
+    visual_shape: tuple[PositiveInt, PositiveInt, PositiveInt] = (2, 16, 16)
+    seed: NonNegativeInt = 0
+
+
+@section
+class ManifestData:
+    """Anybody's clips, listed in a CSV file (`tcmax_jax.data.manifest`).
+
+    Attributes:
+      kind: names this section among the data sets.
+      manifest: path of the CSV file, `id,split,label,path[,audio_path][,start][,end]`.
+      rate: sampling rate of the sound in Hz.
+      seconds: length of the stored sound.
+      fill: how shorter sound reaches that length, repeated or amid silence.
+      n_fft: samples in a window of the spectrogram.
+      hop: samples from one window to the next.
+      frames: number of pictures of a clip.
+      short_side: shorter side of the stored pictures in pixels.
+      box: crop (left, top, right, bottom) as fractions of width and height.
+      allow_skipped: leave out rows that cannot be decoded instead of stopping.
+      processes: number of decoding processes; 0 takes all cores.
+    """
+
+    kind: Literal["manifest"] = "manifest"
+    manifest: str
+    rate: PositiveInt = 22050
+    seconds: PositiveFloat = 10.0
+    fill: Literal["tile", "zero"] = "tile"
+    n_fft: PositiveInt = 256
+    hop: PositiveInt = 128
+    frames: PositiveInt = 3
+    short_side: PositiveInt = 256
+    box: tuple[Fraction, Fraction, Fraction, Fraction] = (0, 0, 1, 1)
+    allow_skipped: bool = False
+    processes: NonNegativeInt = 0
+
+
+@section
+class Spectrogram:
+    """A stored spectrogram [F, T] becomes [F, steps, 1].
+
+    Attributes:
+      kind: names this section among the inputs.
+      steps: length in time, cropped at random in training and at the centre in evaluation; None
+        keeps all that is stored.
+    """
+
+    kind: Literal["spectrogram"] = "spectrogram"
+    steps: PositiveInt | None = None
+
+
+@section
+class Frames:
+    """Stored pictures become [T, size, size, 3] uint8.
+
+    Attributes:
+      kind: names this section among the inputs.
+      size: height and width in pixels; None keeps the stored ones, without augmentation.
+      area: smallest and largest share of the picture that a random crop takes in training.
+      aspect: smallest and largest ratio of width to height of that crop.
+      flip: whether training mirrors half of the clips.
+    """
+
+    kind: Literal["frames"] = "frames"
+    size: PositiveInt | None = 224
+    area: tuple[Fraction, Fraction] = (0.08, 1.0)
+    aspect: tuple[PositiveFloat, PositiveFloat] = (3 / 4, 4 / 3)
+    flip: bool = True
+
+
+@section
+class ResNetEncoder:
+    """ResNet-18 without its classifier layer.
+
+    Attributes:
+      kind: names this section among the encoders.
+      width: channels of the first stage; the feature has 8 times as many.
+      mean: channel means of the input (pictures: in 0 .. 1).
+      std: channel standard deviations of the input.
+    """
+
+    kind: Literal["resnet18"] = "resnet18"
+    width: PositiveInt = 64
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[PositiveFloat, ...] = (1.0,)
+
+
+@section
+class MLPEncoder:
+    """Dense layers on the flattened input.
+
+    Attributes:
+      kind: names this section among the encoders.
+      sizes: units of each layer, the last one being the feature.
+      mean: channel means of the input (pictures: in 0 .. 1).
+      std: channel standard deviations of the input.
+    """
+
+    kind: Literal["mlp"] = "mlp"
+    sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (128, 128, 64)
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[PositiveFloat, ...] = (1.0,)
+
+
+@section
+class Modality:
+    """How one modality of the data is read and encoded.
+
+    Attributes:
+      input: from the stored record to the encoder's input.
+      encoder: from that input to a feature.
+    """
+
+    input: Annotated[Spectrogram | Frames, Field(discriminator="kind")]
+    encoder: Annotated[ResNetEncoder | MLPEncoder, Field(discriminator="kind")]
+
+
+@section
+class Model:
+    """What the modalities share.
+
+    Attributes:
+      fusion: name of the head, see `tcmax_jax.models.fusion`.
+      dtype: dtype of the encoders' computation; parameters stay float32.
+      sync_batch_norm: whether batch statistics are taken over all devices.
+    """
+
+    fusion: Literal[tuple(FUSIONS)] = "concat"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    sync_batch_norm: bool = True
+
+
+@section
+class Method:
+    """What is minimised, see `tcmax_jax.methods`.
+
+    Attributes:
+      name: tcmax, joint or unimodal.
+      num_negatives: tuples that TCMax samples; None takes all of them.
+      label_prior: TCMax's reference measure of the label; with "empirical" the bound is on the
+        total correlation itself and prediction adds the log of the class frequencies.
+    """
+
+    name: Literal["tcmax", "joint", "unimodal"] = "tcmax"
+    num_negatives: PositiveInt | None = None
+    label_prior: Literal["uniform", "empirical"] = "uniform"
+
+
+@section
+class Optimizer:
+    """The update rule.
+
+    Attributes:
+      name: sgd (with momentum, weight decay added to the gradient as in torch) or adamw.
+      learning_rate: its largest value.
+      schedule: constant; step (times `decay_factor` at each of `decay_epochs`); or cosine to 0.
+      decay_epochs: epochs after which the step schedule decays.
+      decay_factor: factor of the step schedule.
+      warmup_epochs: epochs of linear warm-up from 0.
+      momentum: of sgd.
+      weight_decay: of all parameters, as in torch.
+      clip_norm: largest global norm of the gradient; None leaves it as it is, as the paper does.
+    """
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: PositiveFloat = 0.03
+    schedule: Literal["constant", "step", "cosine"] = "constant"
+    decay_epochs: tuple[PositiveInt, ...] = ()
+    decay_factor: PositiveFloat = 0.1
+    warmup_epochs: NonNegativeFloat = 0.0
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: NonNegativeFloat = 0.0
+    clip_norm: PositiveFloat | None = 1.0
+
+
+@section
+class Training:
+    """The loop.
+
+    Attributes:
+      epochs: passes over the training set.
+      batch_size: examples in a step, over all devices and processes.
+      eval_batch_size: the same in evaluation.
+      eval_every: epochs between validations; each one saves a checkpoint.
+      log_every: steps between two entries of the log.
+      threads: threads that read and decode, in the main process.
+      workers: processes that do so instead; 0 for none.
+    """
+
+    epochs: PositiveInt = 40
+    batch_size: PositiveInt = 64
+    eval_batch_size: PositiveInt = 256
+    eval_every: PositiveInt = 1
+    log_every: PositiveInt = 10
+    threads: PositiveInt = 2
+    workers: NonNegativeInt = 0
+
+
+def _synthetic_modalities():
+    centred = {"mean": (0.5,), "std": (0.25,)}
+    return {
+        "audio": Modality(input=Spectrogram(), encoder=MLPEncoder()),
+        "visual": Modality(input=Frames(size=None), encoder=MLPEncoder(**centred)),
+    }
+
+
+@section
+class Config:
+    """A whole run; the defaults train TCMax on the built-in synthetic set.
+
+    Attributes:
+      name: name of the experiment.
+      seed: seed of the parameters, the order of the data and all random choices of training.
+      data: the data set.
+      modalities: {name: how it is read and encoded}, two or more.
+      model: what the modalities share.
+      method: what is minimised.
+      optimizer: how.
+      training: for how long, and in what portions.
+    """
+
+    name: str = "synthetic"
+    seed: NonNegativeInt = 0
+    data: Annotated[SyntheticData | ManifestData, Field(discriminator="kind")] = SyntheticData()
+    modalities: Annotated[dict[str, Modality], Field(min_length=2)] = Field(
+        default_factory=_synthetic_modalities
+    )
+    model: Model = Model()
+    method: Method = Method()
+    optimizer: Optimizer = Optimizer()
+    training: Training = Training()
+
+    @pydantic.model_validator(mode="after")
+    def _check_combinations(self):
+        fusion = self.model.fusion
+        if fusion not in ADDITIVE_FUSIONS:
+            if len(self.modalities) != 2:
+                raise ValueError(
+                    f"model.fusion={fusion} takes two modalities, got {list(self.modalities)}; "
+                    f"for more use one of {', '.join(sorted(ADDITIVE_FUSIONS))}"
+                )
+            if self.method.name == "unimodal":
+                raise ValueError(
+                    f"method.name=unimodal needs a head that adds up over the modalities, got "
+                    f"model.fusion={fusion}; use one of {', '.join(sorted(ADDITIVE_FUSIONS))}"
+                )
+        if self.method.name != "tcmax" and self.method != Method(name=self.method.name):
+            raise ValueError(
+                f"method.num_negatives and method.label_prior belong to tcmax, got {self.method}"
+            )
+        if self.optimizer.schedule == "step" and not self.optimizer.decay_epochs:
+            raise ValueError("optimizer.schedule=step needs optimizer.decay_epochs, got none")
+        return self

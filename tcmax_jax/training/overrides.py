@@ -1,0 +1,130 @@
+"""Experiment files, overrides of single fields, and configurations as JSON."""
+
+import importlib.util
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pydantic
+
+from tcmax_jax.training.config import Config
+
+_ADAPTER = pydantic.TypeAdapter(Config)
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be: says which field, what was expected, what came."""
+
+
+def load_experiment(path: str | None) -> Config:
+    """Returns the configuration of an experiment file, or the default one.
+
+    Args:
+      path: a Python file with a function `config()` that returns a `Config`; None for the default.
+
+    Raises:
+      ConfigError: no such file, no such function, or another result.
+    """
+    if path is None:
+        return Config()
+    if not Path(path).is_file():
+        raise ConfigError(
+            f"Expected an experiment file, got {path}, which is not there. Recipes lie in "
+            "experiments/, each a Python file with a function config()."
+        )
+    spec = importlib.util.spec_from_file_location("experiment", path)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        config = module.config() if hasattr(module, "config") else None
+    except pydantic.ValidationError as error:
+        raise ConfigError(f"{path}: {_explain(error)}") from error
+    if not isinstance(config, Config):
+        raise ConfigError(
+            f"Expected {path} to have a function config() that returns a Config, "
+            f"got {type(config).__name__}."
+        )
+    return config
+
+
+def override(config: Config, overrides: Mapping[str, str]) -> Config:
+    """Returns `config` with single fields replaced.
+
+    Args:
+      config: the configuration to start from.
+      overrides: {path: text}, such as {"optimizer.learning_rate": "0.1"}. The text is JSON if it
+        can be read so (numbers, true, null, [32, 32]), and a string otherwise. Choosing another
+        `kind` of a section starts that section from its defaults.
+
+    Raises:
+      ConfigError: a path or a value that does not fit.
+    """
+    tree = to_dict(config)
+    restarted = []
+    # Kinds first, since they decide which other fields there are.
+    for path, text in sorted(overrides.items(), key=lambda item: not item[0].endswith(".kind")):
+        *parents, name = path.split(".")
+        node = tree
+        for parent in parents:
+            node = node.get(parent) if isinstance(node, dict) else None
+        if not isinstance(node, dict):
+            raise ConfigError(
+                f"Expected the path of a field, such as optimizer.learning_rate, got {path!r}. "
+                f"The sections are {', '.join(tree)}."
+            )
+        if name == "kind" and node.get("kind") != text:
+            node.clear()
+            restarted.append(parents)
+        elif name not in node and parents not in (["modalities"], *restarted):
+            raise ConfigError(
+                f"Expected a field of {'.'.join(parents) or 'the configuration'} "
+                f"({', '.join(node)}), got {name!r}."
+            )
+        node[name] = _parse(text)
+    return from_dict(tree)
+
+
+def from_dict(tree: Mapping) -> Config:
+    """Returns the configuration that `to_dict` (or a JSON file) describes.
+
+    Raises:
+      ConfigError: it describes none.
+    """
+    try:
+        return _ADAPTER.validate_python(tree)
+    except pydantic.ValidationError as error:
+        raise ConfigError(_explain(error)) from error
+
+
+def to_dict(config: Config) -> dict:
+    """Returns the configuration as plain data that JSON can hold."""
+    return _ADAPTER.dump_python(config, mode="json")
+
+
+def differences(before: Mapping, after: Mapping, path: str = "") -> list[str]:
+    """Returns a line `path: before -> after` for each field in which two dictionaries differ."""
+    lines = []
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            lines += differences(old, new, f"{path}{name}.")
+        elif old != new:
+            lines.append(f"{path}{name}: {old} -> {new}")
+    return lines
+
+
+def _parse(text):
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _explain(error: pydantic.ValidationError) -> str:
+    """Returns a line for each field that does not fit: path, expectation, what came."""
+    lines = []
+    for item in error.errors():
+        path = ".".join(str(part) for part in item["loc"]) or "configuration"
+        got = "" if item["type"] == "value_error" else f", got {item['input']!r}"
+        lines.append(f"{path}: {item['msg']}{got}")
+    return "Invalid configuration:\n  " + "\n  ".join(lines)
