@@ -1,0 +1,47 @@
+"""Runs a classifier over a split."""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from tcmax_jax.evaluation.metrics import constant_predictions, split_metrics
+
+
+class Evaluation(NamedTuple):
+    """What a classifier does on a split.
+
+    Attributes:
+      metrics: {name: float}, see `tcmax_jax.evaluation.metrics.split_metrics`.
+      collapsed: "fused" and modalities whose prediction is constant.
+    """
+
+    metrics: dict[str, float]
+    collapsed: list[str]
+
+
+def evaluate_split(encode: Callable, head: Callable, method, batches: Iterable[dict]) -> Evaluation:
+    """Evaluates a classifier on every example of a split, each counted once.
+
+    Args:
+      encode: function from inputs {modality: [B, ...]} to features {modality: [B, D]} on the host.
+      head: the classifier's head, see `tcmax_jax.models.head_of`.
+      method: the `tcmax_jax.methods.Method` that predicts.
+      batches: padded batches, see `tcmax_jax.data.pipeline.eval_batches`.
+    """
+    features, labels = encode_split(encode, batches)
+    return Evaluation(
+        metrics=split_metrics(method, head, features, labels),
+        collapsed=constant_predictions(method, head, features, labels),
+    )
+
+
+def encode_split(encode: Callable, batches: Iterable[dict]):
+    """Returns the features {modality: [N, D]} and labels [N] of a split, without its padding."""
+    features, labels = [], []
+    for batch in batches:
+        where = batch["where"]
+        features.append({m: z[where] for m, z in encode(batch["inputs"]).items()})
+        labels.append(batch["label"][where])
+    joined = {m: np.concatenate([part[m] for part in features]) for m in features[0]}
+    return joined, np.concatenate(labels)

@@ -1,0 +1,40 @@
+"""Results as text; reads result files only."""
+
+from collections.abc import Mapping
+
+_COLUMNS = {
+    "accuracy": "fused accuracy",
+    "cross_entropy": "cross-entropy (nats)",
+    "tc_bound": "TC bound (nats)",
+}
+
+
+def results_table(results: Mapping) -> str:
+    """Lays out the results of a run.
+
+    Args:
+      results: what a run wrote as results.json: "run", "step", "epoch", "splits": {split: metrics}.
+
+    Returns:
+      A short table, a row for each metric and a column for each split.
+    """
+    splits = results["splits"]
+    names = list(dict.fromkeys(name for metrics in splits.values() for name in metrics))
+    # Accuracies first, then the rest, as people read them.
+    names.sort(key=lambda name: not name.startswith("accuracy"))
+    titles = [_title(name) for name in names]
+    width = max(map(len, titles))
+    lines = [
+        f"{results['run']}: best checkpoint on validation, epoch {results['epoch']} "
+        f"(step {results['step']})",
+        " " * width + "".join(f"{split:>12}" for split in splits),
+    ]
+    for name, title in zip(names, titles, strict=True):
+        lines.append(f"{title:<{width}}" + "".join(f"{splits[s][name]:>12.4f}" for s in splits))
+    return "\n".join(lines)
+
+
+def _title(name):
+    if name.startswith("accuracy/"):
+        return f"{name.removeprefix('accuracy/')} accuracy (split)"
+    return _COLUMNS[name]

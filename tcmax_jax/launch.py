@@ -1,0 +1,102 @@
+"""The command: reads flags, calls one function of the library.
+
+Run it as `python launch.py` in a checkout, or as `tcmax_jax` where the package is installed.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from absl import app, flags, logging
+
+# Only light modules up here: decoding processes import the main module again.
+
+_MODE = flags.DEFINE_enum(
+    "mode", "train", ["prepare", "train", "evaluate"],
+    "prepare: decode or generate the data set; train: train (preparing first if need be), or go on "
+    "with an interrupted run, then evaluate; evaluate: evaluate the best checkpoint again.",
+)  # fmt: skip
+_EXPERIMENT = flags.DEFINE_string(
+    "experiment", None, "A recipe, such as experiments/grid.py; the built-in synthetic set if none."
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of the run; runs/<experiment>-<method>-seed<seed> if none."
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Folder of prepared data; $TFDS_DATA_DIR or ~/tensorflow_datasets if none."
+)
+_PREFIX = "--config."
+
+
+def run():
+    """Runs the command line of this process."""
+    overrides, rest = split_overrides(sys.argv)
+    app.run(lambda argv: main(argv, overrides), argv=rest)
+
+
+def split_overrides(argv):
+    """Separates `--config.path=value` (or `--config.path value`) from all other arguments.
+
+    Args:
+      argv: the command line.
+
+    Returns:
+      ({path: value}, the other arguments).
+
+    Raises:
+      SystemExit: an override without a value.
+    """
+    overrides, rest, arguments = {}, [], iter(argv)
+    for argument in arguments:
+        if not argument.startswith(_PREFIX):
+            rest.append(argument)
+            continue
+        path, equals, value = argument.removeprefix(_PREFIX).partition("=")
+        if not equals and (value := next(arguments, None)) is None:
+            sys.exit(f"Expected a value for {argument}, got none. Write {argument}=value.")
+        overrides[path] = value
+    return overrides, rest
+
+
+def main(argv, overrides):
+    """Runs one mode; errors in what the user gave end it with their message alone.
+
+    With `--verbosity=1` they come with their traceback.
+
+    Args:
+      argv: what is left of the command line after the flags.
+      overrides: {path: value} of configuration fields.
+    """
+    if argv[1:]:
+        sys.exit(f"Expected flags only (--name=value), got {argv[1]!r}.")
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)
+    try:
+        _run_mode(overrides)
+    except (ValueError, FileNotFoundError, ArithmeticError) as error:
+        if logging.level_debug():
+            raise
+        sys.exit(f"error: {error}")
+
+
+def _run_mode(overrides):
+    from tcmax_jax.evaluation.report import results_table
+    from tcmax_jax.training import build, loop
+    from tcmax_jax.training import workdir as workdirs
+    from tcmax_jax.training.overrides import load_experiment, override
+
+    config = override(load_experiment(_EXPERIMENT.value), overrides)
+    name = f"{config.name}-{config.method.name}-seed{config.seed}"
+    workdir = Path(_WORKDIR.value or Path("runs") / name)
+    data_dir = _DATA_DIR.value or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
+    data_dir = str(Path(data_dir).expanduser())
+    match _MODE.value:
+        case "prepare":
+            print(f"prepared: {build.prepare_data(config, data_dir)}")
+        case "train":
+            results = loop.train(config, workdir, data_dir)
+            print(results_table(results), f"\nwritten to {workdir}/results.json", sep="")
+        case "evaluate":
+            if _EXPERIMENT.value or overrides:
+                workdirs.check(workdir, config)
+            print(results_table(loop.evaluate(workdir, data_dir)))

@@ -1,0 +1,26 @@
+"""The protocol of a method."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+
+
+class Method(NamedTuple):
+    """A pair of pure functions of the classifier's head and the batch's features.
+
+    `head` is what `tcmax_jax.models.head_of` returns, `features` is {modality: [B, D]}.
+
+    Attributes:
+      loss: `(head, features, labels, *, key, where, axis_name) -> [B]`, per-example losses in
+        nats; `key` is the same on every device, `axis_name` names the mapped axis that holds
+        the rest of the batch. Rows where `where` is False must not act on other rows; their own
+        losses are left out by the caller.
+      predict: `(head, features) -> [B, C]`, scores whose softmax is the prediction.
+      label_prior: [C] reference measure of the label under which the head is a critic; None for
+        the uniform one.
+    """
+
+    loss: Callable
+    predict: Callable
+    label_prior: jax.Array | None = None

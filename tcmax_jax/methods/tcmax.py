@@ -1,0 +1,37 @@
+"""TCMax: total correlation maximisation (ICLR 2026, arXiv 2602.13015)."""
+
+import jax.numpy as jnp
+
+from tcmax_jax.losses import tcmax_loss
+from tcmax_jax.methods.base import Method
+
+
+def tcmax(*, num_negatives=None, label_prior=None) -> Method:
+    """Returns training that maximises TC(z_1, .., z_M, y).
+
+    loss_i = -F(z_i, y_i) + log mean_{(j_1 .. j_M), y} exp F((z_1[j_1] .. z_M[j_M]), y), with F =
+    head; see `tcmax_jax.losses.tcmax_loss`. The prediction is softmax(F + log label_prior).
+
+    Args:
+      num_negatives: tuples to sample; None takes all of them (512 .. 1024 in the paper).
+      label_prior: [C] reference measure of the label; None for the uniform one, with which softmax
+        F is p(y | z) at the optimum.
+    """
+
+    def loss(head, features, labels, *, key, where, axis_name):
+        return tcmax_loss(
+            head,
+            features,
+            labels,
+            num_negatives=num_negatives,
+            key=key,
+            label_prior=label_prior,
+            where=where,
+            axis_name=axis_name,
+        )
+
+    def predict(head, features):
+        logits = head(features)
+        return logits if label_prior is None else logits + jnp.log(label_prior)[None]
+
+    return Method(loss=loss, predict=predict, label_prior=label_prior)

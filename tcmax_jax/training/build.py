@@ -1,0 +1,158 @@
+"""From a configuration to the parts it describes: data, model, method.
+
+Here, and nowhere else, the names in a configuration meet the code.
+"""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from tcmax_jax import methods
+from tcmax_jax.data.builders.manifest.manifest_dataset_builder import prepare_manifest
+from tcmax_jax.data.builders.manifest.settings import ManifestSettings
+from tcmax_jax.data.builders.synthetic.synthetic_dataset_builder import (
+    SyntheticSettings,
+    prepare_synthetic,
+)
+from tcmax_jax.data.datasets import Dataset, open_dataset
+from tcmax_jax.data.transforms import frames_input, spectrogram_input
+from tcmax_jax.models import FUSIONS, MLP, MultimodalClassifier, resnet18
+from tcmax_jax.training import config as configs
+from tcmax_jax.training.config import Config
+from tcmax_jax.training.optimizer import make_optimizer, make_schedule
+from tcmax_jax.training.parallel import AXIS_NAME
+
+_PREPARE = {
+    "synthetic": (SyntheticSettings, prepare_synthetic),
+    "manifest": (ManifestSettings, prepare_manifest),
+}
+_INPUTS = {"spectrogram": spectrogram_input, "frames": frames_input}
+
+
+class Parts(NamedTuple):
+    """All that a run needs, built before any training.
+
+    Attributes:
+      config: the configuration.
+      dataset: the prepared data.
+      transforms: {modality: function (stored value, generator or None) -> encoder's input}.
+      model: the classifier.
+      method: what is minimised, and how the result predicts.
+      schedule: learning rate by step.
+      optimizer: the update rule.
+      devices: the local devices.
+      steps_per_epoch: steps in an epoch.
+    """
+
+    config: Config
+    dataset: Dataset
+    transforms: Mapping[str, Callable]
+    model: MultimodalClassifier
+    method: methods.Method
+    schedule: optax.Schedule
+    optimizer: optax.GradientTransformation
+    devices: Sequence[jax.Device]
+    steps_per_epoch: int
+
+
+def build(config: Config, data_dir: str | os.PathLike, devices=None) -> Parts:
+    """Builds the parts of a run; prepares its data unless that was done before.
+
+    Args:
+      config: the configuration.
+      data_dir: folder that holds prepared data sets.
+      devices: devices to train on; all local ones when None.
+
+    Raises:
+      ValueError: a batch that the devices cannot share, or data that does not fit.
+    """
+    devices = devices or jax.local_devices()
+    for name in ("batch_size", "eval_batch_size"):
+        if getattr(config.training, name) % len(devices):
+            raise ValueError(
+                f"Expected training.{name} to be a multiple of the {len(devices)} devices, "
+                f"got {getattr(config.training, name)}."
+            )
+    dataset = open_dataset(prepare_data(config, data_dir), tuple(config.modalities))
+    steps_per_epoch = len(dataset.sources["train"]) // config.training.batch_size
+    schedule = make_schedule(
+        config.optimizer, epochs=config.training.epochs, steps_per_epoch=steps_per_epoch
+    )
+    return Parts(
+        config=config,
+        dataset=dataset,
+        transforms=make_transforms(config),
+        model=make_model(config, len(dataset.class_names)),
+        method=make_method(config, dataset),
+        schedule=schedule,
+        optimizer=make_optimizer(config.optimizer, schedule),
+        devices=devices,
+        steps_per_epoch=steps_per_epoch,
+    )
+
+
+def prepare_data(config: Config, data_dir: str | os.PathLike) -> str:
+    """Prepares the data set of a configuration unless it is there, and returns its folder."""
+    settings, prepare = _PREPARE[config.data.kind]
+    return str(prepare(settings(**_fields(config.data, settings)), data_dir).data_path)
+
+
+def make_transforms(config: Config) -> dict:
+    """Returns {modality: function (stored value, generator or None) -> encoder's input}."""
+    return {
+        name: functools.partial(_INPUTS[modality.input.kind], **_options(modality.input))
+        for name, modality in config.modalities.items()
+    }
+
+
+def make_model(config: Config, num_classes: int) -> MultimodalClassifier:
+    """Returns the classifier."""
+    dtype = jnp.dtype(config.model.dtype)
+    axis_name = AXIS_NAME if config.model.sync_batch_norm else None
+    encoders = {}
+    for name, modality in config.modalities.items():
+        options = _options(modality.encoder) | {"dtype": dtype}
+        match modality.encoder:
+            case configs.ResNetEncoder():
+                encoders[name] = resnet18(axis_name=axis_name, **options)
+            case configs.MLPEncoder():
+                encoders[name] = MLP(**options)
+    head = FUSIONS[config.model.fusion](tuple(config.modalities), num_classes)
+    return MultimodalClassifier(encoders, head)
+
+
+def make_method(config: Config, dataset: Dataset) -> methods.Method:
+    """Returns the training method; an empirical label prior is counted on the training split."""
+    match config.method.name:
+        case "joint":
+            return methods.joint()
+        case "unimodal":
+            return methods.unimodal()
+        case "tcmax":
+            prior = None
+            if config.method.label_prior == "empirical":
+                prior = _label_frequencies(dataset)
+            return methods.tcmax(num_negatives=config.method.num_negatives, label_prior=prior)
+
+
+def _label_frequencies(dataset):
+    labels = [record["label"] for record in dataset.sources["train"]]
+    counts = np.bincount(labels, minlength=len(dataset.class_names))
+    return jnp.asarray(counts / counts.sum(), jnp.float32)
+
+
+def _options(section):
+    """Returns the fields of a section but its kind."""
+    return {f.name: getattr(section, f.name) for f in dataclasses.fields(section)[1:]}
+
+
+def _fields(section, cls):
+    """Returns the fields of a section that a dataclass has too."""
+    return {f.name: getattr(section, f.name) for f in dataclasses.fields(cls)}

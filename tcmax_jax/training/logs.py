@@ -1,0 +1,91 @@
+"""What a run tells: a progress bar or plain lines, JSON lines, TensorBoard events."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+
+class RunLog:
+    """The log of one run; a context manager.
+
+    `metrics.jsonl` holds an object for each entry: "step", "epoch", "split" and the metrics.
+    """
+
+    def __init__(self, workdir: Path, *, first_step: int, total_steps: int):
+        """Opens the log; entries after `first_step`, left by an interrupted run, are dropped."""
+        path = workdir / "metrics.jsonl"
+        write_atomically(path, "".join(_lines_up_to(path, first_step)))
+        self._file = path.open("a")
+        self._events = SummaryWriter(str(workdir), purge_step=first_step + 1)
+        # disable=None leaves the bar out where standard error is no terminal.
+        self._bar = tqdm(
+            total=total_steps, initial=first_step, unit="step", file=sys.stderr, disable=None
+        )
+        self._progress = {}
+        if first_step:
+            self.say(f"going on after step {first_step} of {total_steps}")
+
+    def __enter__(self):
+        """Returns itself."""
+        return self
+
+    def __exit__(self, *exception):
+        """Closes bar and files."""
+        self._bar.close()
+        self._events.close()
+        self._file.close()
+
+    def metrics(self, step: int, epoch: int, split: str, values: dict) -> None:
+        """Records metrics of a split, {name: float}, after a step."""
+        entry = {"step": step, "epoch": epoch, "split": split, **values}
+        self._file.write(json.dumps(entry) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._events.add_scalar(f"{split}/{name}", value, step)
+
+    def progress(self, step: int, values: dict, epoch: int) -> None:
+        """Moves the bar to a step, with the training metrics beside it."""
+        self._progress = {
+            "epoch": epoch,
+            "loss": f"{values['loss']:.3f}",
+            "examples/s": f"{values['examples_per_second']:.0f}",
+        }
+        self._bar.set_postfix(self._progress, refresh=False)
+        self._bar.update(step - self._bar.n)
+
+    def validation(self, step: int, epoch: int, epochs: int, values: dict) -> None:
+        """Prints a line with the validation metrics, and with the progress where no bar is."""
+        accuracies = "  ".join(
+            f"{name.removeprefix('accuracy/')} {value:.3f}"
+            for name, value in values.items()
+            if name.startswith("accuracy")
+        )
+        self.say(
+            f"epoch {epoch}/{epochs}  step {step}  loss {self._progress['loss']}  "
+            f"{self._progress['examples/s']} examples/s  validation: {accuracies}  "
+            f"TC bound {values['tc_bound']:.3f}"
+        )
+
+    def say(self, text: str) -> None:
+        """Prints a line above the bar."""
+        tqdm.write(text, file=sys.stderr)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a text file so that it is there whole or, after a crash, as it was before."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def _lines_up_to(path: Path, step: int):
+    """Yields the entries of a JSON lines file up to a step, without a half-written last one."""
+    if not path.exists():
+        return
+    for line in path.read_text().splitlines(keepends=True):
+        if line.endswith("\n") and json.loads(line)["step"] <= step:
+            yield line

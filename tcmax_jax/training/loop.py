@@ -1,0 +1,219 @@
+"""The main path: trains a classifier, keeps its checkpoints, evaluates the best one."""
+
+import functools
+import json
+import math
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from tcmax_jax.data.pipeline import Process, Readers, eval_batches, train_batches
+from tcmax_jax.evaluation.evaluate import Evaluation, evaluate_split
+from tcmax_jax.models import head_of
+from tcmax_jax.training import parallel
+from tcmax_jax.training import workdir as workdirs
+from tcmax_jax.training.build import Parts, build
+from tcmax_jax.training.checkpoint import Checkpoints
+from tcmax_jax.training.config import Config
+from tcmax_jax.training.logs import RunLog, write_atomically
+from tcmax_jax.training.state import TrainState, init_state
+from tcmax_jax.training.step import encode_step, train_step
+
+
+class NonFiniteError(ArithmeticError):
+    """A quantity of a training step is NaN or infinite."""
+
+
+def train(config: Config, workdir: Path, data_dir: str, devices=None) -> dict:
+    """Trains, or goes on with an interrupted run, and evaluates the best checkpoint.
+
+    The folder then holds config.json, versions.json, metrics.jsonl, TensorBoard events,
+    checkpoints/ and results.json. A run that was killed and started again with the same
+    configuration gives the same numbers as an unbroken one.
+
+    Args:
+      config: the configuration.
+      workdir: folder of this run.
+      data_dir: folder that holds prepared data sets.
+      devices: devices to train on; all local ones when None.
+
+    Returns:
+      What results.json holds, see `evaluate`.
+
+    Raises:
+      ConfigError: the folder belongs to another configuration.
+      NonFiniteError: a quantity of a step is NaN or infinite; names step and quantity.
+    """
+    workdirs.check(workdir, config)
+    parts = build(config, data_dir, devices)
+    workdirs.claim(workdir, config)
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        state = _initial_state(parts)
+        if checkpoints.latest is not None:
+            state = checkpoints.restore(checkpoints.latest, state)
+        _fit(parts, state, checkpoints, workdir)
+    return _evaluate(parts, workdir)
+
+
+def evaluate(workdir: Path, data_dir: str, devices=None) -> dict:
+    """Evaluates the best checkpoint of a run on validation and test, and writes results.json.
+
+    Args:
+      workdir: folder of a run that has a checkpoint.
+      data_dir: folder that holds prepared data sets.
+      devices: devices to use; all local ones when None.
+
+    Returns:
+      {"run", "method", "seed", "step", "epoch", "splits": {split: {metric: float}}, "collapsed"}.
+
+    Raises:
+      ConfigError: there is no run in the folder.
+      FileNotFoundError: the run has no checkpoint yet.
+    """
+    return _evaluate(build(workdirs.stored_config(workdir), data_dir, devices), workdir)
+
+
+def _evaluate(parts: Parts, workdir: Path) -> dict:
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        if checkpoints.best is None:
+            raise FileNotFoundError(
+                f"Expected a checkpoint in {workdir}, got none yet: the first one is written after "
+                f"{parts.config.training.eval_every} epochs. Go on training with the same command."
+            )
+        state = checkpoints.restore(checkpoints.best, _initial_state(parts))
+    evaluate_on = _evaluator(parts)
+    replicated = parallel.replicate(state, parts.devices)
+    splits = [s for s in ("validation", "test") if s in parts.dataset.sources]
+    evaluations = {split: evaluate_on(replicated, split) for split in splits}
+    step = int(state.step)
+    results = {
+        "run": workdir.name,
+        "dataset": parts.dataset.name,
+        "method": parts.config.method.name,
+        "seed": parts.config.seed,
+        "step": step,
+        "epoch": step // parts.steps_per_epoch,
+        "splits": {split: evaluation.metrics for split, evaluation in evaluations.items()},
+        "collapsed": evaluations[splits[-1]].collapsed,
+    }
+    write_atomically(workdir / "results.json", json.dumps(results, indent=2) + "\n")
+    return results
+
+
+def _fit(parts: Parts, state: TrainState, checkpoints: Checkpoints, workdir: Path) -> None:
+    """Runs the steps that are left, with a validation and a checkpoint every few epochs."""
+    training = parts.config.training
+    first_step, total_steps = int(state.step), training.epochs * parts.steps_per_epoch
+    if first_step == total_steps:
+        return
+    step_fn = functools.partial(
+        train_step,
+        model=parts.model,
+        optimizer=parts.optimizer,
+        method=parts.method,
+        seed=parts.config.seed,
+    )
+    step_fn = parallel.map_train_step(step_fn, parts.devices)
+    evaluate_on = _evaluator(parts)
+    state = parallel.replicate(state, parts.devices)
+    pending, since, known_collapsed = {}, time.monotonic(), set()
+    with RunLog(workdir, first_step=first_step, total_steps=total_steps) as log:
+        batches = _train_batches(parts, first_step)
+        for step, batch in enumerate(batches, start=first_step + 1):
+            epoch = -(-step // parts.steps_per_epoch)
+            epoch_ends = step % parts.steps_per_epoch == 0
+            state, metrics = step_fn(state, parallel.shard(batch, parts.devices))
+            pending[step] = parallel.first_copy(metrics)
+            if epoch_ends or step % training.log_every == 0:
+                window = _fetch(pending, parts.steps_per_epoch, checkpoints.latest)
+                seconds, since = time.monotonic() - since, time.monotonic()
+                window["learning_rate"] = float(parts.schedule(step - 1))
+                window["examples_per_second"] = len(pending) * training.batch_size / seconds
+                log.metrics(step, epoch, "train", window)
+                log.progress(step, window, epoch)
+                pending = {}
+            if epoch_ends and (epoch % training.eval_every == 0 or step == total_steps):
+                evaluation = evaluate_on(state, "validation")
+                log.metrics(step, epoch, "validation", evaluation.metrics)
+                log.validation(step, epoch, training.epochs, evaluation.metrics)
+                for name in sorted(set(evaluation.collapsed) - known_collapsed):
+                    log.say(_collapse_warning(name, epoch))
+                known_collapsed = set(evaluation.collapsed)
+                checkpoints.save(parallel.unreplicate(state), evaluation.metrics)
+                since = time.monotonic()
+
+
+def _initial_state(parts: Parts) -> TrainState:
+    """Returns the state before the first step, on the host."""
+    example = next(_eval_batches(parts, "validation", batch_size=1))
+    init = functools.partial(init_state, parts.model, parts.optimizer)
+    return jax.device_get(jax.jit(init)(example["inputs"], jax.random.key(parts.config.seed)))
+
+
+def _evaluator(parts: Parts):
+    """Returns a function (replicated state, split) -> `Evaluation`, compiled once."""
+    step = parallel.map_encode_step(
+        functools.partial(encode_step, model=parts.model), parts.devices
+    )
+
+    def evaluate_on(state, split) -> Evaluation:
+        def encode(inputs):
+            features = step(state, parallel.shard(inputs, parts.devices))
+            return jax.tree.map(parallel.unshard, features)
+
+        head = head_of(parts.model, parallel.unreplicate(state.params))
+        return evaluate_split(encode, head, parts.method, _eval_batches(parts, split))
+
+    return evaluate_on
+
+
+def _train_batches(parts: Parts, first_step: int):
+    training = parts.config.training
+    return train_batches(
+        parts.dataset.sources["train"],
+        parts.transforms,
+        batch_size=training.batch_size,
+        epochs=training.epochs,
+        seed=parts.config.seed,
+        readers=Readers(training.threads, training.workers),
+        process=Process(),
+        first_step=first_step,
+    )
+
+
+def _eval_batches(parts: Parts, split: str, batch_size: int | None = None):
+    training = parts.config.training
+    return eval_batches(
+        parts.dataset.sources[split],
+        parts.transforms,
+        batch_size=batch_size or training.eval_batch_size,
+        readers=Readers(training.threads, 0),
+        process=Process(),
+    )
+
+
+def _fetch(pending: dict, steps_per_epoch: int, last_checkpoint: int | None) -> dict:
+    """Returns the means of the pending steps' metrics, after checking each for NaN and infinity."""
+    fetched = {
+        step: {name: np.asarray(value).item() for name, value in metrics.items()}
+        for step, metrics in pending.items()
+    }
+    for step, metrics in fetched.items():
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                kept = f"that of step {last_checkpoint}" if last_checkpoint else "none"
+                raise NonFiniteError(
+                    f"Expected finite numbers, got {name} = {value} at step {step} (epoch "
+                    f"{-(-step // steps_per_epoch)}). Last good checkpoint: {kept}. Lower "
+                    "optimizer.learning_rate, set optimizer.clip_norm, or look for broken data."
+                )
+    return {name: float(np.mean([m[name] for m in fetched.values()])) for name in metrics}
+
+
+def _collapse_warning(name: str, epoch: int) -> str:
+    return (
+        f"warning: the {name} prediction is the same class for all validation examples (epoch "
+        f"{epoch}). If it lasts, lower optimizer.learning_rate or optimizer.clip_norm."
+    )
