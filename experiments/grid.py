@@ -1,0 +1,49 @@
+"""GRID talker s1: which of 51 words does a talking face say? Sound is easy, the mouth is hard.
+
+Data: the clips of talker s1 of the GRID corpus (Cooke et al., JASA 120(5), 2006) and a manifest
+that cuts them into spoken words, `id,split,label,path,start,end` (4500 / 600 / 900 words):
+
+    python launch.py --experiment=experiments/grid.py --config.data.manifest=PATH/manifest.csv
+
+and the same with --config.method.name=joint or =unimodal for the comparison.
+
+Hardware and time: 2 CPU cores; preparation takes about 2 minutes, training is sized for them
+(ResNet-18 of width 8 in place of 64; 96 pixels, since XLA is slow on maps smaller than a kernel).
+Results: experiments/results/grid.md.
+"""
+
+from tcmax_jax.training import config as c
+
+
+def config():
+    """Returns the recipe."""
+    return c.Config(
+        name="grid",
+        data=c.ManifestData(
+            manifest="data/grid_s1/manifest.csv",
+            rate=16_000,
+            seconds=0.6,  # words last 0.04 .. 0.84 s
+            fill="zero",
+            n_fft=256,
+            hop=80,
+            frames=3,
+            short_side=96,
+            box=(0.29, 0.61, 0.58, 0.885),  # the mouth
+        ),
+        modalities={
+            "audio": c.Modality(
+                input=c.Spectrogram(steps=96),
+                encoder=c.ResNetEncoder(width=8, mean=(-10.4,), std=(6.6,)),
+            ),
+            "visual": c.Modality(
+                input=c.Frames(size=96, area=(0.6, 1.0)),
+                encoder=c.ResNetEncoder(
+                    width=8, mean=(0.661, 0.551, 0.415), std=(0.199, 0.115, 0.144)
+                ),
+            ),
+        },
+        optimizer=c.Optimizer(
+            learning_rate=0.03, schedule="cosine", weight_decay=1e-4, clip_norm=1.0
+        ),
+        training=c.Training(epochs=25, batch_size=32, eval_batch_size=64, log_every=20),
+    )
