@@ -75,9 +75,7 @@ def constant_predictions(method, head, features, labels) -> list[str]:
     if _largest_share(labels) > _CONSTANT:
         return []
     scores = predictions(method, head, features)
-    return [
-        name for name, s in scores.items() if _largest_share(np.argmax(s, axis=-1)) > _CONSTANT
-    ]
+    return [name for name, s in scores.items() if _largest_share(np.argmax(s, axis=-1)) > _CONSTANT]
 
 
 def _largest_share(classes):

@@ -125,7 +125,7 @@ def _fit(parts: Parts, state: TrainState, checkpoints: Checkpoints, workdir: Pat
             epoch = -(-step // parts.steps_per_epoch)
             epoch_ends = step % parts.steps_per_epoch == 0
             state, metrics = step_fn(state, parallel.shard(batch, parts.devices))
-            pending[step] = parallel.first_copy(metrics)
+            pending[step] = metrics
             if epoch_ends or step % training.log_every == 0:
                 window = _fetch(pending, parts.steps_per_epoch, checkpoints.latest)
                 seconds, since = time.monotonic() - since, time.monotonic()
@@ -196,10 +196,7 @@ def _eval_batches(parts: Parts, split: str, batch_size: int | None = None):
 
 def _fetch(pending: dict, steps_per_epoch: int, last_checkpoint: int | None) -> dict:
     """Returns the means of the pending steps' metrics, after checking each for NaN and infinity."""
-    fetched = {
-        step: {name: np.asarray(value).item() for name, value in metrics.items()}
-        for step, metrics in pending.items()
-    }
+    fetched = {step: parallel.scalars(metrics) for step, metrics in pending.items()}
     for step, metrics in fetched.items():
         for name, value in metrics.items():
             if not math.isfinite(value):

@@ -9,6 +9,7 @@ import pydantic
 
 from tcmax_jax.training.config import Config
 
+_SECTIONS_OF_SEVERAL_KINDS = ("data", "input", "encoder")
 _ADAPTER = pydantic.TypeAdapter(Config)
 
 
@@ -124,7 +125,10 @@ def _explain(error: pydantic.ValidationError) -> str:
     """Returns a line for each field that does not fit: path, expectation, what came."""
     lines = []
     for item in error.errors():
-        path = ".".join(str(part) for part in item["loc"]) or "configuration"
+        # Behind a section of several kinds pydantic names the kind, which is no part of the path.
+        steps = zip((None, *item["loc"]), item["loc"], strict=False)
+        parts = [str(part) for before, part in steps if before not in _SECTIONS_OF_SEVERAL_KINDS]
+        path = ".".join(parts) or "configuration"
         got = "" if item["type"] == "value_error" else f", got {item['input']!r}"
         lines.append(f"{path}: {item['msg']}{got}")
     return "Invalid configuration:\n  " + "\n  ".join(lines)

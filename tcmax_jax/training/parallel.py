@@ -27,12 +27,13 @@ def map_encode_step(step, devices):
 
 def replicate(state, devices):
     """Returns a copy of the state on every device."""
-    return jax_utils.replicate(state, devices)
+    # The sharding has to be that of the step's own output, or the second step compiles again.
+    return jax_utils.replicate(state, devices, axis_name=AXIS_NAME)
 
 
 def unreplicate(state):
     """Returns one copy of a replicated state, as NumPy arrays on the host."""
-    return jax.device_get(jax_utils.unreplicate(state))
+    return jax.tree.map(_first_copy, state)
 
 
 def shard(batch, devices):
@@ -45,6 +46,11 @@ def unshard(x):
     return np.asarray(x).reshape(-1, *x.shape[2:])
 
 
-def first_copy(metrics):
-    """Returns metrics that are equal on all devices, still on the device and not waited for."""
-    return jax.tree.map(lambda x: x.addressable_data(0), metrics)
+def scalars(metrics):
+    """Returns the scalars that are equal on all devices as {name: float}; waits for them."""
+    return {name: _first_copy(value).item() for name, value in metrics.items()}
+
+
+def _first_copy(x):
+    # Not x[0], which runs a program on the device and is a thousand times slower.
+    return np.asarray(x.addressable_data(0)).reshape(x.shape[1:])

@@ -49,9 +49,9 @@ def train_step(state, batch, *, model, optimizer, method, seed, axis_name=None):
         grads = lax.pmean(grads, axis_name)
         batch_stats = lax.pmean(batch_stats, axis_name)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    metrics = {"loss": loss, "accuracy": accuracy, "grad_norm": optax.global_norm(grads)}
+    metrics = {"loss": loss, "accuracy": accuracy, "grad_norm": optax.tree.norm(grads)}
     for modality in model.encoders:
-        norm = optax.global_norm(grads[f"encoders_{modality}"])
+        norm = optax.tree.norm(grads[f"encoders_{modality}"])
         metrics[f"grad_norm/{modality}"] = norm
     next_state = TrainState(
         step=state.step + 1,

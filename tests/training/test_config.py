@@ -1,0 +1,103 @@
+"""Configurations: overrides, files, JSON, and the messages for what cannot be."""
+
+import pytest
+
+from tcmax_jax.training.config import Config, ManifestData
+from tcmax_jax.training.overrides import (
+    ConfigError,
+    differences,
+    from_dict,
+    load_experiment,
+    override,
+    to_dict,
+)
+
+
+def test_json_round_trip():
+    config = override(Config(), {"data.kind": "manifest", "data.manifest": "clips.csv"})
+    assert from_dict(to_dict(config)) == config
+
+
+def test_overrides_change_their_field_alone():
+    config = override(
+        Config(),
+        {
+            "optimizer.learning_rate": "0.5",
+            "method.num_negatives": "64",
+            "optimizer.clip_norm": "null",
+            "data.audio_shape": "[8, 9]",
+            "modalities.audio.encoder.kind": "resnet18",
+            "modalities.audio.encoder.width": "16",
+        },
+    )
+    assert config.optimizer.learning_rate == 0.5
+    assert config.method.num_negatives == 64
+    assert config.optimizer.clip_norm is None
+    assert config.data.audio_shape == (8, 9)
+    changed = {line.split(":")[0] for line in differences(to_dict(Config()), to_dict(config))}
+    assert changed == {
+        "optimizer.learning_rate",
+        "method.num_negatives",
+        "optimizer.clip_norm",
+        "data.audio_shape",
+        "modalities.audio.encoder.kind",
+        "modalities.audio.encoder.sizes",
+        "modalities.audio.encoder.width",
+    }
+
+
+def test_another_kind_starts_from_its_own_defaults():
+    config = override(Config(), {"data.manifest": "clips.csv", "data.kind": "manifest"})
+    assert config.data == ManifestData(manifest="clips.csv")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"optimizer.lr": "1"}, r"field of optimizer \(name, learning_rate, .*got 'lr'"),
+        ({"epochs": "1"}, r"field of the configuration \(name, seed.*got 'epochs'"),
+        ({"optimiser.name": "sgd"}, r"such as optimizer.learning_rate, got 'optimiser.name'"),
+        ({"method.name": "tcmaxx"}, r"method.name: .*'tcmax', 'joint' or 'unimodal', got 'tcmaxx'"),
+        ({"model.fusion": "mix"}, r"model.fusion: Input should be 'sum', .*got 'mix'"),
+        ({"training.epochs": "0"}, r"training.epochs: .*greater than 0, got 0"),
+        ({"training.epochs": "many"}, r"training.epochs: .*valid integer.*got 'many'"),
+        ({"optimizer.momentum": "1"}, r"optimizer.momentum: .*less than 1, got 1"),
+        ({"optimizer.schedule": "step"}, r"schedule=step needs optimizer.decay_epochs"),
+        ({"data.kind": "manifest"}, r"data.manifest: Field required"),
+        ({"data.kind": "kinetics"}, r"data: .*'kinetics'.*'synthetic', 'manifest'"),
+        ({"method.name": "joint", "method.num_negatives": "3"}, r"belong to tcmax, got"),
+        (
+            {"model.fusion": "gated", "method.name": "unimodal"},
+            r"unimodal needs a head that adds up .*got model.fusion=gated; use one of concat",
+        ),
+        (
+            {"modalities.text": '{"input": {"kind": "frames"}, "encoder": {"kind": "mlp"}}',
+             "model.fusion": "film"},
+            r"film takes two modalities, got \['audio', 'visual', 'text'\]; for more use .*sum",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_explained(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        override(Config(), overrides)
+
+
+def test_experiment_files(tmp_path):
+    assert load_experiment(None) == Config()
+    path = tmp_path / "recipe.py"
+    path.write_text(
+        "from tcmax_jax.training.config import Config\ndef config():\n    return Config(seed=4)\n"
+    )
+    assert load_experiment(str(path)).seed == 4
+    with pytest.raises(ConfigError, match=r"Expected an experiment file, got nowhere.py"):
+        load_experiment("nowhere.py")
+    path.write_text("x = 1\n")
+    with pytest.raises(ConfigError, match=r"function config\(\) that returns a Config, got None"):
+        load_experiment(str(path))
+    path.write_text(
+        "from tcmax_jax.training.config import Config\ndef config():\n    return Config(seed=-1)\n"
+    )
+    with pytest.raises(
+        ConfigError, match=r"recipe.py: .*\s+seed: .*greater than or equal"
+    ):
+        load_experiment(str(path))

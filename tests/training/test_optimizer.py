@@ -1,0 +1,78 @@
+"""The optimiser against torch's update rules, written out in NumPy."""
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from tcmax_jax.training.config import Optimizer
+from tcmax_jax.training.optimizer import make_optimizer, make_schedule
+
+GRADS = [np.array([3.0, -4.0]), np.array([0.3, 0.1]), np.array([-0.5, 2.0])]
+
+
+def run(config, epochs=3, steps_per_epoch=1):
+    schedule = make_schedule(config, epochs=epochs, steps_per_epoch=steps_per_epoch)
+    optimizer = make_optimizer(config, schedule)
+    params = jnp.array([1.0, 2.0])
+    state = optimizer.init(params)
+    for grad in GRADS:
+        updates, state = optimizer.update(jnp.asarray(grad, jnp.float32), state, params)
+        params = optax.apply_updates(params, updates)
+    return params
+
+
+def clipped(grad, norm):
+    return grad if norm is None else grad * min(1, norm / np.linalg.norm(grad))
+
+
+@pytest.mark.parametrize("norm", [None, 1.0])
+def test_sgd_is_that_of_torch(norm):
+    """torch: g += weight_decay p; m = momentum m + g; p -= rate m, decayed after epoch 2."""
+    config = Optimizer(
+        learning_rate=0.1, schedule="step", decay_epochs=(2,), weight_decay=0.01, clip_norm=norm
+    )
+    p, m = np.array([1.0, 2.0]), np.zeros(2)
+    for grad, rate in zip(GRADS, (0.1, 0.1, 0.01), strict=True):
+        m = 0.9 * m + clipped(grad, norm) + 0.01 * p
+        p = p - rate * m
+    np.testing.assert_allclose(run(config), p, rtol=1e-5)
+
+
+def test_adamw_is_that_of_torch():
+    """torch: p -= rate weight_decay p; p -= rate m^ / (sqrt(v^) + 1e-8)."""
+    config = Optimizer(name="adamw", learning_rate=0.1, weight_decay=0.05, clip_norm=None)
+    p, m, v = np.array([1.0, 2.0]), np.zeros(2), np.zeros(2)
+    for t, grad in enumerate(GRADS, start=1):
+        m, v = 0.9 * m + 0.1 * grad, 0.999 * v + 0.001 * grad**2
+        step = (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        p = p - 0.1 * 0.05 * p - 0.1 * step
+    np.testing.assert_allclose(run(config), p, rtol=1e-5)
+
+
+def rates(epochs=10, steps_per_epoch=4, **options):
+    config = Optimizer(learning_rate=1.0, **options)
+    schedule = make_schedule(config, epochs=epochs, steps_per_epoch=steps_per_epoch)
+    return np.array([schedule(step) for step in range(epochs * steps_per_epoch + 1)])
+
+
+def test_step_schedule_drops_after_its_epochs():
+    expected = np.repeat([1.0, 0.1, 0.01], [4 * 3, 4 * 5, 9])
+    np.testing.assert_allclose(rates(schedule="step", decay_epochs=(3, 8)), expected, rtol=1e-5)
+
+
+def test_cosine_ends_at_zero():
+    expected = 0.5 * (1 + np.cos(np.pi * np.arange(41) / 40))
+    np.testing.assert_allclose(rates(schedule="cosine"), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "step", "cosine"])
+def test_warmup_is_linear_and_moves_no_later_epoch(schedule):
+    options = {"schedule": schedule, "decay_epochs": (3,) if schedule == "step" else ()}
+    warm = rates(warmup_epochs=2, **options)
+    np.testing.assert_allclose(warm[:8], np.arange(8) / 8, atol=1e-6)
+    if schedule == "cosine":
+        expected = 0.5 * (1 + np.cos(np.pi * np.arange(33) / 32))
+    else:
+        expected = rates(**options)[8:]
+    np.testing.assert_allclose(warm[8:], expected, atol=1e-6)

@@ -1,0 +1,102 @@
+"""The train step: one device equals four, gradients flow, nothing is compiled twice."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from tcmax_jax import methods
+from tcmax_jax.models import FUSIONS, MLP, MultimodalClassifier, ResNet
+from tcmax_jax.training import parallel
+from tcmax_jax.training.config import Optimizer
+from tcmax_jax.training.optimizer import make_optimizer, make_schedule
+from tcmax_jax.training.state import init_state
+from tcmax_jax.training.step import train_step
+
+B, C = 16, 4
+
+
+def make_batch(seed):
+    rng = np.random.default_rng(seed)
+    return {
+        "inputs": {
+            "audio": rng.normal(size=(B, 16, 16, 1)).astype(np.float16),
+            "visual": rng.integers(0, 256, (B, 2, 8, 8, 3)).astype(np.uint8),
+        },
+        "label": rng.integers(0, C, B).astype(np.int32),
+        "where": np.arange(B) != 5,
+        "index": np.arange(B, dtype=np.int32),
+    }
+
+
+def build(fusion, method, audio=None):
+    encoders = {
+        "audio": audio or MLP(sizes=(4,)),
+        "visual": MLP(sizes=(8, 4), mean=(0.5,), std=(0.25,)),
+    }
+    model = MultimodalClassifier(encoders, FUSIONS[fusion](("audio", "visual"), C))
+    config = Optimizer(learning_rate=0.1, clip_norm=0.5, weight_decay=1e-3)
+    optimizer = make_optimizer(config, make_schedule(config, epochs=1, steps_per_epoch=1))
+    state = init_state(model, optimizer, make_batch(0)["inputs"], jax.random.key(0))
+    step = functools.partial(train_step, model=model, optimizer=optimizer, method=method, seed=3)
+    return step, jax.device_get(state)
+
+
+def run(step, state, devices, steps=3):
+    mapped = parallel.map_train_step(step, devices)
+    state = parallel.replicate(state, devices)
+    metrics = []
+    for seed in range(steps):
+        state, values = mapped(state, parallel.shard(make_batch(seed), devices))
+        jax.block_until_ready(state)
+        metrics.append(parallel.scalars(values))
+    return parallel.unreplicate(state), metrics
+
+
+SHARED_STATISTICS = ResNet(stage_sizes=(1,), width=4, axis_name=parallel.AXIS_NAME)
+CASES = {
+    "joint": ("gated", methods.joint()),
+    "batch-norm": ("concat", methods.tcmax(), SHARED_STATISTICS),
+    "unimodal": ("sum", methods.unimodal()),
+    "tcmax-additive": ("concat", methods.tcmax()),
+    "tcmax-exhaustive": ("film", methods.tcmax()),
+    "tcmax-sampled": ("bigated", methods.tcmax(num_negatives=50)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_four_devices_equal_one(devices, case):
+    step, state = build(*CASES[case])
+    traces = []
+
+    def counted(*args, **kwargs):
+        traces.append(case)
+        return step(*args, **kwargs)
+
+    one, metrics_of_one = run(step, state, devices[:1])
+    four, metrics_of_four = run(counted, state, devices)
+    assert len(traces) == 1, "compiled again after the first step"
+    for expected, got in zip(metrics_of_one, metrics_of_four, strict=True):
+        assert expected.keys() == got.keys()
+        for name in expected:
+            assert got[name] == pytest.approx(expected[name], rel=2e-3, abs=1e-4), name
+    for (path, expected), got in zip(
+        jax.tree.leaves_with_path(one), jax.tree.leaves(four), strict=True
+    ):
+        np.testing.assert_allclose(got, expected, rtol=5e-3, atol=2e-4, err_msg=str(path))
+    check_progress(case, state, one, metrics_of_one)
+
+
+def check_progress(case, before, after, metrics):
+    """Checks what holds on any number of devices."""
+    assert int(after.step) == 3
+    for (path, old), new in zip(
+        jax.tree.leaves_with_path(before.params), jax.tree.leaves(after.params), strict=True
+    ):
+        assert np.any(old != new), f"{path} is not trained"
+    # The head starts at zero: a uniform prediction, and no gradient that reaches the encoders.
+    uniform = {"joint": np.log(C), "unimodal": 2 * np.log(C)}.get(case, 0)
+    assert metrics[0]["loss"] == pytest.approx(uniform, abs=1e-6)
+    assert metrics[0]["grad_norm/audio"] == 0 < metrics[0]["grad_norm"]
+    assert 0 < metrics[1]["grad_norm/audio"] < metrics[1]["grad_norm"]
