@@ -75,11 +75,9 @@ def train_batches(
         )
     _check_share(batch_size, process)
     steps = len(source) // batch_size
-    # Grain derives neighbouring streams from neighbouring seeds; hashing keeps seeds apart.
-    stream = int(np.random.SeedSequence(seed).generate_state(1)[0])
     examples = (
         grain.MapDataset.source(_Indexed(source, len(source)))
-        .seed(stream)
+        .seed(seed)
         .shuffle()[: steps * batch_size]
         .repeat(epochs)
         .random_map(_Augment(transforms))[process.index :: process.count]

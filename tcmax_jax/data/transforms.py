@@ -66,7 +66,7 @@ def frames_input(stored, rng, *, size, area, aspect, flip):
     top, left, rows, columns = box
     cut = [frame[top : top + rows, left : left + columns] for frame in frames]
     # Averaging over areas when shrinking, since interpolation would alias.
-    method = cv2.INTER_AREA if min(rows, columns) > size else cv2.INTER_LINEAR
+    method = cv2.INTER_AREA if rows * columns > size * size else cv2.INTER_LINEAR
     resized = np.stack([cv2.resize(frame, (size, size), interpolation=method) for frame in cut])
     return np.ascontiguousarray(resized[:, :, ::-1]) if mirrored else resized
 
@@ -97,5 +97,6 @@ def random_crop_box(rng, height, width, *, area, aspect):
             left = int(rng.integers(width - columns + 1))
             return top, left, rows, columns
     ratio = min(max(width / height, aspect[0]), aspect[1])
-    rows, columns = min(height, round(width / ratio)), min(width, round(height * ratio))
+    rows = min(height, max(1, round(width / ratio)))
+    columns = min(width, max(1, round(height * ratio)))
     return (height - rows) // 2, (width - columns) // 2, rows, columns

@@ -8,10 +8,10 @@ from jax import lax
 
 from tcmax_jax.losses import checks
 from tcmax_jax.losses.collectives import all_gather, count, logsumexp, to_float32
-from tcmax_jax.losses.terms import keep_valid, log_label_prior, per_example
+from tcmax_jax.losses.terms import evaluate_head, per_example
 
-# Floats that one block of tuples holds as features and logits: about 16 MiB, the size of a cache.
-_BLOCK_FLOATS = 2**22
+# Floats that one block of tuples holds as features and logits: 4 MiB, so that it stays in a cache.
+_BLOCK_FLOATS = 2**20
 
 
 def exhaustive_tcmax_loss(
@@ -57,18 +57,10 @@ def exhaustive_tcmax_loss(
       >>> print(exhaustive_tcmax_loss(gated, z, jnp.array([0, 0])))
       [-0.5662191 -0.5662191]
     """
-    batch_size = checks.check_features(features)
     if chunk_size is not None:
         checks.check_positive_int(chunk_size, "chunk_size")
-    checks.check_where(where, batch_size)
-    features = {name: keep_valid(features[name], where) for name in sorted(features)}
-    logits = head(features)
-    num_classes = checks.check_logits(logits, batch_size)
-    checks.check_labels(labels, batch_size, num_classes, where)
-    checks.check_label_prior(label_prior, num_classes)
-
-    logits = to_float32(logits)
-    log_prior = log_label_prior(label_prior, num_classes, logits.dtype)
+    features, logits, log_prior = evaluate_head(head, features, labels, where, label_prior)
+    batch_size, num_classes = logits.shape
     valid = jnp.ones(batch_size, bool) if where is None else where
     first, *others = features
     factors = {first: features[first]} | {m: all_gather(features[m], axis_name) for m in others}
@@ -108,8 +100,6 @@ def _logsumexp_over_tuples(head, factors, masks, log_prior, chunk_size):
         x = jnp.broadcast_to(x, (*shape, *x.shape[len(shape) :]))
         return x.reshape(-1, *x.shape[len(shape) :])
 
-    # Without the checkpoint the backward pass would keep every block's logits: B^M C floats.
-    @jax.checkpoint
     def block_logsumexp(block):
         at = dict(zip(names, jnp.unravel_index(block, grid), strict=True))
         tuples = {m: spread(rows[m][at[m]], axis) for axis, m in enumerate(names)}
@@ -117,14 +107,22 @@ def _logsumexp_over_tuples(head, factors, masks, log_prior, chunk_size):
         scores = to_float32(head(tuples)) + log_prior[None]
         return logsumexp(jnp.where(jnp.all(jnp.stack(inside), axis=0)[:, None], scores, -jnp.inf))
 
-    return lax.map(block_logsumexp, jnp.arange(math.prod(grid)))
+    if math.prod(grid) == 1:
+        return block_logsumexp(0)[None]
+    # Without the checkpoint the backward pass would keep every block's logits: B^M C floats.
+    return lax.map(jax.checkpoint(block_logsumexp), jnp.arange(math.prod(grid)))
 
 
 def _block_shape(sizes, chunk_size):
-    """Returns how many rows of each modality form a block of at most `chunk_size` tuples."""
+    """Returns how many rows of each modality form a block of at most `chunk_size` tuples.
+
+    The last modalities are taken whole as far as they fit; blocks of one modality are of nearly
+    equal size, so that little is padded.
+    """
     shape = []
     for size in reversed(sizes):
-        shape.append(min(size, chunk_size))
+        blocks = -(-size // min(size, chunk_size))
+        shape.append(-(-size // blocks))
         chunk_size = max(1, chunk_size // shape[-1])
     return shape[::-1]
 

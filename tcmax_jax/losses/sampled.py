@@ -14,7 +14,7 @@ from tcmax_jax.losses.collectives import (
     logsumexp,
     to_float32,
 )
-from tcmax_jax.losses.terms import keep_valid, log_label_prior, per_example
+from tcmax_jax.losses.terms import evaluate_head, per_example
 
 
 def sampled_tcmax_loss(
@@ -56,20 +56,11 @@ def sampled_tcmax_loss(
 
     Source: TCMax (arXiv 2602.13015), the sampled objective.
     """
-    batch_size = checks.check_features(features)
     checks.check_positive_int(num_negatives, "num_negatives")
-    checks.check_where(where, batch_size)
-    features = {name: keep_valid(features[name], where) for name in sorted(features)}
-    logits = head(features)
-    num_classes = checks.check_logits(logits, batch_size)
-    checks.check_labels(labels, batch_size, num_classes, where)
-    checks.check_label_prior(label_prior, num_classes)
-
-    logits = to_float32(logits)
-    log_prior = log_label_prior(label_prior, num_classes, logits.dtype)
+    features, logits, log_prior = evaluate_head(head, features, labels, where, label_prior)
     everything = {m: all_gather(z, axis_name) for m, z in features.items()}
     valid = None if where is None else all_gather(where, axis_name)
-    global_size = batch_size * device_count(axis_name)
+    global_size = len(labels) * device_count(axis_name)
     tuples = sample_tuples(key, num_negatives, len(features), global_size, where=valid)
     tuples, drawn = _device_share(tuples, axis_name)
 

@@ -4,12 +4,40 @@ import math
 
 import jax.numpy as jnp
 
+from tcmax_jax.losses import checks
+from tcmax_jax.losses.collectives import to_float32
+
 
 def log_label_prior(label_prior, num_classes, dtype):
     """Returns the log of the label's reference measure, [C]; uniform when `label_prior` is None."""
     if label_prior is None:
         return jnp.full((num_classes,), -math.log(num_classes), dtype)
     return jnp.log(jnp.asarray(label_prior, dtype))
+
+
+def evaluate_head(head, features, labels, where, label_prior):
+    """Checks the inputs of a loss that calls its head, and calls it on the true tuples.
+
+    Args:
+      head: function {modality: [N, ...]} -> [N, C].
+      features: {modality: [B, ...]}.
+      labels: [B] integers.
+      where: [B] bool or None.
+      label_prior: [C] or None.
+
+    Returns:
+      (features with the masked rows zeroed, in the order of their names; logits [B, C], float32 or
+      wider; log of the label's reference measure, [C]).
+    """
+    batch_size = checks.check_features(features)
+    checks.check_where(where, batch_size)
+    features = {name: keep_valid(features[name], where) for name in sorted(features)}
+    logits = head(features)
+    num_classes = checks.check_logits(logits, batch_size)
+    checks.check_labels(labels, batch_size, num_classes, where)
+    checks.check_label_prior(label_prior, num_classes)
+    logits = to_float32(logits)
+    return features, logits, log_label_prior(label_prior, num_classes, logits.dtype)
 
 
 def keep_valid(x, where):

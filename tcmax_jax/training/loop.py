@@ -50,7 +50,7 @@ def train(config: Config, workdir: Path, data_dir: str, devices=None) -> dict:
     parts = build(config, data_dir, devices)
     workdirs.claim(workdir, config)
     with Checkpoints(workdir / "checkpoints") as checkpoints:
-        state = _initial_state(parts)
+        state = initial_state(parts)
         if checkpoints.latest is not None:
             state = checkpoints.restore(checkpoints.latest, state)
         _fit(parts, state, checkpoints, workdir)
@@ -82,7 +82,7 @@ def _evaluate(parts: Parts, workdir: Path) -> dict:
                 f"Expected a checkpoint in {workdir}, got none yet: the first one is written after "
                 f"{parts.config.training.eval_every} epochs. Go on training with the same command."
             )
-        state = checkpoints.restore(checkpoints.best, _initial_state(parts))
+        state = checkpoints.restore(checkpoints.best, initial_state(parts))
     evaluate_on = _evaluator(parts)
     replicated = parallel.replicate(state, parts.devices)
     splits = [s for s in ("validation", "test") if s in parts.dataset.sources]
@@ -145,7 +145,7 @@ def _fit(parts: Parts, state: TrainState, checkpoints: Checkpoints, workdir: Pat
                 since = time.monotonic()
 
 
-def _initial_state(parts: Parts) -> TrainState:
+def initial_state(parts: Parts) -> TrainState:
     """Returns the state before the first step, on the host."""
     example = next(_eval_batches(parts, "validation", batch_size=1))
     init = functools.partial(init_state, parts.model, parts.optimizer)

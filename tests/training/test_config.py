@@ -97,7 +97,5 @@ def test_experiment_files(tmp_path):
     path.write_text(
         "from tcmax_jax.training.config import Config\ndef config():\n    return Config(seed=-1)\n"
     )
-    with pytest.raises(
-        ConfigError, match=r"recipe.py: .*\s+seed: .*greater than or equal"
-    ):
+    with pytest.raises(ConfigError, match=r"recipe.py: .*\s+seed: .*greater than or equal"):
         load_experiment(str(path))

@@ -1,0 +1,131 @@
+"""The whole run: what it leaves behind, how it goes on, how it stops."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tcmax_jax.data import pipeline
+from tcmax_jax.training import loop
+from tcmax_jax.training.overrides import ConfigError
+from tests.training.tiny import tiny_config
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def finished(data_dir, tmp_path_factory):
+    """Returns the folder and the results of a finished run."""
+    workdir = tmp_path_factory.mktemp("runs") / "tiny"
+    return workdir, loop.train(tiny_config(), workdir, data_dir)
+
+
+def entries(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_what_a_run_leaves_behind(finished):
+    workdir, results = finished
+    names = {path.name.split(".")[0] for path in workdir.iterdir()}
+    assert names == {"config", "versions", "metrics", "events", "results", "checkpoints"}
+    assert json.loads((workdir / "results.json").read_text()) == results
+    versions = json.loads((workdir / "versions.json").read_text())
+    assert versions["devices"] == "4 x cpu"
+
+
+def test_the_log_has_every_window_and_every_validation(finished):
+    log = entries(finished[0])
+    # 70 examples in batches of 16: 4 steps an epoch; logged every 3 steps and at ends of epochs.
+    assert [e["step"] for e in log if e["split"] == "train"] == [3, 4, 6, 8, 9, 12]
+    validations = [e for e in log if e["split"] == "validation"]
+    assert [(e["step"], e["epoch"]) for e in validations] == [(4, 1), (8, 2), (12, 3)]
+    assert {"loss", "accuracy", "grad_norm/audio", "learning_rate", "examples_per_second"} <= set(
+        log[0]
+    )
+
+
+def test_results_are_those_of_the_best_validation(finished):
+    workdir, results = finished
+    validations = [e for e in entries(workdir) if e["split"] == "validation"]
+    best = max(validations, key=lambda e: e["accuracy"])
+    assert results["splits"]["validation"]["accuracy"] == best["accuracy"]
+    assert set(results["splits"]["test"]) == {
+        "accuracy",
+        "cross_entropy",
+        "tc_bound",
+        "accuracy/audio",
+        "accuracy/visual",
+    }
+
+
+def test_a_finished_run_is_not_repeated(finished, data_dir):
+    workdir, results = finished
+    before = (workdir / "metrics.jsonl").read_bytes()
+    assert loop.train(tiny_config(), workdir, data_dir) == results
+    assert (workdir / "metrics.jsonl").read_bytes() == before
+    assert loop.evaluate(workdir, data_dir) == results
+
+
+def test_another_configuration_is_refused_with_a_diff(finished, data_dir):
+    workdir, _ = finished
+    config = tiny_config(training__epochs=5, method__name="joint")
+    with pytest.raises(
+        ConfigError, match=r"(?s)method.name: tcmax -> joint.*epochs: 3 -> 5.*--wor"
+    ):
+        loop.train(config, workdir, data_dir)
+
+
+def test_evaluating_what_is_not_there(tmp_path, data_dir):
+    with pytest.raises(ConfigError, match=r"Expected the folder of a run, got .*Train first"):
+        loop.evaluate(tmp_path, data_dir)
+
+
+@pytest.mark.parametrize("field", ["batch_size", "eval_batch_size"])
+def test_batches_have_to_fit_the_devices(tmp_path, data_dir, field):
+    config = tiny_config(**{f"training__{field}": 10})
+    with pytest.raises(
+        ValueError, match=rf"training.{field} to be a multiple of the 4 dev.*got 10"
+    ):
+        loop.train(config, tmp_path / "run", data_dir)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_non_finite_step_stops_the_run_and_is_named(tmp_path, data_dir, monkeypatch):
+    original = pipeline._Augment.__call__
+    poisoned = {}
+
+    def poison(self, element, rng=None):
+        example = original(self, element, rng)
+        if rng is not None and element["index"] == 7:
+            audio = example["inputs"]["audio"].copy()
+            audio[0, 0] = np.nan
+            example["inputs"]["audio"] = audio
+            poisoned["seen"] = True
+        return example
+
+    monkeypatch.setattr(pipeline._Augment, "__call__", poison)
+    with pytest.raises(
+        loop.NonFiniteError, match=r"got \S+ = nan at step \d \(epoch [12]\)\. Last"
+    ):
+        loop.train(tiny_config(), tmp_path / "run", data_dir)
+    assert poisoned["seen"]
+
+
+def test_a_collapse_is_reported_by_name(tmp_path, data_dir, capfd):
+    # Without signal in the pictures and at this rate, one class wins them all.
+    config = tiny_config(
+        optimizer__learning_rate=30, optimizer__clip_norm=100, data__visual_signal=0,
+        training__epochs=2,
+    )  # fmt: skip
+    loop.train(config, tmp_path / "run", data_dir)
+    assert "warning: the audio prediction is the same class" in capfd.readouterr().err
+
+
+def test_one_device_equals_four(finished, data_dir, devices, tmp_path):
+    single = loop.train(tiny_config(), tmp_path / "tiny", data_dir, devices=devices[:1])
+    for split, metrics in finished[1]["splits"].items():
+        for name, value in metrics.items():
+            assert single["splits"][split][name] == pytest.approx(value, abs=1e-3), (split, name)
