@@ -1,0 +1,95 @@
+"""Metrics from fixed logits, so that every expected value is known."""
+
+import numpy as np
+import pytest
+
+from tcmax_jax import methods
+from tcmax_jax.evaluation.evaluate import encode_split, evaluate_split
+from tcmax_jax.evaluation.metrics import constant_predictions, split_metrics
+from tcmax_jax.evaluation.report import results_table
+from tcmax_jax.losses import AdditiveHead
+from tests.losses.reference import brute_force
+
+HEAD = AdditiveHead(lambda features: features)
+LABELS = np.array([0, 1, 2, 0])
+# audio is right on rows 0, 1, 2; visual on rows 0 and 3; the sum on rows 0, 1 and 3.
+FEATURES = {
+    "audio": np.array([[4, 0, 0], [0, 4, 0], [0, 0, 1], [0, 1, 0]], np.float32),
+    "visual": np.array([[2, 0, 0], [0, 0, 1], [3, 0, 0], [2, 0, 0]], np.float32),
+}
+
+
+def test_accuracies_are_counted():
+    metrics = split_metrics(methods.joint(), HEAD, FEATURES, LABELS)
+    assert metrics["accuracy"] == 0.75
+    assert metrics["accuracy/audio"] == 0.75
+    assert metrics["accuracy/visual"] == 0.5
+
+
+def test_cross_entropy_and_bound_equal_slow_formulas():
+    metrics = split_metrics(methods.tcmax(), HEAD, FEATURES, LABELS)
+    scores = np.float64(FEATURES["audio"]) + FEATURES["visual"]
+    log_p = scores - np.log(np.exp(scores).sum(1, keepdims=True))
+    expected = -log_p[np.arange(4), LABELS].mean()
+    assert metrics["cross_entropy"] == pytest.approx(expected, rel=1e-6)
+    bound = -brute_force(lambda z: z["audio"] + z["visual"], FEATURES, LABELS).mean()
+    assert metrics["tc_bound"] == pytest.approx(bound, rel=1e-6)
+
+
+def test_an_empirical_prior_moves_prediction_and_bound():
+    prior = np.array([0.01, 0.01, 0.98], np.float32)
+    metrics = split_metrics(methods.tcmax(label_prior=prior), HEAD, FEATURES, LABELS)
+    # Scores + log prior: (6, 0, 0), (0, 4, 1), (3, 0, 1), (2, 1, 0) + (-4.6, -4.6, 0).
+    assert metrics["accuracy"] == 0.5
+    bound = -brute_force(
+        lambda z: z["audio"] + z["visual"], FEATURES, LABELS, label_prior=prior
+    ).mean()
+    assert metrics["tc_bound"] == pytest.approx(bound, rel=1e-5)
+
+
+def test_other_heads_have_no_split_accuracy_and_a_sampled_bound():
+    def head(z):
+        return z["audio"] * z["visual"]
+
+    metrics = split_metrics(methods.tcmax(), head, FEATURES, LABELS)
+    assert set(metrics) == {"accuracy", "cross_entropy", "tc_bound"}
+    exact = -brute_force(head, FEATURES, LABELS).mean()
+    assert metrics["tc_bound"] == pytest.approx(exact, abs=0.1)
+
+
+def test_padding_is_left_out():
+    batches = [
+        {
+            "inputs": {m: z[rows] for m, z in FEATURES.items()},
+            "label": LABELS[rows],
+            "where": np.array(where),
+        }
+        for rows, where in [([0, 1], [True, True]), ([2, 3], [True, True]), ([3, 3], [False] * 2)]
+    ]
+    features, labels = encode_split(lambda inputs: inputs, batches)
+    np.testing.assert_array_equal(labels, LABELS)
+    np.testing.assert_array_equal(features["audio"], FEATURES["audio"])
+    evaluation = evaluate_split(lambda inputs: inputs, HEAD, methods.joint(), batches)
+    assert evaluation.metrics == split_metrics(methods.joint(), HEAD, FEATURES, LABELS)
+    assert evaluation.collapsed == []
+
+
+def test_constant_predictions_are_named():
+    constant = {"audio": FEATURES["audio"], "visual": np.tile(np.float32([9, 0, 0]), (4, 1))}
+    assert constant_predictions(methods.joint(), HEAD, constant, LABELS) == ["fused", "visual"]
+    assert constant_predictions(methods.joint(), HEAD, constant, np.zeros(4, int)) == []
+
+
+def test_table_shows_every_number():
+    metrics = {"accuracy": 0.9125, "cross_entropy": 0.25, "tc_bound": 1.5, "accuracy/lips": 0.5}
+    results = {"run": "r", "epoch": 3, "step": 12, "splits": {"test": metrics}}
+    lines = results_table(results).splitlines()
+    assert lines[0] == "r: best checkpoint on validation, epoch 3 (step 12)"
+    assert [line.split()[-1] for line in lines[1:]] == [
+        "test",
+        "0.9125",
+        "0.5000",
+        "0.2500",
+        "1.5000",
+    ]
+    assert "lips accuracy (split)" in lines[3]

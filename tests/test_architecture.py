@@ -1,0 +1,72 @@
+"""Who may know whom: the rules of the layers, read from the imports."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "tcmax_jax"
+
+
+def imports_of(path):
+    """Returns the dotted names that a file imports, at any depth."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def files(layer):
+    return sorted((PACKAGE / layer).rglob("*.py"))
+
+
+@pytest.mark.parametrize(
+    ("layer", "allowed"),
+    [
+        ("losses", ["losses"]),
+        ("methods", ["methods", "losses", "models"]),
+        ("models", ["models", "losses"]),
+        ("data", ["data"]),
+        ("evaluation", ["evaluation", "losses", "models", "methods"]),
+        ("training", ["training", "losses", "models", "methods", "data", "evaluation"]),
+    ],
+)
+def test_layers_know_only_what_lies_below(layer, allowed):
+    for path in files(layer):
+        own = {n.split(".")[1] for n in imports_of(path) if n.startswith("tcmax_jax.")}
+        assert own <= set(allowed), path
+
+
+def test_losses_need_jax_alone():
+    third_party = {n.split(".")[0] for path in files("losses") for n in imports_of(path)}
+    assert third_party - set(sys.stdlib_module_names) <= {"jax", "numpy", "tcmax_jax"}
+
+
+def test_importing_the_losses_imports_no_data_stack():
+    code = "import sys, tcmax_jax.losses; print(*sorted(sys.modules))"
+    modules = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout.split()
+    heavy = {"tensorflow_datasets", "grain", "orbax", "flax", "tensorflow", "torch", "av", "cv2"}
+    assert "jax" in modules
+    assert not heavy & set(modules)
+
+
+def test_only_one_file_maps_over_devices():
+    users = [p.name for p in PACKAGE.rglob("*.py") if "jax.pmap" in p.read_text()]
+    assert users == ["parallel.py"]
+
+
+def test_only_the_launch_script_reads_flags():
+    defining = [p.name for p in PACKAGE.rglob("*.py") if "flags.DEFINE" in p.read_text()]
+    assert defining == ["launch.py"]
+
+
+def test_report_reads_result_files_only():
+    assert not [n for n in imports_of(PACKAGE / "evaluation" / "report.py") if "tcmax_jax" in n]

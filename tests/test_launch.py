@@ -1,0 +1,81 @@
+"""The command line: a whole run by a new user, and wrong arguments."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tcmax_jax.launch import split_overrides
+
+ROOT = Path(__file__).parents[1]
+TINY = [
+    "--config.data.train_examples=40",
+    "--config.data.validation_examples=20",
+    "--config.data.test_examples=20",
+    "--config.training.epochs=2",
+    "--config.training.batch_size=8",
+    "--config.training.eval_batch_size=8",
+]
+
+
+def launch(*arguments, cwd):
+    """Runs launch.py from another folder, as a user may."""
+    command = [sys.executable, str(ROOT / "launch.py"), *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env=_environment(), check=False
+    )
+
+
+def _environment():
+    import os
+
+    return os.environ | {"PYTHONPATH": str(ROOT)}
+
+
+def test_prepare_train_evaluate(tmp_path):
+    folders = [f"--data_dir={tmp_path / 'data'}", f"--workdir={tmp_path / 'run'}"]
+    prepared = launch("--mode=prepare", *folders, *TINY, cwd=tmp_path)
+    assert prepared.returncode == 0, prepared.stderr
+    assert "prepared: " in prepared.stdout
+
+    trained = launch(*folders, *TINY, cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    assert "epoch 2/2" in trained.stderr
+    for title in ("fused accuracy", "audio accuracy (split)", "cross-entropy", "TC bound (nats)"):
+        assert title in trained.stdout
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert f"{results['splits']['test']['accuracy']:.4f}" in trained.stdout
+
+    evaluated = launch("--mode=evaluate", *folders, cwd=tmp_path)
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert evaluated.stdout.splitlines()[:-1] == trained.stdout.splitlines()[:-2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config.optimizer.lr=1"], "Expected a field of optimizer (name, learning_rate"),
+        (["--experiment=nowhere.py"], "Expected an experiment file, got nowhere.py"),
+        (["--mode=evaluate", "--workdir=empty"], "Expected the folder of a run, got empty"),
+        (["train"], "Expected flags only (--name=value), got 'train'"),
+        (["--config.seed"], "Expected a value for --config.seed, got none"),
+        (["--modus=train"], "Unknown command line flag 'modus'"),
+        (["--mode=fit"], "value should be one of <prepare|train|evaluate>"),
+    ],
+)
+def test_wrong_arguments_end_with_a_message(tmp_path, arguments, message):
+    result = launch(*arguments, cwd=tmp_path)
+    assert result.returncode != 0
+    assert message in result.stderr + result.stdout
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_overrides_are_separated_from_flags():
+    overrides, rest = split_overrides(
+        ["launch.py", "--config.a.b=1=2", "--mode=train", "--config.c", "x y"]
+    )
+    assert overrides == {"a.b": "1=2", "c": "x y"}
+    assert rest == ["launch.py", "--mode=train"]
