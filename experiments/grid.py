@@ -22,8 +22,8 @@ def config():
         data=c.ManifestData(
             manifest="data/grid_s1/manifest.csv",
             rate=16_000,
-            seconds=0.6,  # words last 0.04 .. 0.84 s
-            fill="zero",
+            seconds=0.5,  # words last 0.04 .. 0.84 s, a quarter of a second on average
+            fill="tile",  # not silence, which would be most of the picture
             n_fft=256,
             hop=80,
             frames=3,
@@ -33,7 +33,7 @@ def config():
         modalities={
             "audio": c.Modality(
                 input=c.Spectrogram(steps=96),
-                encoder=c.ResNetEncoder(width=8, mean=(-10.4,), std=(6.6,)),
+                encoder=c.ResNetEncoder(width=8, mean=(-3.0,), std=(2.1,)),
             ),
             "visual": c.Modality(
                 input=c.Frames(size=96, area=(0.6, 1.0)),
@@ -43,7 +43,11 @@ def config():
             ),
         },
         optimizer=c.Optimizer(
-            learning_rate=0.03, schedule="cosine", weight_decay=1e-4, clip_norm=1.0
+            learning_rate=0.1,
+            schedule="cosine",
+            warmup_epochs=1.0,
+            weight_decay=1e-4,
+            clip_norm=1.0,
         ),
-        training=c.Training(epochs=25, batch_size=32, eval_batch_size=64, log_every=20),
+        training=c.Training(epochs=10, batch_size=32, eval_batch_size=64, log_every=20),
     )

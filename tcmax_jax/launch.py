@@ -76,7 +76,7 @@ def main(argv, overrides):
     except (ValueError, FileNotFoundError, ArithmeticError) as error:
         if logging.level_debug():
             raise
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {error}\n(--verbosity=1 shows where)")
 
 
 def _run_mode(overrides):

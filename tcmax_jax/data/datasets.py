@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from tcmax_jax.data.builders.quiet import quiet
@@ -15,11 +16,13 @@ class Dataset(NamedTuple):
     Attributes:
       name: name and version of the prepared folder.
       class_names: names of the classes, in the order of their labels.
+      kinds: {modality: "frames" for encoded pictures, "spectrogram" for arrays}.
       sources: {split: random-access source of records {"id", "label", modality: value}}.
     """
 
     name: str
     class_names: Sequence[str]
+    kinds: Mapping[str, str]
     sources: Mapping[str, Sequence]
 
 
@@ -51,5 +54,9 @@ def open_dataset(path: str | os.PathLike, modalities: Sequence[str]) -> Dataset:
     return Dataset(
         name=builder.info.full_name,
         class_names=builder.info.features["label"].names,
+        kinds={
+            name: "frames" if builder.info.features[name].np_dtype == np.object_ else "spectrogram"
+            for name in stored
+        },
         sources={split: builder.as_data_source(split) for split in builder.info.splits},
     )

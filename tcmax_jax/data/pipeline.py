@@ -42,6 +42,20 @@ class Process(NamedTuple):
     count: int = 1
 
 
+def steps_per_epoch(source: Sequence, batch_size: int) -> int:
+    """Returns the number of whole batches in an epoch.
+
+    Raises:
+      ValueError: there is not one.
+    """
+    if len(source) < batch_size:
+        raise ValueError(
+            f"Expected at least one batch of {batch_size} training examples, got {len(source)}. "
+            "Lower training.batch_size."
+        )
+    return len(source) // batch_size
+
+
 def train_batches(
     source: Sequence,
     transforms: Transforms,
@@ -68,13 +82,8 @@ def train_batches(
     Raises:
       ValueError: less than one batch of data, or a batch that the processes cannot share.
     """
-    if len(source) < batch_size:
-        raise ValueError(
-            f"Expected at least one batch of {batch_size} training examples, got {len(source)}. "
-            "Lower training.batch_size."
-        )
     _check_share(batch_size, process)
-    steps = len(source) // batch_size
+    steps = steps_per_epoch(source, batch_size)
     examples = (
         grain.MapDataset.source(_Indexed(source, len(source)))
         .seed(seed)
@@ -155,7 +164,8 @@ def _read(batches: grain.MapDataset, readers: Readers) -> Iterator[dict]:
     dataset = batches.to_iter_dataset(options)
     if readers.workers:
         if not flags.FLAGS.is_parsed():
-            flags.FLAGS(["tcmax_jax"])  # grain reads its own flags in the workers
+            # Grain reads its own flags in the workers; outside of absl's app nobody has set them.
+            flags.FLAGS(["tcmax_jax"])
         workers = grain.MultiprocessingOptions(readers.workers, per_worker_buffer_size=2)
         dataset = dataset.mp_prefetch(workers)
     return iter(dataset)

@@ -119,9 +119,12 @@ def generate(
     Returns:
         dict of "audio" float16 [N, F, T], "visual" uint8 [N, T, H, W, 3] and "label" int32 [N].
         Labels are balanced (class counts differ by one at most) and in random order.
+
+    Raises:
+        ValueError: If `correlation` is outside [0, 1].
     """
     if not 0 <= correlation <= 1:
-        raise ValueError(f"correlation must lie in [0, 1], got {correlation}")
+        raise ValueError(f"Expected a correlation in [0, 1], got {correlation}; scale it down")
     spectra = audio_patterns(num_classes + _STYLES, audio_shape)
     pictures = visual_patterns(num_classes + _STYLES, visual_shape)
     frames, height, width = visual_shape

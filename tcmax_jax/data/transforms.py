@@ -52,7 +52,7 @@ def frames_input(stored, rng, *, size, area, aspect, flip):
       flip: whether training mirrors half of the clips.
 
     Returns:
-      [T, size, size, 3] uint8, RGB.
+      [T, size, size, 3] uint8, RGB; [T, H, W, 3] without a size.
     """
     frames = [decode_image(image) for image in stored]
     if size is None:

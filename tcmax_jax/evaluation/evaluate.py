@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tcmax_jax.evaluation.metrics import constant_predictions, split_metrics
+from tcmax_jax.evaluation.metrics import collapsed, predictions, split_metrics
 
 
 class Evaluation(NamedTuple):
@@ -13,7 +13,7 @@ class Evaluation(NamedTuple):
 
     Attributes:
       metrics: {name: float}, see `tcmax_jax.evaluation.metrics.split_metrics`.
-      collapsed: "fused" and modalities whose prediction is constant.
+      collapsed: "fused" and modalities whose prediction or feature is constant.
     """
 
     metrics: dict[str, float]
@@ -28,11 +28,15 @@ def evaluate_split(encode: Callable, head: Callable, method, batches: Iterable[d
       head: the classifier's head, see `tcmax_jax.models.head_of`.
       method: the `tcmax_jax.methods.Method` that predicts.
       batches: padded batches, see `tcmax_jax.data.pipeline.eval_batches`.
+
+    Returns:
+      Metrics over the valid rows of all batches, and what has collapsed.
     """
     features, labels = encode_split(encode, batches)
+    scores = predictions(method, head, features)
     return Evaluation(
-        metrics=split_metrics(method, head, features, labels),
-        collapsed=constant_predictions(method, head, features, labels),
+        metrics=split_metrics(method, head, features, labels, scores),
+        collapsed=collapsed(features, labels, scores),
     )
 
 

@@ -1,6 +1,7 @@
 """Metrics of a whole split, from features and labels."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -12,7 +13,7 @@ _CONSTANT = 0.99
 _BOUND_TUPLES = 2**14
 
 
-def split_metrics(method, head, features, labels) -> dict[str, float]:
+def split_metrics(method, head, features, labels, scores) -> dict[str, float]:
     """Returns the metrics of one split.
 
     Args:
@@ -20,6 +21,7 @@ def split_metrics(method, head, features, labels) -> dict[str, float]:
       head: the classifier's head, see `tcmax_jax.models.head_of`.
       features: {modality: [N, D]} of every example of the split.
       labels: [N] integers.
+      scores: {name: [N, C]}, what `predictions` returned for them.
 
     Returns:
       {name: float}:
@@ -30,8 +32,7 @@ def split_metrics(method, head, features, labels) -> dict[str, float]:
       accuracy/<modality>: for additive heads, share of correct predictions of the head's own part
         for that modality (`split`).
     """
-    scores = predictions(method, head, features)
-    fused = scores.pop("fused")
+    fused = scores["fused"]
     bound = -tcmax_loss(
         head,
         features,
@@ -45,13 +46,19 @@ def split_metrics(method, head, features, labels) -> dict[str, float]:
         "cross_entropy": optax.softmax_cross_entropy_with_integer_labels(fused, labels).mean(),
         "tc_bound": bound.mean(),
     }
-    metrics |= {f"accuracy/{m}": accuracy(logits, labels) for m, logits in scores.items()}
+    parts = {name: logits for name, logits in scores.items() if name != "fused"}
+    metrics |= {f"accuracy/{m}": accuracy(logits, labels) for m, logits in parts.items()}
     return {name: float(value) for name, value in metrics.items()}
 
 
 def predictions(method, head, features):
-    """Returns scores [N, C] by name: "fused", and each modality's own for additive heads."""
+    """Returns scores [N, C] by name: "fused", and each modality's own for additive heads.
+
+    Softmax of the scores is the prediction; under a label prior its log is added to all of them.
+    """
     parts = head.modality_logits(features) if isinstance(head, AdditiveHead) else {}
+    if method.label_prior is not None:
+        parts = {m: logits + jnp.log(method.label_prior)[None] for m, logits in parts.items()}
     return {"fused": method.predict(head, features), **parts}
 
 
@@ -60,22 +67,23 @@ def accuracy(scores, labels) -> float:
     return float(np.mean(np.argmax(np.asarray(scores), axis=-1) == labels))
 
 
-def constant_predictions(method, head, features, labels) -> list[str]:
-    """Returns the names of predictions that (nearly) always choose one class: a collapse.
+def collapsed(features, labels, scores) -> list[str]:
+    """Returns what has collapsed: predictions or features that (nearly) never change.
 
     Args:
-      method: a `tcmax_jax.methods.Method`.
-      head: the classifier's head.
       features: {modality: [N, D]}.
-      labels: [N]; where they are nearly constant themselves nothing is reported.
+      labels: [N]; where they are nearly constant themselves no prediction is reported.
+      scores: {name: [N, C]}, what `predictions` returned.
 
     Returns:
-      "fused" and names of modalities.
+      Names, "fused" and modalities: those that choose one class for more than 99 % of the rows,
+      and modalities whose feature is the same in all rows.
     """
-    if _largest_share(labels) > _CONSTANT:
-        return []
-    scores = predictions(method, head, features)
-    return [name for name, s in scores.items() if _largest_share(np.argmax(s, axis=-1)) > _CONSTANT]
+    names = [m for m, z in features.items() if np.allclose(z, z[:1], rtol=1e-5, atol=1e-7)]
+    if _largest_share(labels) <= _CONSTANT:
+        chosen = {name: np.argmax(s, axis=-1) for name, s in scores.items()}
+        names += [name for name, c in chosen.items() if _largest_share(c) > _CONSTANT]
+    return sorted(set(names))
 
 
 def _largest_share(classes):

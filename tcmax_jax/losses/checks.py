@@ -78,13 +78,16 @@ def check_where(where, batch_size):
     """Checks a mask [B], or None.
 
     Raises:
-      TypeError: a mask that is not boolean.
+      TypeError: a mask that is no array, or not boolean.
       ValueError: another shape than [B].
     """
     if where is None:
         return
-    if jnp.result_type(where) != jnp.bool_:
-        raise TypeError(f"Expected a boolean mask `where`, got dtype {jnp.result_type(where)}.")
+    _check_array(where, "`where`")
+    if where.dtype != jnp.bool_:
+        raise TypeError(
+            f"Expected a boolean mask `where`, got dtype {where.dtype}. Compare it with 0."
+        )
     if jnp.shape(where) != (batch_size,):
         raise ValueError(
             f"Expected `where` of shape [{batch_size}], one for each example, "
@@ -96,12 +99,13 @@ def check_labels(labels, batch_size, num_classes, where):
     """Checks integer class labels [B]; those that `where` masks may hold anything.
 
     Raises:
-      TypeError: labels that are not integers.
+      TypeError: labels that are no array, or not integers.
       ValueError: another shape than [B], or (outside `jit`) a label outside 0 .. C - 1.
     """
-    if not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
+    _check_array(labels, "labels")
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(
-            f"Expected integer labels, got dtype {jnp.result_type(labels)}. One-hot labels turn "
+            f"Expected integer labels, got dtype {labels.dtype}. One-hot labels turn "
             "into integers with labels.argmax(-1)."
         )
     if jnp.shape(labels) != (batch_size,):
@@ -153,6 +157,13 @@ def check_positive_int(value, name):
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(f"Expected {name} to be a whole number of at least 1, got {value!r}.")
+
+
+def _check_array(value, name):
+    if not hasattr(value, "dtype"):
+        raise TypeError(
+            f"Expected {name} as an array, got {type(value).__name__}. Wrap it in jnp.asarray."
+        )
 
 
 def _check_two_modalities(by_modality):

@@ -58,6 +58,7 @@ def per_example(logits, labels, log_partition, where):
       where: [B] bool or None; masked rows give 0.
     """
     num_classes = logits.shape[-1]
+    labels = jnp.asarray(labels, jnp.int32)  # in a narrow type num_classes itself may not fit
     possible = (labels >= 0) & (labels < num_classes)
     row = jnp.where(possible, labels, 0)[:, None]
     positive = jnp.take_along_axis(logits, row, axis=1)[:, 0]

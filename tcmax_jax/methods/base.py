@@ -7,7 +7,7 @@ import jax
 
 
 class Method(NamedTuple):
-    """A pair of pure functions of the classifier's head and the batch's features.
+    """Pure functions of the classifier's head and the batch's features; no state.
 
     `head` is what `tcmax_jax.models.head_of` returns, `features` is {modality: [B, D]}.
 

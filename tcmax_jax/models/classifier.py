@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from flax import linen as nn
 
 from tcmax_jax.losses import AdditiveHead
-from tcmax_jax.models import fusion
 
 
 class MultimodalClassifier(nn.Module):
@@ -16,7 +15,8 @@ class MultimodalClassifier(nn.Module):
 
     Attributes:
       encoders: {modality: module}, each `(x, train) -> [B, D]`.
-      head: a module of `tcmax_jax.models.fusion`, or one with the same methods.
+      head: a module of `tcmax_jax.models.fusion`, or one with the same methods; one that has
+        `modality_logits` counts as additive.
     """
 
     encoders: Mapping[str, nn.Module]
@@ -71,6 +71,6 @@ def head_of(model, params):
     def apply(method):
         return lambda features: model.apply({"params": params}, features, method=method)
 
-    if isinstance(model.head, fusion.AdditiveFusion):
+    if hasattr(model.head, "modality_logits"):
         return AdditiveHead(apply("modality_logits"))
     return apply("fuse")

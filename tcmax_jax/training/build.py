@@ -22,6 +22,7 @@ from tcmax_jax.data.builders.synthetic.synthetic_dataset_builder import (
     prepare_synthetic,
 )
 from tcmax_jax.data.datasets import Dataset, open_dataset
+from tcmax_jax.data.pipeline import steps_per_epoch
 from tcmax_jax.data.transforms import frames_input, spectrogram_input
 from tcmax_jax.models import FUSIONS, MLP, MultimodalClassifier, resnet18
 from tcmax_jax.training import config as configs
@@ -71,8 +72,14 @@ def build(config: Config, data_dir: str | os.PathLike, devices=None) -> Parts:
       devices: devices to train on; all local ones when None.
 
     Raises:
-      ValueError: a batch that the devices cannot share, or data that does not fit.
+      ValueError: a batch that the devices cannot share, data that does not fit the configuration,
+        or several processes.
     """
+    if jax.process_count() > 1:
+        raise ValueError(
+            f"Expected one process, got {jax.process_count()}: every process would read the same "
+            "data. Run on the devices of one host."
+        )
     devices = devices or jax.local_devices()
     for name in ("batch_size", "eval_batch_size"):
         if getattr(config.training, name) % len(devices):
@@ -81,10 +88,9 @@ def build(config: Config, data_dir: str | os.PathLike, devices=None) -> Parts:
                 f"got {getattr(config.training, name)}."
             )
     dataset = open_dataset(prepare_data(config, data_dir), tuple(config.modalities))
-    steps_per_epoch = len(dataset.sources["train"]) // config.training.batch_size
-    schedule = make_schedule(
-        config.optimizer, epochs=config.training.epochs, steps_per_epoch=steps_per_epoch
-    )
+    _check_inputs(config, dataset)
+    steps = steps_per_epoch(dataset.sources["train"], config.training.batch_size)
+    schedule = make_schedule(config.optimizer, epochs=config.training.epochs, steps_per_epoch=steps)
     return Parts(
         config=config,
         dataset=dataset,
@@ -94,7 +100,7 @@ def build(config: Config, data_dir: str | os.PathLike, devices=None) -> Parts:
         schedule=schedule,
         optimizer=make_optimizer(config.optimizer, schedule),
         devices=devices,
-        steps_per_epoch=steps_per_epoch,
+        steps_per_epoch=steps,
     )
 
 
@@ -142,9 +148,23 @@ def make_method(config: Config, dataset: Dataset) -> methods.Method:
             return methods.tcmax(num_negatives=config.method.num_negatives, label_prior=prior)
 
 
+def _check_inputs(config, dataset):
+    for name, modality in config.modalities.items():
+        if modality.input.kind != dataset.kinds[name]:
+            raise ValueError(
+                f"Expected modalities.{name}.input.kind={dataset.kinds[name]}, since that is what "
+                f"{dataset.name} stores, got {modality.input.kind}."
+            )
+
+
 def _label_frequencies(dataset):
     labels = [record["label"] for record in dataset.sources["train"]]
     counts = np.bincount(labels, minlength=len(dataset.class_names))
+    if not counts.all():
+        raise ValueError(
+            "Expected training examples of every class for method.label_prior=empirical, got none "
+            f"of {dataset.class_names[int(np.argmin(counts))]!r}. Use uniform, or drop the class."
+        )
     return jnp.asarray(counts / counts.sum(), jnp.float32)
 
 

@@ -4,6 +4,7 @@ An experiment is a file with a function `config()` that returns a `Config`. The 
 its sections; `tcmax_jax.training.overrides` reads such files and changes single fields.
 """
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import pydantic
@@ -15,6 +16,10 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+# Absolute, since a run may go on from another folder than the one it was started in.
+FilePath = Annotated[
+    str, pydantic.AfterValidator(lambda path: str(Path(path).expanduser().absolute()))
+]
 section = pydantic.dataclasses.dataclass(
     frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid")
 )
@@ -75,7 +80,7 @@ class ManifestData:
     """
 
     kind: Literal["manifest"] = "manifest"
-    manifest: str
+    manifest: FilePath
     rate: PositiveInt = 22050
     seconds: PositiveFloat = 10.0
     fill: Literal["tile", "zero"] = "tile"
@@ -104,7 +109,7 @@ class Spectrogram:
 
 @section
 class Frames:
-    """Stored pictures become [T, size, size, 3] uint8.
+    """Stored pictures become [T, size, size, 3] uint8 ([T, H, W, 3] as stored without a size).
 
     Attributes:
       kind: names this section among the inputs.
@@ -232,12 +237,12 @@ class Training:
 
     Attributes:
       epochs: passes over the training set.
-      batch_size: examples in a step, over all devices and processes.
+      batch_size: examples in a step, over all devices.
       eval_batch_size: the same in evaluation.
       eval_every: epochs between validations; each one saves a checkpoint.
       log_every: steps between two entries of the log.
       threads: threads that read and decode, in the main process.
-      workers: processes that do so instead; 0 for none.
+      workers: processes that do so instead for training; 0 for none.
     """
 
     epochs: PositiveInt = 40

@@ -1,5 +1,6 @@
 """The main path: trains a classifier, keeps its checkpoints, evaluates the best one."""
 
+import contextlib
 import functools
 import json
 import math
@@ -29,8 +30,8 @@ class NonFiniteError(ArithmeticError):
 def train(config: Config, workdir: Path, data_dir: str, devices=None) -> dict:
     """Trains, or goes on with an interrupted run, and evaluates the best checkpoint.
 
-    The folder then holds config.json, versions.json, metrics.jsonl, TensorBoard events,
-    checkpoints/ and results.json. A run that was killed and started again with the same
+    The folder then holds config.json, data.json, versions.json, metrics.jsonl, TensorBoard
+    events, checkpoints/ and results.json. A run that was killed and started again with the same
     configuration gives the same numbers as an unbroken one.
 
     Args:
@@ -43,12 +44,13 @@ def train(config: Config, workdir: Path, data_dir: str, devices=None) -> dict:
       What results.json holds, see `evaluate`.
 
     Raises:
-      ConfigError: the folder belongs to another configuration.
+      ConfigError: the folder belongs to another configuration or other data.
       NonFiniteError: a quantity of a step is NaN or infinite; names step and quantity.
     """
     workdirs.check(workdir, config)
     parts = build(config, data_dir, devices)
-    workdirs.claim(workdir, config)
+    workdirs.check_data(workdir, parts.dataset)
+    workdirs.claim(workdir, config, parts.dataset)
     with Checkpoints(workdir / "checkpoints") as checkpoints:
         state = initial_state(parts)
         if checkpoints.latest is not None:
@@ -69,10 +71,12 @@ def evaluate(workdir: Path, data_dir: str, devices=None) -> dict:
       {"run", "method", "seed", "step", "epoch", "splits": {split: {metric: float}}, "collapsed"}.
 
     Raises:
-      ConfigError: there is no run in the folder.
+      ConfigError: there is no run in the folder, or its data has changed.
       FileNotFoundError: the run has no checkpoint yet.
     """
-    return _evaluate(build(workdirs.stored_config(workdir), data_dir, devices), workdir)
+    parts = build(workdirs.stored_config(workdir), data_dir, devices)
+    workdirs.check_data(workdir, parts.dataset)
+    return _evaluate(parts, workdir)
 
 
 def _evaluate(parts: Parts, workdir: Path) -> dict:
@@ -119,8 +123,9 @@ def _fit(parts: Parts, state: TrainState, checkpoints: Checkpoints, workdir: Pat
     evaluate_on = _evaluator(parts)
     state = parallel.replicate(state, parts.devices)
     pending, since, known_collapsed = {}, time.monotonic(), set()
-    with RunLog(workdir, first_step=first_step, total_steps=total_steps) as log:
-        batches = _train_batches(parts, first_step)
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context(RunLog(workdir, first_step=first_step, total_steps=total_steps))
+        batches = stack.enter_context(contextlib.closing(_train_batches(parts, first_step)))
         for step, batch in enumerate(batches, start=first_step + 1):
             epoch = -(-step // parts.steps_per_epoch)
             epoch_ends = step % parts.steps_per_epoch == 0
@@ -211,6 +216,6 @@ def _fetch(pending: dict, steps_per_epoch: int, last_checkpoint: int | None) -> 
 
 def _collapse_warning(name: str, epoch: int) -> str:
     return (
-        f"warning: the {name} prediction is the same class for all validation examples (epoch "
-        f"{epoch}). If it lasts, lower optimizer.learning_rate or optimizer.clip_norm."
+        f"warning: {name} has collapsed: the same prediction (or feature) for all validation "
+        f"examples (epoch {epoch}). If it lasts, lower optimizer.learning_rate."
     )

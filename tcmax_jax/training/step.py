@@ -17,7 +17,7 @@ def train_step(state, batch, *, model, optimizer, method, seed, axis_name=None):
     optimiser sees it, so that clipping acts on the gradient of the global batch.
 
     Args:
-      state: a `TrainState`, the same on every device; donated by `parallel.map_step`.
+      state: a `TrainState`, the same on every device; donated by `parallel.map_train_step`.
       batch: this device's part of a batch, see `tcmax_jax.data.pipeline`.
       model: a `MultimodalClassifier`.
       optimizer: an optax gradient transformation.

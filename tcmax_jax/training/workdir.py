@@ -7,11 +7,20 @@ from pathlib import Path
 
 import jax
 
+from tcmax_jax.data.datasets import Dataset
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.logs import write_atomically
 from tcmax_jax.training.overrides import ConfigError, differences, from_dict, to_dict
 
-_CONFIG = "config.json"
+_CONFIG, _DATA = "config.json", "data.json"
+# Fields that change no number: a run may go on with others, on a machine of other speed.
+_FREE = (
+    "data.manifest",  # where the list lies; what it says is compared by `check_data`
+    "data.processes",
+    "training.log_every",
+    "training.threads",
+    "training.workers",
+)
 _PACKAGES = ("tcmax_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
@@ -24,6 +33,7 @@ def check(workdir: Path, config: Config) -> None:
     if not (workdir / _CONFIG).exists():
         return
     lines = differences(to_dict(stored_config(workdir)), to_dict(config))
+    lines = [line for line in lines if line.split(":")[0] not in _FREE]
     if lines:
         raise ConfigError(
             f"{workdir} holds a run of another configuration:\n  "
@@ -32,11 +42,30 @@ def check(workdir: Path, config: Config) -> None:
         )
 
 
-def claim(workdir: Path, config: Config) -> None:
-    """Makes the folder this configuration's own: writes config.json and versions.json once."""
+def check_data(workdir: Path, dataset: Dataset) -> None:
+    """Checks that the run in the folder, if there is one, was trained on this very data.
+
+    Raises:
+      ConfigError: the data (its name holds a digest of its settings and its list) has changed.
+    """
+    if not (workdir / _DATA).exists():
+        return
+    stored = json.loads((workdir / _DATA).read_text())
+    if stored != _identity(dataset):
+        raise ConfigError(
+            f"{workdir} holds a run on the data set {stored['name']} "
+            f"({len(stored['class_names'])} classes), and the configuration now gives "
+            f"{dataset.name} ({len(dataset.class_names)} classes). Choose another --workdir, or "
+            "restore the data, for instance the manifest as it was."
+        )
+
+
+def claim(workdir: Path, config: Config, dataset: Dataset) -> None:
+    """Makes the folder this run's own: writes versions, data and configuration, once."""
     if (workdir / _CONFIG).exists():
         return
     workdir.mkdir(parents=True, exist_ok=True)
+    write_atomically(workdir / _DATA, json.dumps(_identity(dataset), indent=2))
     write_atomically(workdir / "versions.json", json.dumps(_versions(), indent=2))
     write_atomically(workdir / _CONFIG, json.dumps(to_dict(config), indent=2))
 
@@ -54,6 +83,10 @@ def stored_config(workdir: Path) -> Config:
             "correct --workdir."
         )
     return from_dict(json.loads(path.read_text()))
+
+
+def _identity(dataset):
+    return {"name": dataset.name, "class_names": list(dataset.class_names)}
 
 
 def _versions():

@@ -5,7 +5,7 @@ import pytest
 
 from tcmax_jax import methods
 from tcmax_jax.evaluation.evaluate import encode_split, evaluate_split
-from tcmax_jax.evaluation.metrics import constant_predictions, split_metrics
+from tcmax_jax.evaluation.metrics import collapsed, predictions, split_metrics
 from tcmax_jax.evaluation.report import results_table
 from tcmax_jax.losses import AdditiveHead
 from tests.losses.reference import brute_force
@@ -19,15 +19,19 @@ FEATURES = {
 }
 
 
+def evaluated(method, head=HEAD, features=FEATURES):
+    return split_metrics(method, head, features, LABELS, predictions(method, head, features))
+
+
 def test_accuracies_are_counted():
-    metrics = split_metrics(methods.joint(), HEAD, FEATURES, LABELS)
+    metrics = evaluated(methods.joint())
     assert metrics["accuracy"] == 0.75
     assert metrics["accuracy/audio"] == 0.75
     assert metrics["accuracy/visual"] == 0.5
 
 
 def test_cross_entropy_and_bound_equal_slow_formulas():
-    metrics = split_metrics(methods.tcmax(), HEAD, FEATURES, LABELS)
+    metrics = evaluated(methods.tcmax())
     scores = np.float64(FEATURES["audio"]) + FEATURES["visual"]
     log_p = scores - np.log(np.exp(scores).sum(1, keepdims=True))
     expected = -log_p[np.arange(4), LABELS].mean()
@@ -38,9 +42,11 @@ def test_cross_entropy_and_bound_equal_slow_formulas():
 
 def test_an_empirical_prior_moves_prediction_and_bound():
     prior = np.array([0.01, 0.01, 0.98], np.float32)
-    metrics = split_metrics(methods.tcmax(label_prior=prior), HEAD, FEATURES, LABELS)
+    metrics = evaluated(methods.tcmax(label_prior=prior))
     # Scores + log prior: (6, 0, 0), (0, 4, 1), (3, 0, 1), (2, 1, 0) + (-4.6, -4.6, 0).
     assert metrics["accuracy"] == 0.5
+    # Audio: (4, 0, 0), (0, 4, 0), (0, 0, 1), (0, 1, 0): the last class wins every row.
+    assert metrics["accuracy/audio"] == 0.25
     bound = -brute_force(
         lambda z: z["audio"] + z["visual"], FEATURES, LABELS, label_prior=prior
     ).mean()
@@ -51,7 +57,7 @@ def test_other_heads_have_no_split_accuracy_and_a_sampled_bound():
     def head(z):
         return z["audio"] * z["visual"]
 
-    metrics = split_metrics(methods.tcmax(), head, FEATURES, LABELS)
+    metrics = evaluated(methods.tcmax(), head)
     assert set(metrics) == {"accuracy", "cross_entropy", "tc_bound"}
     exact = -brute_force(head, FEATURES, LABELS).mean()
     assert metrics["tc_bound"] == pytest.approx(exact, abs=0.1)
@@ -70,14 +76,25 @@ def test_padding_is_left_out():
     np.testing.assert_array_equal(labels, LABELS)
     np.testing.assert_array_equal(features["audio"], FEATURES["audio"])
     evaluation = evaluate_split(lambda inputs: inputs, HEAD, methods.joint(), batches)
-    assert evaluation.metrics == split_metrics(methods.joint(), HEAD, FEATURES, LABELS)
+    assert evaluation.metrics == evaluated(methods.joint())
     assert evaluation.collapsed == []
 
 
+def collapse(features, head=HEAD, labels=LABELS):
+    return collapsed(features, labels, predictions(methods.joint(), head, features))
+
+
 def test_constant_predictions_are_named():
-    constant = {"audio": FEATURES["audio"], "visual": np.tile(np.float32([9, 0, 0]), (4, 1))}
-    assert constant_predictions(methods.joint(), HEAD, constant, LABELS) == ["fused", "visual"]
-    assert constant_predictions(methods.joint(), HEAD, constant, np.zeros(4, int)) == []
+    assert collapse(FEATURES) == []
+    one_class = np.float32([[9, 0, 0], [9, 1, 0], [9, 0, 1], [8, 0, 0]])
+    features = {"audio": FEATURES["audio"], "visual": one_class}
+    assert collapse(features) == ["fused", "visual"]
+    assert collapse(features, labels=np.zeros(4, int)) == []
+
+
+def test_constant_features_are_named_whatever_the_head():
+    features = {"audio": FEATURES["audio"], "visual": np.ones((4, 3), np.float32)}
+    assert collapse(features, head=lambda z: z["audio"] * z["visual"]) == ["visual"]
 
 
 def test_table_shows_every_number():

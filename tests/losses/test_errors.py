@@ -41,6 +41,7 @@ ALL = pytest.mark.parametrize("loss", [additive, exhaustive, sampled])
         ({"labels": LABELS[:4]}, ValueError, r"labels of shape \[5\].*got shape \(4,\)"),
         ({"labels": LABELS * 1.0}, TypeError, r"integer labels, got dtype float.*argmax"),
         ({"labels": np.eye(3, dtype=int)[LABELS]}, ValueError, r"got shape \(5, 3\)"),
+        ({"labels": [0, 1, 2, 0, 1]}, TypeError, r"labels as an array, got list\. Wrap"),
         ({"where": np.ones(5)}, TypeError, r"boolean mask `where`, got dtype float"),
         ({"where": np.ones(4, bool)}, ValueError, r"`where` of shape \[5\].*got shape \(4,\)"),
         ({"label_prior": np.ones(3)}, ValueError, r"sum 1\), got .* with sum 3"),

@@ -160,6 +160,17 @@ def test_impossible_label_inside_jit_is_nan_for_that_example_only(loss, head):
     np.testing.assert_array_equal(np.isnan(values), np.arange(5) == 3)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "num_classes"), ((np.uint8, 309), (np.uint8, 256), (np.int8, 200))
+)
+def test_labels_of_a_narrow_type(dtype, num_classes):
+    features, labels = make_batch(10, num_classes=num_classes, dtype=np.float32)
+    labels %= 100
+    narrow = jax.jit(additive_tcmax_loss)(features, labels.astype(dtype))
+    np.testing.assert_array_equal(narrow, jax.jit(additive_tcmax_loss)(features, labels))
+    assert np.all(np.isfinite(narrow))
+
+
 def test_a_sequence_of_logits_is_as_good_as_a_mapping():
     features, labels = make_batch(7, modalities=3, dtype=np.float32)
     np.testing.assert_array_equal(

@@ -30,7 +30,7 @@ def entries(workdir):
 def test_what_a_run_leaves_behind(finished):
     workdir, results = finished
     names = {path.name.split(".")[0] for path in workdir.iterdir()}
-    assert names == {"config", "versions", "metrics", "events", "results", "checkpoints"}
+    assert names == {"config", "data", "versions", "metrics", "events", "results", "checkpoints"}
     assert json.loads((workdir / "results.json").read_text()) == results
     versions = json.loads((workdir / "versions.json").read_text())
     assert versions["devices"] == "4 x cpu"
@@ -93,6 +93,13 @@ def test_batches_have_to_fit_the_devices(tmp_path, data_dir, field):
     assert not (tmp_path / "run").exists()
 
 
+def test_less_than_one_batch_of_data(tmp_path, data_dir):
+    config = tiny_config(training__batch_size=80)
+    with pytest.raises(ValueError, match=r"at least one batch of 80 training examples, got 70"):
+        loop.train(config, tmp_path / "run", data_dir)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_non_finite_step_stops_the_run_and_is_named(tmp_path, data_dir, monkeypatch):
     original = pipeline._Augment.__call__
     poisoned = {}
@@ -121,7 +128,7 @@ def test_a_collapse_is_reported_by_name(tmp_path, data_dir, capfd):
         training__epochs=2,
     )  # fmt: skip
     loop.train(config, tmp_path / "run", data_dir)
-    assert "warning: the audio prediction is the same class" in capfd.readouterr().err
+    assert "warning: audio has collapsed: the same prediction" in capfd.readouterr().err
 
 
 def test_one_device_equals_four(finished, data_dir, devices, tmp_path):
