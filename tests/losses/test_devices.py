@@ -79,8 +79,27 @@ def shard(x):
     return x.reshape(4, B // 4, *x.shape[1:])
 
 
+def shard_map(step, in_axes, axis_name):
+    """Maps like pmap does, through shard_map on the four devices."""
+    mesh = jax.make_mesh((4,), (axis_name,), axis_types=(jax.sharding.AxisType.Auto,))
+    specs = tuple(jax.P() if axis is None else jax.P(axis_name) for axis in in_axes)
+
+    def local(x, axis):
+        return x if axis is None else jax.tree.map(lambda row: row[0], x)
+
+    def one_row(*args):
+        outputs = step(*map(local, args, in_axes))
+        return jax.tree.map(lambda x: x[None], outputs)
+
+    return jax.jit(
+        jax.shard_map(
+            one_row, mesh=mesh, in_specs=specs, out_specs=jax.P(axis_name), check_vma=False
+        )
+    )
+
+
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("mapping", [jax.pmap, jax.vmap], ids=["pmap", "vmap"])
+@pytest.mark.parametrize("mapping", [jax.pmap, jax.vmap, shard_map])
 @pytest.mark.parametrize("loss", [additive, exhaustive, sampled, sampled_additive])
 def test_four_devices_equal_one(devices, problem, loss, mapping, masked):
     params, inputs, labels, where = problem

@@ -1,0 +1,116 @@
+"""Whole tiny runs away from the defaults: heads, optimiser, dtype, workers, priors, own clips."""
+
+import dataclasses
+import math
+
+import pytest
+
+from tcmax_jax.training import loop
+from tcmax_jax.training.config import Frames, ManifestData, MLPEncoder, Modality, Spectrogram
+from tcmax_jax.training.overrides import ConfigError
+from tests.data.media_files import flat_frames, tone, write_media
+from tests.training.tiny import tiny_config
+
+VARIANTS = {
+    "film-adamw-bfloat16-workers": {
+        "model__fusion": "film",
+        "model__dtype": "bfloat16",
+        "optimizer__name": "adamw",
+        "optimizer__learning_rate": 0.001,
+        "training__workers": 1,
+    },
+    "sampled-gated": {"model__fusion": "gated", "method__num_negatives": 50},
+    "empirical-prior": {"method__label_prior": "empirical", "model__fusion": "share_head"},
+    "unimodal-own-heads": {"method__name": "unimodal", "model__fusion": "concat_msh"},
+}
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("data"))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variants_train_and_evaluate(tmp_path, data_dir, name):
+    config = tiny_config(training__epochs=2, **VARIANTS[name])
+    results = loop.train(config, tmp_path / "run", data_dir)
+    assert all(math.isfinite(v) for m in results["splits"].values() for v in m.values())
+    assert ("accuracy/audio" in results["splits"]["test"]) == (
+        config.model.fusion in ("share_head", "concat_msh")
+    )
+    assert loop.evaluate(tmp_path / "run", data_dir) == results
+
+
+def test_the_input_kind_has_to_be_that_of_the_data(tmp_path, data_dir):
+    config = tiny_config(modalities__audio__input__kind="frames")
+    with pytest.raises(ValueError, match=r"audio.input.kind=spectrogram, since .* got frames"):
+        loop.train(config, tmp_path / "run", data_dir)
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    """Returns the list of two clips, whose folder has a space in its name, without a test split."""
+    folder = tmp_path / "my clips"
+    folder.mkdir()
+    for name, level, hertz in (("cat", 50, 300.0), ("dog", 200, 900.0)):
+        frames, sound = flat_frames([level] * 4), tone(0.4, hertz=hertz)
+        write_media(folder / f"{name}.mkv", frames=frames, audio=sound)
+    write_manifest(folder / "clips.csv", rows=24)
+    return folder / "clips.csv"
+
+
+def write_manifest(path, rows):
+    with path.open("w") as file:
+        file.write("id,split,label,path\n")
+        for i in range(rows):
+            label, split = ("cat", "dog")[i % 2], "train" if i < 16 else "validation"
+            file.write(f"{i},{split},{label},{label}.mkv\n")
+
+
+def manifest_config(path):
+    data = ManifestData(
+        manifest=str(path), rate=8000, seconds=0.2, hop=64, frames=2, short_side=16, processes=1
+    )
+    modalities = {
+        "audio": Modality(input=Spectrogram(steps=20), encoder=MLPEncoder(sizes=(8,))),
+        "visual": Modality(input=Frames(size=12), encoder=MLPEncoder(sizes=(8,))),
+    }
+    config = tiny_config(training__epochs=1, training__eval_batch_size=12)
+    return dataclasses.replace(config, data=data, modalities=modalities)
+
+
+def test_own_clips_from_any_folder_and_without_test_split(tmp_path, manifest, monkeypatch):
+    workdir, data_dir = tmp_path / "run", str(tmp_path / "data")
+    monkeypatch.chdir(manifest.parent)
+    results = loop.train(manifest_config("clips.csv"), workdir, data_dir)
+    assert list(results["splits"]) == ["validation"]
+    monkeypatch.chdir(tmp_path)
+    assert loop.evaluate(workdir, data_dir) == results
+
+
+def test_a_run_refuses_other_data_than_it_was_trained_on(tmp_path, manifest):
+    workdir, data_dir = tmp_path / "run", str(tmp_path / "data")
+    config = manifest_config(manifest)
+    loop.train(config, workdir, data_dir)
+    write_manifest(manifest, rows=26)
+    message = (
+        r"run on the data set manifest/my_clips-\w+/1.0.0 \(2 classes\).*now gives manifest/my"
+    )
+    with pytest.raises(ConfigError, match=message):
+        loop.train(config, workdir, data_dir)
+    with pytest.raises(ConfigError, match=message):
+        loop.evaluate(workdir, data_dir)
+
+
+def test_what_changes_no_number_may_change_on_the_way(tmp_path, data_dir):
+    config = tiny_config(training__epochs=1)
+    results = loop.train(config, tmp_path / "run", data_dir)
+    faster = tiny_config(training__epochs=1, training__threads=4, training__log_every=2)
+    assert loop.train(faster, tmp_path / "run", data_dir) == results
+
+
+def test_an_empirical_prior_needs_every_class(tmp_path, data_dir):
+    config = tiny_config(method__label_prior="empirical", data__train_examples=16)
+    lost = dataclasses.replace(config, data=dataclasses.replace(config.data, num_classes=20))
+    with pytest.raises(ValueError, match=r"examples of every class .*got none of 'class\d+'"):
+        loop.train(lost, tmp_path / "run", data_dir)
