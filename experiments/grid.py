@@ -7,9 +7,9 @@ that cuts them into spoken words, `id,split,label,path,start,end` (4500 / 600 / 
 
 and the same with --config.method.name=joint or =unimodal for the comparison.
 
-Hardware and time: 2 CPU cores; preparation takes about 2 minutes, training is sized for them
-(ResNet-18 of width 8 in place of 64; 96 pixels, since XLA is slow on maps smaller than a kernel).
-Results: experiments/results/grid.md.
+Hardware and time: 2 CPU cores; preparation takes about a minute, two trainings side by side took 17
+minutes. It is sized for them: ResNet-18 of width 8 in place of 64; 96 pixels, since XLA is slow on
+maps smaller than a kernel. Results: experiments/results/grid.md.
 """
 
 from tcmax_jax.training import config as c
