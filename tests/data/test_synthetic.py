@@ -174,5 +174,5 @@ def test_class_means_show_in_audio_but_not_in_pictures():
 
 @pytest.mark.parametrize("correlation", [-0.1, 1.1])
 def test_correlation_outside_its_range(correlation):
-    with pytest.raises(ValueError, match=rf"must lie in \[0, 1\], got {correlation}"):
+    with pytest.raises(ValueError, match=rf"correlation in \[0, 1\], got {correlation}"):
         draw(4, correlation=correlation)
