@@ -25,6 +25,10 @@ _WORKDIR = flags.DEFINE_string(
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder of prepared data; $TFDS_DATA_DIR or ~/tensorflow_datasets if none."
 )
+_ALLOW_SKIPPED = flags.DEFINE_bool(
+    "allow_skipped", False, "Leave out clips that cannot be decoded, and list them, instead of "
+    "stopping at the first; short for --config.data.allow_skipped=true.",
+)  # fmt: skip
 _PREFIX = "--config."
 
 
@@ -85,6 +89,8 @@ def _run_mode(overrides):
     from tcmax_jax.training import workdir as workdirs
     from tcmax_jax.training.overrides import load_experiment, override
 
+    if _ALLOW_SKIPPED.value:
+        overrides = overrides | {"data.allow_skipped": "true"}
     config = override(load_experiment(_EXPERIMENT.value), overrides)
     name = f"{config.name}-{config.method.name}-seed{config.seed}"
     workdir = Path(_WORKDIR.value or Path("runs") / name)

@@ -59,6 +59,7 @@ def test_prepare_train_evaluate(tmp_path):
         (["--config.optimizer.lr=1"], "Expected a field of optimizer (name, learning_rate"),
         (["--experiment=nowhere.py"], "Expected an experiment file, got nowhere.py"),
         (["--mode=evaluate", "--workdir=empty"], "Expected the folder of a run, got empty"),
+        (["--allow_skipped"], "Expected a field of data (kind, train_examples"),
         (["train"], "Expected flags only (--name=value), got 'train'"),
         (["--config.seed"], "Expected a value for --config.seed, got none"),
         (["--modus=train"], "Unknown command line flag 'modus'"),
