@@ -12,9 +12,6 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from tcmax_jax.models.fusion import ADDITIVE_FUSIONS, FUSIONS
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
 Fraction = Annotated[float, Field(ge=0, le=1)]
 # Absolute, since a run may go on from another folder than the one it was started in.
 FilePath = Annotated[
