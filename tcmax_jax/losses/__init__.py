@@ -1,17 +1,24 @@
 """TCMax losses: pure functions of arrays that need only JAX, for any Flax or JAX project."""
 
+from tcmax_jax.losses.adaptive import adaptive_tcmax_loss
 from tcmax_jax.losses.additive import additive_tcmax_loss
 from tcmax_jax.losses.collectives import masked_mean
-from tcmax_jax.losses.dispatch import tcmax_loss
+from tcmax_jax.losses.dispatch import tcmax_loss, tcmax_terms
 from tcmax_jax.losses.exhaustive import exhaustive_tcmax_loss
-from tcmax_jax.losses.heads import AdditiveHead
+from tcmax_jax.losses.heads import AdditiveHead, MultilinearHead, Projections
 from tcmax_jax.losses.sampled import sampled_tcmax_loss
+from tcmax_jax.losses.terms import TCMaxTerms
 
 __all__ = [
     "AdditiveHead",
+    "MultilinearHead",
+    "Projections",
+    "TCMaxTerms",
+    "adaptive_tcmax_loss",
     "additive_tcmax_loss",
     "exhaustive_tcmax_loss",
     "masked_mean",
     "sampled_tcmax_loss",
     "tcmax_loss",
+    "tcmax_terms",
 ]

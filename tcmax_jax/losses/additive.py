@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from tcmax_jax.losses import checks
 from tcmax_jax.losses.collectives import count, logsumexp, to_float32
-from tcmax_jax.losses.terms import keep_valid, log_label_prior, per_example
+from tcmax_jax.losses.terms import TCMaxTerms, finish, keep_valid, log_label_prior
 
 
 def additive_tcmax_loss(modality_logits, labels, *, label_prior=None, where=None, axis_name=None):
@@ -45,6 +45,13 @@ def additive_tcmax_loss(modality_logits, labels, *, label_prior=None, where=None
       >>> print(loss)
       [-0.5662191 -0.5662191]
     """
+    return additive_terms(
+        modality_logits, labels, label_prior=label_prior, where=where, axis_name=axis_name
+    ).loss
+
+
+def additive_terms(modality_logits, labels, *, label_prior, where, axis_name) -> TCMaxTerms:
+    """Returns the loss of `additive_tcmax_loss` (same arguments) and its partition function."""
     if not isinstance(modality_logits, Mapping):
         modality_logits = dict(enumerate(modality_logits))
     batch_size, num_classes = checks.check_modality_logits(modality_logits)
@@ -54,8 +61,14 @@ def additive_tcmax_loss(modality_logits, labels, *, label_prior=None, where=None
 
     scores = jnp.stack([keep_valid(to_float32(f), where) for f in modality_logits.values()])
     negatives = scores if where is None else jnp.where(where[None, :, None], scores, -jnp.inf)
-    log_rows = jnp.log(count(where, batch_size, axis_name, scores.dtype))
-    log_mean = logsumexp(negatives, axis=1, axis_name=axis_name) - log_rows
     log_prior = log_label_prior(label_prior, num_classes, scores.dtype)
-    log_partition = logsumexp(jnp.sum(log_mean, axis=0) + log_prior)
-    return per_example(jnp.sum(scores, axis=0), labels, log_partition, where)
+
+    def log_sum_of_powers(power):
+        """Returns log sum (q(y) exp F)^power over all tuples and classes."""
+        by_modality = logsumexp(power * negatives, axis=1, axis_name=axis_name)
+        return logsumexp(jnp.sum(by_modality, axis=0) + power * log_prior)
+
+    log_sums = log_sum_of_powers(1), log_sum_of_powers(2)
+    rows = count(where, batch_size, axis_name, scores.dtype)
+    tuples = rows ** len(modality_logits)
+    return finish(jnp.sum(scores, axis=0), labels, log_sums, where, tuples=tuples)

@@ -4,6 +4,7 @@ Shapes and dtypes are known at all times. Values are known outside `jit` only; i
 label makes its own example's loss NaN, which no training loop can miss.
 """
 
+import math
 from collections.abc import Mapping
 
 import jax.numpy as jnp
@@ -157,6 +158,59 @@ def check_positive_int(value, name):
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(f"Expected {name} to be a whole number of at least 1, got {value!r}.")
+
+
+def check_positive(value, name):
+    """Checks a static positive number.
+
+    Raises:
+      ValueError: not a finite number above 0.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(f"Expected {name} to be a positive number, got {value!r}.")
+
+
+def check_num_negatives(value):
+    """Checks how many tuples to sample: a whole number of at least 1, "adaptive", or None.
+
+    Raises:
+      ValueError: anything else.
+    """
+    if isinstance(value, str) and value != "adaptive":
+        raise ValueError(
+            'Expected num_negatives to be a whole number of at least 1, "adaptive", or None for '
+            f"all tuples, got {value!r}."
+        )
+
+
+def check_projections(projections, features):
+    """Checks what the `project` of a `MultilinearHead` returned.
+
+    Raises:
+      TypeError: no `Projections`.
+      ValueError: factors, kernel and logits whose names or sizes do not fit together.
+    """
+    if not isinstance(projections, tuple) or len(projections) != 3:
+        raise TypeError(
+            "Expected the head's project to return Projections(factors, modality_logits, kernel), "
+            f"got {type(projections).__name__}."
+        )
+    factors, modality_logits, kernel = projections
+    if set(factors) != set(features) or not set(modality_logits) <= set(features):
+        raise ValueError(
+            f"Expected factors of the modalities {sorted(features)} and modality_logits of some of "
+            f"them, got factors of {sorted(factors)} and logits of {sorted(modality_logits)}."
+        )
+    size, num_classes = jnp.shape(kernel)
+    for name, value, width in (
+        *((f"factors[{m!r}]", x, size) for m, x in factors.items()),
+        *((f"modality_logits[{m!r}]", x, num_classes) for m, x in modality_logits.items()),
+    ):
+        if jnp.ndim(value) != 2 or value.shape[1] != width:
+            raise ValueError(
+                f"Expected {name} of shape [batch, {width}] beside a kernel of shape "
+                f"{(size, num_classes)}, got shape {jnp.shape(value)}."
+            )
 
 
 def _check_array(value, name):

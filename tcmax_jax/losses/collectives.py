@@ -15,7 +15,7 @@ def all_sum(x, axis_name=None):
 
 
 def all_gather(x, axis_name=None):
-    """Returns the rows of all devices of `axis_name`, [devices * B, ...] for `x` of [B, ...]."""
+    """Returns the rows of all devices: each array [B, ...] of `x` becomes [devices * B, ...]."""
     return x if axis_name is None else lax.all_gather(x, axis_name, tiled=True)
 
 
@@ -87,8 +87,13 @@ def masked_mean(values, *, where=None, axis_name=None):
 
 def to_float32(x):
     """Returns `x` in float32, or as it is if it is a wider float."""
-    wide = jnp.issubdtype(x.dtype, jnp.floating) and jnp.finfo(x.dtype).bits >= 32
-    return jnp.asarray(x) if wide else jnp.asarray(x, jnp.float32)
+    return jnp.asarray(x, wide_dtype(jnp.result_type(x)))
+
+
+def wide_dtype(dtype):
+    """Returns `dtype` if it is a float of at least 32 bits, float32 otherwise."""
+    wide = jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits >= 32
+    return dtype if wide else jnp.float32
 
 
 def is_traced(x):

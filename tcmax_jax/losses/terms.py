@@ -1,11 +1,63 @@
-"""The two terms of every TCMax loss: the score of the true pair, and the reference measure."""
+"""What all forms of the TCMax loss share: the score of the true pair, the reference measure."""
 
 import math
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+from jax import lax
 
 from tcmax_jax.losses import checks
-from tcmax_jax.losses.collectives import to_float32
+from tcmax_jax.losses.collectives import logsumexp, to_float32
+from tcmax_jax.losses.parts import decompose
+
+
+class TCMaxTerms(NamedTuple):
+    """A TCMax loss and what is known of its partition function; all the same on every device.
+
+    With w_t = q(y) exp F(t) over all n pairs t of a tuple and a class that were visited:
+
+    Attributes:
+      loss: [B] per-example losses in nats, 0 at masked rows; the only differentiable part.
+      log_partition: log (1 / tuples) sum_t w_t, nats.
+      effective_sample_size: (sum_t w_t)^2 / sum_t w_t^2, from 1 (one pair carries the whole
+        gradient of the log-partition) to n; 0 when no row is valid.
+      tuples: number of tuples visited, B^M for the exact forms.
+      standard_error: of log_partition, nats; 0 for the exact forms.
+    """
+
+    loss: jax.Array
+    log_partition: jax.Array
+    effective_sample_size: jax.Array
+    tuples: jax.Array
+    standard_error: jax.Array
+
+
+def finish(logits, labels, log_sums, where, *, tuples, standard_error=0.0) -> TCMaxTerms:
+    """Joins the scores of the true tuples and the sums over all tuples to the terms of the loss.
+
+    Args:
+      logits: [B, C] scores of the true tuples, float32 or wider.
+      labels: [B] integers.
+      log_sums: (log sum_t w_t, log sum_t w_t^2) over the tuples of all devices.
+      where: [B] bool or None.
+      tuples: number of tuples that all devices visited.
+      standard_error: of the log-partition, nats.
+    """
+    log_sum, log_square_sum = log_sums
+    log_partition = log_sum - jnp.log(jnp.asarray(tuples, logits.dtype))
+    ess = jnp.where(jnp.isneginf(log_sum), 0, jnp.exp(2 * log_sum - log_square_sum))
+    loss = per_example(logits, labels, log_partition, where)
+    diagnostics = (log_partition, ess, tuples, standard_error)
+    return TCMaxTerms(loss, *(lax.stop_gradient(jnp.asarray(x, logits.dtype)) for x in diagnostics))
+
+
+def stream_sums(stream, axis_name):
+    """Returns the two sums of a device's `Stream` over all devices, as `finish` takes them."""
+    return (
+        logsumexp(stream.log_sum, axis_name=axis_name),
+        logsumexp(stream.log_square_sum, axis_name=axis_name),
+    )
 
 
 def log_label_prior(label_prior, num_classes, dtype):
@@ -19,25 +71,26 @@ def evaluate_head(head, features, labels, where, label_prior):
     """Checks the inputs of a loss that calls its head, and calls it on the true tuples.
 
     Args:
-      head: function {modality: [N, ...]} -> [N, C].
+      head: an `AdditiveHead`, a `MultilinearHead`, or a function {modality: [N, ...]} -> [N, C].
       features: {modality: [B, ...]}.
       labels: [B] integers.
       where: [B] bool or None.
       label_prior: [C] or None.
 
     Returns:
-      (features with the masked rows zeroed, in the order of their names; logits [B, C], float32 or
-      wider; log of the label's reference measure, [C]).
+      (what `parts.decompose` makes of the head and the features, masked rows zeroed; logits [B, C],
+      float32 or wider; log of the label's reference measure, [C]).
     """
     batch_size = checks.check_features(features)
     checks.check_where(where, batch_size)
     features = {name: keep_valid(features[name], where) for name in sorted(features)}
-    logits = head(features)
+    parts = decompose(head, features)
+    logits = parts.tuples(parts.rows)
     num_classes = checks.check_logits(logits, batch_size)
     checks.check_labels(labels, batch_size, num_classes, where)
     checks.check_label_prior(label_prior, num_classes)
     logits = to_float32(logits)
-    return features, logits, log_label_prior(label_prior, num_classes, logits.dtype)
+    return parts, logits, log_label_prior(label_prior, num_classes, logits.dtype)
 
 
 def keep_valid(x, where):

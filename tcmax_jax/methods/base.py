@@ -12,10 +12,11 @@ class Method(NamedTuple):
     `head` is what `tcmax_jax.models.head_of` returns, `features` is {modality: [B, D]}.
 
     Attributes:
-      loss: `(head, features, labels, *, key, where, axis_name) -> [B]`, per-example losses in
-        nats; `key` is the same on every device, `axis_name` names the mapped axis that holds
-        the rest of the batch. Rows where `where` is False must not act on other rows; their own
-        losses are left out by the caller.
+      loss: `(head, features, labels, *, key, where, axis_name) -> ([B], {name: scalar})`,
+        per-example losses in nats, and what the method has to log, the same on every device. `key`
+        is the same on every device, `axis_name` names the mapped axis that holds the rest of the
+        batch. Rows where `where` is False must not act on other rows; their own losses are left
+        out by the caller.
       predict: `(head, features) -> [B, C]`, scores whose softmax is the prediction.
       label_prior: [C] reference measure of the label under which the head is a critic; None for
         the uniform one.

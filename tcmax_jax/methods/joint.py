@@ -14,6 +14,6 @@ def joint() -> Method:
 
     def loss(head, features, labels, *, key, where, axis_name):
         del key, where, axis_name
-        return optax.softmax_cross_entropy_with_integer_labels(head(features), labels)
+        return optax.softmax_cross_entropy_with_integer_labels(head(features), labels), {}
 
     return Method(loss=loss, predict=lambda head, features: head(features))

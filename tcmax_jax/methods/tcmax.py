@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from tcmax_jax.losses import tcmax_loss
+from tcmax_jax.losses import tcmax_terms
 from tcmax_jax.methods.base import Method
 
 
@@ -10,16 +10,18 @@ def tcmax(*, num_negatives=None, label_prior=None) -> Method:
     """Returns training that maximises TC(z_1, .., z_M, y).
 
     loss_i = -F(z_i, y_i) + log mean_{(j_1 .. j_M), y} exp F((z_1[j_1] .. z_M[j_M]), y), with F =
-    head; see `tcmax_jax.losses.tcmax_loss`. The prediction is softmax(F + log label_prior).
+    head; see `tcmax_jax.losses.tcmax_loss`. The prediction is softmax(F + log label_prior). It logs
+    the effective sample size of the partition: near 1, a single tuple carries the gradient.
 
     Args:
-      num_negatives: tuples to sample; None takes all of them (512 .. 1024 in the paper).
+      num_negatives: tuples to sample (512 .. 1024 in the paper); None takes all of them, "adaptive"
+        as many as a target accuracy takes.
       label_prior: [C] reference measure of the label; None for the uniform one, with which softmax
         F is p(y | z) at the optimum.
     """
 
     def loss(head, features, labels, *, key, where, axis_name):
-        return tcmax_loss(
+        terms = tcmax_terms(
             head,
             features,
             labels,
@@ -29,6 +31,10 @@ def tcmax(*, num_negatives=None, label_prior=None) -> Method:
             where=where,
             axis_name=axis_name,
         )
+        metrics = {"effective_sample_size": terms.effective_sample_size}
+        if num_negatives == "adaptive":
+            metrics["tuples"] = terms.tuples
+        return terms.loss, metrics
 
     def predict(head, features):
         logits = head(features)

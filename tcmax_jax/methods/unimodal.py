@@ -14,9 +14,10 @@ def unimodal() -> Method:
 
     def loss(head, features, labels, *, key, where, axis_name):
         del key, where, axis_name
-        return sum(
+        losses = sum(
             optax.softmax_cross_entropy_with_integer_labels(logits, labels)
             for logits in head.modality_logits(features).values()
         )
+        return losses, {}
 
     return Method(loss=loss, predict=lambda head, features: head(features))

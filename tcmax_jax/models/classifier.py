@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from flax import linen as nn
 
-from tcmax_jax.losses import AdditiveHead
+from tcmax_jax.losses import AdditiveHead, MultilinearHead
 
 
 class MultimodalClassifier(nn.Module):
@@ -16,7 +16,7 @@ class MultimodalClassifier(nn.Module):
     Attributes:
       encoders: {modality: module}, each `(x, train) -> [B, D]`.
       head: a module of `tcmax_jax.models.fusion`, or one with the same methods; one that has
-        `modality_logits` counts as additive.
+        `modality_logits` counts as additive, one that has `project` as multilinear.
     """
 
     encoders: Mapping[str, nn.Module]
@@ -55,6 +55,10 @@ class MultimodalClassifier(nn.Module):
         """Returns each modality's part of the joint logits, {modality: [N, C]}."""
         return self.head.modality_logits(features)
 
+    def project(self, features):
+        """Returns the `tcmax_jax.losses.Projections` of a multilinear head."""
+        return self.head.project(features)
+
 
 def head_of(model, params):
     """Returns the classifier's head as a function of features, as the losses take it.
@@ -64,7 +68,8 @@ def head_of(model, params):
       params: its parameters.
 
     Returns:
-      A `tcmax_jax.losses.AdditiveHead` if the head is additive, otherwise a plain function
+      A `tcmax_jax.losses.AdditiveHead` if the head module has `modality_logits`, a
+      `MultilinearHead` if it has `project`, otherwise a plain function
       {modality: [N, D]} -> [N, C].
     """
 
@@ -73,4 +78,6 @@ def head_of(model, params):
 
     if hasattr(model.head, "modality_logits"):
         return AdditiveHead(apply("modality_logits"))
+    if hasattr(model.head, "project"):
+        return MultilinearHead(apply("project"))
     return apply("fuse")

@@ -2,8 +2,9 @@
 
 A head is a Linen module with `__call__(features) -> [N, C]`. Additive heads also have
 `modality_logits(features) -> {modality: [N, C]}`, the parts that sum to it; a shared bias is split
-evenly among the modalities so that the sum holds exactly. Heads work row by row (no statistics
-over the batch), since TCMax combines the rows of different examples.
+evenly among the modalities so that the sum holds exactly. Multilinear heads have `project(features)
+-> Projections`, from which TCMax scores all tuples without calling the head on each. Heads work row
+by row (no statistics over the batch), since TCMax combines the rows of different examples.
 
 The last layer starts at zero: all classes are equally likely at the first step, and no tuple
 dominates the log-partition of TCMax before the encoders have learnt anything.
@@ -14,6 +15,8 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
+
+from tcmax_jax.losses import MultilinearHead, Projections
 
 
 def _linear(num_classes, name=None, use_bias=True):
@@ -44,7 +47,22 @@ class AdditiveFusion(Fusion):
         raise NotImplementedError
 
 
-class PairFusion(Fusion):
+class MultilinearFusion(Fusion):
+    """Base of heads that are linear in a product of per-modality projections.
+
+    See `tcmax_jax.losses.MultilinearHead`: TCMax projects each example once for them.
+    """
+
+    def __call__(self, features):
+        """Returns the joint logits [N, C]."""
+        return MultilinearHead(self.project)(features)
+
+    def project(self, features):
+        """Returns `tcmax_jax.losses.Projections` of the features."""
+        raise NotImplementedError
+
+
+class PairFusion(MultilinearFusion):
     """Base of heads in which the first modality acts on the second.
 
     Raises:
@@ -56,7 +74,7 @@ class PairFusion(Fusion):
             raise ValueError(
                 f"Expected two modalities for {type(self).__name__}, since the first acts on the "
                 f"second, got {list(self.modalities)}. For more use one of "
-                f"{', '.join(sorted(ADDITIVE_FUSIONS))}."
+                f"{', '.join(sorted(set(FUSIONS) - set(PAIR_FUSIONS)))}."
             )
         super().__post_init__()
 
@@ -134,50 +152,88 @@ class CosineHead(AdditiveFusion):
         return {m: _unit_length(features[m]) @ w.T / self.temperature for m in self.modalities}
 
 
+class LowRankHead(MultilinearFusion):
+    """F(z) = W prod_m (V_m z_m + c_m) + b: low-rank tensor fusion (Liu et al., ACL 2018).
+
+    The rank is the size of the smallest feature.
+    """
+
+    @nn.compact
+    def project(self, features):
+        """Returns the factors V_m z_m + c_m."""
+        rank = min(features[m].shape[-1] for m in self.modalities)
+        factors = {m: nn.Dense(rank, name=m)(features[m]) for m in self.modalities}
+        return _ReadOut(self.num_classes, name="out")(factors)
+
+
 class FiLMHead(PairFusion):
     """F(z) = W (gamma(z_1) * z_2 + beta(z_1)) + b (Perez et al., AAAI 2018)."""
 
     @nn.compact
-    def __call__(self, features):
-        """Returns the joint logits [N, C]."""
-        conditioner, conditioned = (features[m] for m in self.modalities)
-        size = conditioned.shape[-1]
-        gamma, beta = jnp.split(nn.Dense(2 * size, name="film")(conditioner), 2, axis=-1)
-        return _linear(self.num_classes, "out")(gamma * conditioned + beta)
+    def project(self, features):
+        """Returns the factors gamma(z_1) and z_2, and W beta(z_1) + b beside them."""
+        first, second = self.modalities
+        size = features[second].shape[-1]
+        gamma, beta = jnp.split(nn.Dense(2 * size, name="film")(features[first]), 2, axis=-1)
+        out = _ReadOut(self.num_classes, name="out")
+        factors, bias, kernel = out({first: gamma, second: features[second]})
+        return Projections(factors, {first: beta @ kernel + bias[first]}, kernel)
 
 
 class GatedHead(PairFusion):
     """F(z) = W (sigmoid(V_1 z_1) * V_2 z_2) + b, with biases in V (Kiela et al., AAAI 2018)."""
 
     @nn.compact
-    def __call__(self, features):
-        """Returns the joint logits [N, C]."""
-        gate, gated = (features[m] for m in self.modalities)
-        return _Gate(gated.shape[-1], self.num_classes, name="gate")(gate, gated)
+    def project(self, features):
+        """Returns the factors sigmoid(V_1 z_1) and V_2 z_2."""
+        return _Gate(self.modalities, self.num_classes, name="gate").project(features)
 
 
 class BigatedHead(PairFusion):
     """The sum of two gated heads, in which each modality gates the other."""
 
     @nn.compact
-    def __call__(self, features):
-        """Returns the joint logits [N, C]."""
-        first, second = (features[m] for m in self.modalities)
-        forward = _Gate(second.shape[-1], self.num_classes, name="first_gates_second")
-        backward = _Gate(first.shape[-1], self.num_classes, name="second_gates_first")
-        return forward(first, second) + backward(second, first)
+    def project(self, features):
+        """Returns the factors of both gates side by side."""
+        first, second = self.modalities
+        forward = _Gate((first, second), self.num_classes, name="first_gates_second")
+        backward = _Gate((second, first), self.num_classes, name="second_gates_first")
+        one, other = forward.project(features), backward.project(features)
+        return Projections(
+            {m: jnp.concatenate([one.factors[m], other.factors[m]], 1) for m in self.modalities},
+            {**one.modality_logits, **other.modality_logits},
+            jnp.concatenate([one.kernel, other.kernel]),
+        )
 
 
-class _Gate(nn.Module):
-    """W (sigmoid(V_1 gate) * V_2 gated) + b."""
+class _Gate(PairFusion):
+    """W (sigmoid(V_1 z_1) * V_2 z_2) + b, the first modality gating the second."""
 
-    size: int
+    @nn.compact
+    def project(self, features):
+        first, second = self.modalities
+        size = features[second].shape[-1]
+        factors = {
+            first: nn.sigmoid(nn.Dense(size, name="gate")(features[first])),
+            second: nn.Dense(size, name="value")(features[second]),
+        }
+        return _ReadOut(self.num_classes, name="out")(factors)
+
+
+class _ReadOut(nn.Module):
+    """A linear layer on the product of the factors, which the caller of `project` applies."""
+
     num_classes: int
 
     @nn.compact
-    def __call__(self, gate, gated):
-        weight = nn.sigmoid(nn.Dense(self.size, name="gate")(gate))
-        return _linear(self.num_classes, "out")(weight * nn.Dense(self.size, name="value")(gated))
+    def __call__(self, factors):
+        """Returns `Projections`, the bias counted to the first of the factors' modalities."""
+        first = next(iter(factors))
+        rows, size = factors[first].shape
+        zeros = nn.initializers.zeros
+        kernel = self.param("kernel", zeros, (size, self.num_classes))
+        bias = self.param("bias", zeros, (self.num_classes,))
+        return Projections(factors, {first: jnp.broadcast_to(bias, (rows, bias.size))}, kernel)
 
 
 def _unit_length(x):
@@ -192,4 +248,5 @@ ADDITIVE_FUSIONS = {
     "concat_msh": ConcatOwnHead,
     "cosine": CosineHead,
 }
-FUSIONS = ADDITIVE_FUSIONS | {"film": FiLMHead, "gated": GatedHead, "bigated": BigatedHead}
+PAIR_FUSIONS = {"film": FiLMHead, "gated": GatedHead, "bigated": BigatedHead}
+FUSIONS = ADDITIVE_FUSIONS | {"low_rank": LowRankHead} | PAIR_FUSIONS

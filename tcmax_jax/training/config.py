@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from tcmax_jax.models.fusion import ADDITIVE_FUSIONS, FUSIONS
+from tcmax_jax.models.fusion import ADDITIVE_FUSIONS, FUSIONS, PAIR_FUSIONS
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 # Absolute, since a run may go on from another folder than the one it was started in.
@@ -191,13 +191,14 @@ class Method:
 
     Attributes:
       name: tcmax, joint or unimodal.
-      num_negatives: tuples that TCMax samples; None takes all of them.
+      num_negatives: tuples that TCMax samples; None takes all of them, "adaptive" as many as a
+        standard error of 0.05 nats of the log-partition takes.
       label_prior: TCMax's reference measure of the label; with "empirical" the bound is on the
         total correlation itself and prediction adds the log of the class frequencies.
     """
 
     name: Literal["tcmax", "joint", "unimodal"] = "tcmax"
-    num_negatives: PositiveInt | None = None
+    num_negatives: PositiveInt | Literal["adaptive"] | None = None
     label_prior: Literal["uniform", "empirical"] = "uniform"
 
 
@@ -288,17 +289,16 @@ class Config:
     @pydantic.model_validator(mode="after")
     def _check_combinations(self):
         fusion = self.model.fusion
-        if fusion not in ADDITIVE_FUSIONS:
-            if len(self.modalities) != 2:
-                raise ValueError(
-                    f"model.fusion={fusion} takes two modalities, got {list(self.modalities)}; "
-                    f"for more use one of {', '.join(sorted(ADDITIVE_FUSIONS))}"
-                )
-            if self.method.name == "unimodal":
-                raise ValueError(
-                    f"method.name=unimodal needs a head that adds up over the modalities, got "
-                    f"model.fusion={fusion}; use one of {', '.join(sorted(ADDITIVE_FUSIONS))}"
-                )
+        if fusion in PAIR_FUSIONS and len(self.modalities) != 2:
+            raise ValueError(
+                f"model.fusion={fusion} takes two modalities, got {list(self.modalities)}; "
+                f"for more use one of {', '.join(sorted(set(FUSIONS) - set(PAIR_FUSIONS)))}"
+            )
+        if fusion not in ADDITIVE_FUSIONS and self.method.name == "unimodal":
+            raise ValueError(
+                f"method.name=unimodal needs a head that adds up over the modalities, got "
+                f"model.fusion={fusion}; use one of {', '.join(sorted(ADDITIVE_FUSIONS))}"
+            )
         if self.method.name != "tcmax" and self.method != Method(name=self.method.name):
             raise ValueError(
                 f"method.num_negatives and method.label_prior belong to tcmax, got {self.method}"

@@ -27,7 +27,8 @@ def train_step(state, batch, *, model, optimizer, method, seed, axis_name=None):
 
     Returns:
       (the next state, metrics), metrics being {name: float32 scalar}, the same on every device:
-      loss (nats), accuracy of the batch, and gradient norms, global and by modality's encoder.
+      loss (nats), accuracy of the batch, what the method logs, and gradient norms, global and by
+      modality's encoder.
     """
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     labels, where = batch["label"], batch["where"]
@@ -38,18 +39,21 @@ def train_step(state, batch, *, model, optimizer, method, seed, axis_name=None):
             variables, batch["inputs"], True, method="encode", mutable=["batch_stats"]
         )
         head = head_of(model, params)
-        losses = method.loss(head, features, labels, key=key, where=where, axis_name=axis_name)
+        losses, logged = method.loss(
+            head, features, labels, key=key, where=where, axis_name=axis_name
+        )
         correct = jnp.argmax(method.predict(head, features), axis=-1) == labels
         loss = masked_mean(losses, where=where, axis_name=axis_name)
         accuracy = masked_mean(correct, where=where, axis_name=axis_name)
-        return loss, (updated.get("batch_stats", {}), accuracy)
+        metrics = {"loss": loss, "accuracy": accuracy, **logged}
+        return loss, (updated.get("batch_stats", {}), metrics)
 
-    (loss, (batch_stats, accuracy)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    grads, (batch_stats, metrics) = jax.grad(loss_fn, has_aux=True)(state.params)
     if axis_name is not None:
         grads = lax.pmean(grads, axis_name)
         batch_stats = lax.pmean(batch_stats, axis_name)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    metrics = {"loss": loss, "accuracy": accuracy, "grad_norm": optax.tree.norm(grads)}
+    metrics["grad_norm"] = optax.tree.norm(grads)
     for modality in model.encoders:
         norm = optax.tree.norm(grads[f"encoders_{modality}"])
         metrics[f"grad_norm/{modality}"] = norm

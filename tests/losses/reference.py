@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from tcmax_jax.losses import AdditiveHead
+from tcmax_jax.losses import AdditiveHead, MultilinearHead, Projections
 
 
 def brute_force(head, features, labels, *, label_prior=None, where=None):
@@ -55,6 +55,14 @@ def product_head(features):
     for name in names[1:]:
         product = product * features[name]
     return product + 0.5 * additive_head(features)
+
+
+def _product_projections(features):
+    kernel = np.eye(features["m0"].shape[1], dtype=features["m0"].dtype)
+    return Projections(features, {m: 0.5 * z for m, z in features.items()}, kernel)
+
+
+PRODUCT = MultilinearHead(_product_projections)  # the product head, as it declares itself
 
 
 def make_batch(seed, *, batch_size=5, num_classes=3, modalities=2, scale=1.0, dtype=np.float64):

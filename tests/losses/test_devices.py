@@ -9,11 +9,14 @@ import pytest
 from jax import lax
 
 from tcmax_jax.losses import (
-    AdditiveHead,
+    MultilinearHead,
+    Projections,
+    adaptive_tcmax_loss,
     additive_tcmax_loss,
     exhaustive_tcmax_loss,
     masked_mean,
     sampled_tcmax_loss,
+    tcmax_loss,
 )
 
 B, C, D = 16, 5, 6
@@ -45,11 +48,18 @@ def sampled(params, inputs, labels, **options):
     )
 
 
-def sampled_additive(params, inputs, labels, **options):
-    head = AdditiveHead(lambda z: {m: x @ params["out"] for m, x in z.items()})
-    return sampled_tcmax_loss(
-        head, project(params, inputs), labels, jax.random.key(4), 64, **options
+def multilinear(params, inputs, labels, **options):
+    head = MultilinearHead(
+        lambda z: Projections({"a": jax.nn.sigmoid(z["a"]), "v": z["v"]}, {}, params["out"])
     )
+    return tcmax_loss(head, project(params, inputs), labels, **options)
+
+
+def adaptive(params, inputs, labels, **options):
+    # Eight passes are enough for this target, and four devices make them in two turns.
+    head = functools.partial(gated, params)
+    z = project(params, inputs)
+    return adaptive_tcmax_loss(head, z, labels, jax.random.key(5), target_error=9.0, **options)
 
 
 @pytest.fixture
@@ -100,7 +110,7 @@ def shard_map(step, in_axes, axis_name):
 
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("mapping", [jax.pmap, jax.vmap, shard_map])
-@pytest.mark.parametrize("loss", [additive, exhaustive, sampled, sampled_additive])
+@pytest.mark.parametrize("loss", [additive, exhaustive, multilinear, sampled, adaptive])
 def test_four_devices_equal_one(devices, problem, loss, mapping, masked):
     params, inputs, labels, where = problem
     where = where if masked else None

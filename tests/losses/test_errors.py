@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from tcmax_jax.losses import (
+    MultilinearHead,
+    Projections,
+    adaptive_tcmax_loss,
     additive_tcmax_loss,
     exhaustive_tcmax_loss,
     sampled_tcmax_loss,
@@ -80,6 +83,39 @@ def test_shared_refusals(loss, arguments, error, message):
             r"logits of shape \[5, classes\].*got shape \(5,\)",
         ),
         (lambda: exhaustive(chunk_size=0), ValueError, "chunk_size to be a whole .*got 0"),
+        (
+            lambda: tcmax_loss(product_head, FEATURES, LABELS, num_negatives="all"),
+            ValueError,
+            "at least 1, \"adaptive\", or None for all tuples, got 'all'",
+        ),
+        (
+            lambda: adaptive_tcmax_loss(
+                product_head, FEATURES, LABELS, jax.random.key(0), target_error=0
+            ),
+            ValueError,
+            "target_error to be a positive number, got 0",
+        ),
+        (
+            lambda: tcmax_loss(MultilinearHead(lambda z: z), FEATURES, LABELS),
+            TypeError,
+            r"project to return Projections\(factors, modality_logits, kernel\), got dict",
+        ),
+        (
+            lambda: tcmax_loss(
+                MultilinearHead(lambda z: Projections({"m0": z["m0"]}, {}, np.eye(3))),
+                FEATURES,
+                LABELS,
+            ),
+            ValueError,
+            r"factors of the modalities \['m0', 'm1'\].*got factors of \['m0'\]",
+        ),
+        (
+            lambda: tcmax_loss(
+                MultilinearHead(lambda z: Projections(z, {}, np.ones((4, 3)))), FEATURES, LABELS
+            ),
+            ValueError,
+            r"factors\['m0'\] of shape \[batch, 4\] .* \(4, 3\), got shape \(5, 3\)",
+        ),
         (lambda: sampled(num_negatives=2.5), ValueError, "num_negatives to be a whole .*got 2.5"),
         (
             lambda: tcmax_loss(product_head, FEATURES, LABELS, num_negatives=4),

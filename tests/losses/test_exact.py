@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from tcmax_jax.losses import (
+    MultilinearHead,
+    Projections,
     additive_tcmax_loss,
     exhaustive_tcmax_loss,
     masked_mean,
@@ -13,6 +15,7 @@ from tcmax_jax.losses import (
 )
 from tests.losses.reference import (
     ADDITIVE,
+    PRODUCT,
     additive_head,
     brute_force,
     make_batch,
@@ -47,6 +50,10 @@ def dispatched_product(features, labels, **options):
     return tcmax_loss(product_head, features, labels, chunk_size=3, **options)
 
 
+def dispatched_multilinear(features, labels, **options):
+    return tcmax_loss(PRODUCT, features, labels, chunk_size=7, **options)
+
+
 # (the loss, the head that the brute-force loop evaluates)
 FORMS = [
     pytest.param(additive, additive_head, id="additive"),
@@ -55,6 +62,7 @@ FORMS = [
     pytest.param(exhaustive_product_in_blocks, product_head, id="exhaustive-product-blocks"),
     pytest.param(dispatched_additive, additive_head, id="tcmax_loss-additive"),
     pytest.param(dispatched_product, product_head, id="tcmax_loss-product"),
+    pytest.param(dispatched_multilinear, product_head, id="tcmax_loss-multilinear"),
 ]
 OPTIONS = [
     pytest.param({}, id="plain"),
@@ -186,6 +194,35 @@ def test_exhaustive_takes_features_of_any_rank():
         exhaustive_tcmax_loss(product_head, features, labels),
         rtol=1e-6,
     )
+
+
+@pytest.mark.parametrize("modalities", [2, 3])
+@pytest.mark.parametrize("chunk_size", [1, 4, 1000])
+@pytest.mark.parametrize("batch_size", [2, 5])  # fewer rows than classes, and more
+def test_multilinear_equals_exhaustive_in_value_and_gradient(batch_size, chunk_size, modalities):
+    rng = np.random.default_rng(0)
+    names, width, num_classes = [f"m{i}" for i in range(modalities)], 4, 3
+    z = {m: rng.normal(size=(batch_size, 6)).astype(np.float32) for m in names}
+    labels = rng.integers(0, num_classes, batch_size)
+    shapes = {m: (6, width) for m in names} | {"kernel": (width, num_classes)}
+    params = {m: rng.normal(size=shape).astype(np.float32) for m, shape in shapes.items()}
+
+    def project(params, z):
+        factors = {m: jax.nn.sigmoid(x @ params[m]) for m, x in z.items()}
+        alone = {names[1]: z[names[1]] @ params[names[1]] @ params["kernel"]}
+        return Projections(factors, alone, params["kernel"])
+
+    def mean(params, z, as_function):
+        head = MultilinearHead(lambda z: project(params, z))
+        head = head.__call__ if as_function else head
+        return exhaustive_tcmax_loss(head, z, labels, chunk_size=chunk_size).mean()
+
+    differentiate = jax.jit(jax.value_and_grad(mean, argnums=(0, 1)), static_argnums=2)
+    value, gradients = differentiate(params, z, False)
+    expected, expected_gradients = differentiate(params, z, True)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    for g, e in zip(*map(jax.tree.leaves, (gradients, expected_gradients)), strict=True):
+        np.testing.assert_allclose(g, e, rtol=1e-5, atol=1e-6)
 
 
 def test_exhaustive_memory_does_not_hold_all_tuples():

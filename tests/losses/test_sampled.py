@@ -7,7 +7,7 @@ import pytest
 from jax.test_util import check_grads
 
 from tcmax_jax.losses import exhaustive_tcmax_loss, masked_mean, sampled_tcmax_loss, tcmax_loss
-from tcmax_jax.losses.sampled import sample_tuples
+from tcmax_jax.losses.draws import independent_tuples
 from tests.losses.reference import ADDITIVE, make_batch, product_head
 
 pytestmark = pytest.mark.usefixtures("strict")
@@ -25,12 +25,12 @@ def test_equals_a_loop_over_the_drawn_tuples():
     features, labels = make_batch(0, modalities=3)
     key, number = jax.random.key(1), 20
     terms = []
-    for rows in np.asarray(sample_tuples(key, number, 3, 5)):
+    for rows in np.asarray(independent_tuples(key, number, 3, 5)):
         one = {m: features[m][[row]] for m, row in zip(sorted(features), rows, strict=True)}
         terms += list(product_head(one)[0] - np.log(3))
     expected = np.log(np.mean(np.exp(terms)) * 3)
     with jax.enable_x64(True):
-        losses = sampled_tcmax_loss(product_head, features, labels, key, number)
+        losses = sampled_tcmax_loss(product_head, features, labels, key, number, stratified=False)
     np.testing.assert_allclose(log_partition(losses, features, labels), expected, rtol=1e-12)
 
 
@@ -69,7 +69,7 @@ def test_where_equals_dropping_the_rows():
 
 
 def test_tuples_cover_all_rows_of_each_modality_independently():
-    tuples = np.asarray(sample_tuples(jax.random.key(5), 20_000, 2, 4))
+    tuples = np.asarray(independent_tuples(jax.random.key(5), 20_000, 2, 4))
     counts = np.zeros((4, 4))
     np.add.at(counts, tuple(tuples.T), 1)
     # 16 equally likely cells, 1250 expected in each, standard deviation 34.

@@ -19,7 +19,7 @@ def cross_entropy(logits, labels):
 def test_joint():
     features, labels = make_batch(0, modalities=3, dtype=np.float32)
     method = methods.joint()
-    losses = method.loss(product_head, features, labels, **OPTIONS)
+    losses, _ = method.loss(product_head, features, labels, **OPTIONS)
     np.testing.assert_allclose(losses, cross_entropy(product_head(features), labels), rtol=1e-5)
     np.testing.assert_array_equal(method.predict(product_head, features), product_head(features))
 
@@ -28,7 +28,7 @@ def test_unimodal():
     features, labels = make_batch(1, modalities=3, dtype=np.float32)
     method = methods.unimodal()
     expected = sum(cross_entropy(z, labels) for z in features.values())
-    losses = method.loss(ADDITIVE, features, labels, **OPTIONS)
+    losses, _ = method.loss(ADDITIVE, features, labels, **OPTIONS)
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
     scores = method.predict(ADDITIVE, features)
     np.testing.assert_allclose(scores, additive_head(features), rtol=1e-6)
@@ -38,7 +38,8 @@ def test_unimodal():
 def test_tcmax(prior):
     features, labels = make_batch(2, dtype=np.float32)
     method = methods.tcmax(label_prior=prior)
-    losses = method.loss(product_head, features, labels, **OPTIONS)
+    losses, metrics = method.loss(product_head, features, labels, **OPTIONS)
+    assert 1 < metrics["effective_sample_size"] < 5**2 * 3
     expected = brute_force(product_head, features, labels, label_prior=prior)
     np.testing.assert_allclose(losses, expected, rtol=1e-4, atol=1e-5)
     shift = 0 if prior is None else np.log(prior)
@@ -50,8 +51,17 @@ def test_sampled_tcmax_uses_its_key():
     features, labels = make_batch(3, dtype=np.float32)
     method = methods.tcmax(num_negatives=8)
     first, again, other = (
-        method.loss(product_head, features, labels, **OPTIONS | {"key": jax.random.key(k)})
+        method.loss(product_head, features, labels, **OPTIONS | {"key": jax.random.key(k)})[0]
         for k in (0, 0, 1)
     )
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other)
+
+
+def test_adaptive_tcmax_logs_the_number_of_tuples():
+    features, labels = make_batch(4, dtype=np.float32)
+    method = methods.tcmax(num_negatives="adaptive")
+    losses, metrics = method.loss(product_head, features, labels, **OPTIONS)
+    # Five rows allow five passes of five tuples, fewer than the eight after which it may stop.
+    assert metrics["tuples"] == 25
+    np.testing.assert_allclose(losses, brute_force(product_head, features, labels), rtol=1e-4)

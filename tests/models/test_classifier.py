@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from tcmax_jax.losses import AdditiveHead, tcmax_loss
-from tcmax_jax.models import FUSIONS, MLP, MultimodalClassifier, head_of
+from tcmax_jax.losses import AdditiveHead, MultilinearHead, tcmax_loss
+from tcmax_jax.models import ADDITIVE_FUSIONS, FUSIONS, MLP, MultimodalClassifier, head_of
 from tests.models.random_params import randomised
 
 SHAPES = {"audio": (4, 5), "visual": (3,), "text": (6,)}
@@ -23,7 +23,8 @@ def build(fusion, modalities):
 
 @pytest.mark.parametrize(
     ("fusion", "modalities"),
-    [(name, ("audio", "visual")) for name in FUSIONS] + [("sum", ("audio", "visual", "text"))],
+    [(name, ("audio", "visual")) for name in FUSIONS]
+    + [(name, ("audio", "visual", "text")) for name in ("sum", "low_rank")],
 )
 def test_encode_then_fuse(fusion, modalities):
     model, params, inputs = build(fusion, modalities)
@@ -31,10 +32,12 @@ def test_encode_then_fuse(fusion, modalities):
     assert {m: z.shape for m, z in features.items()} == dict.fromkeys(modalities, (5, 8))
     logits = model.apply({"params": params}, inputs)
     head = head_of(model, params)
-    assert isinstance(head, AdditiveHead) == (fusion not in ("film", "gated", "bigated"))
+    assert isinstance(head, AdditiveHead if fusion in ADDITIVE_FUSIONS else MultilinearHead)
     np.testing.assert_allclose(head(features), logits, rtol=1e-5, atol=1e-5)
-    losses = tcmax_loss(head, features, np.array([0, 1, 2, 0, 1]))
-    assert losses.shape == (5,)
+    labels = np.array([0, 1, 2, 0, 1])
+    opaque = lambda z: model.apply({"params": params}, z, method="fuse")
+    expected = tcmax_loss(opaque, features, labels)
+    np.testing.assert_allclose(tcmax_loss(head, features, labels), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_missing_modality_is_named():

@@ -48,12 +48,17 @@ def film(p, a, v):
     return dense(p["out"], gamma * v + beta)
 
 
+def low_rank(p, a, v):
+    return dense(p["out"], dense(p["audio"], a) * dense(p["visual"], v))
+
+
 FORMULAS = {
     "sum": lambda p, a, v: dense(p["audio"], a) + dense(p["visual"], v),
     "concat": concat,
     "share_head": lambda p, a, v: dense(p["shared"], a) + dense(p["shared"], v),
     "concat_msh": lambda p, a, v: concat(p["joint"], a, v),
     "cosine": cosine,
+    "low_rank": low_rank,
     "film": film,
     "gated": lambda p, a, v: gate(p["gate"], a, v),
     "bigated": lambda p, a, v: (
