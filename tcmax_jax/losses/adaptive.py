@@ -1,12 +1,16 @@
 """TCMax for any head: as many sampled tuples as a target accuracy takes."""
 
 import math
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+from jax import lax
 
 from tcmax_jax.losses import checks
-from tcmax_jax.losses.collectives import all_gather, device_count, device_index
-from tcmax_jax.losses.draws import draw_shuffles, stratified_tuples
+from tcmax_jax.losses.collectives import all_gather, device_count, device_index, logsumexp
+from tcmax_jax.losses.draws import draw_orders, tuples_of_all, tuples_within_classes
+from tcmax_jax.losses.exhaustive import exhaustive_terms
 from tcmax_jax.losses.sampled import score_tuples
 from tcmax_jax.losses.streaming import stream_logsumexp
 from tcmax_jax.losses.terms import TCMaxTerms, evaluate_head, finish, stream_sums
@@ -31,18 +35,19 @@ def adaptive_tcmax_loss(
 ):
     """TCMax loss from as many sampled tuples as its log-partition takes to be known well enough.
 
-      loss_i = -F(z_i, y_i) + log (1/K) sum_k w_k,
-      w_k = (1/n) sum_{n tuples j of pass k} sum_y q(y) exp F((z_1[j_1] .. z_M[j_M]), y)
+      loss_i = -F(z_i, y_i) + log (p W + (1 - p) A)
 
-    A pass uses each of the n rows of every modality once and no tuple comes twice
-    (`sampled_tcmax_loss` with `stratified`). Passes are added until the standard error of the log,
+    with p the share of tuples whose rows are all of one class, W and A the means within classes and
+    across them of sum_y q(y) exp F(z_j, y), F = head. Both are estimated in passes that use each of
+    the n rows of every modality equally often. Passes are added until the standard error of the
+    mean over K of N possible passes,
 
-      s = (sd(w_k) / mean(w_k)) sqrt((1/K - 1/n^(M-1))),
+      s = sd(passes) sqrt(1/K - 1/N),
 
-    falls to the target or nothing is left to sample; the loss is then low by s^2 / 2 on average.
-    Early in training all tuples weigh the same and the least number of passes (8) does; later the
-    number follows the spread of the weights. After n^(M-1) passes the loss is exact. Value and
-    gradient are computed together, pass by pass, in memory of one pass.
+    is below its part of the target, relative to the whole: first for W, then for A. Early in
+    training all tuples weigh the same and the least number of passes (8 of each) does. Late in
+    training nearly all the weight lies within the classes, where tuples are few. Value and gradient
+    are computed together, pass by pass, in the memory of one pass.
 
     Args:
       head: function {modality: [N, ...]} -> [N, C], row by row (no batch statistics), or a head of
@@ -50,9 +55,11 @@ def adaptive_tcmax_loss(
       features: {modality: [B, ...]}, M >= 2 of them.
       labels: [B] integers in 0 .. C - 1.
       key: a PRNG key, the same on every device.
-      target_error: s in nats at which to stop. The default, 0.05, is far below the spread of the
-        loss from batch to batch, and needs no tuning.
-      max_negatives: most tuples to sample, over all devices (static), whatever the error.
+      target_error: standard error of the log-partition in nats at which to stop; it biases the loss
+        by minus half its square. The default, 0.05, is far below the spread of the loss from batch
+        to batch, and needs no tuning.
+      max_negatives: most tuples to sample, over all devices (static), whatever the error; where it
+        is not below the number of all tuples and those are few, all are taken.
       label_prior: [C] reference distribution of the label, uniform when None.
       where: [B] bool, False for rows to leave out.
       axis_name: name of the mapped axis that holds the rest of the batch. Each device takes every
@@ -104,51 +111,104 @@ def adaptive_terms(
     checks.check_positive(target_error, "target_error")
     checks.check_positive_int(max_negatives, "max_negatives")
     parts, logits, log_prior = evaluate_head(head, features, labels, where, label_prior)
-    rows = all_gather(parts.rows, axis_name)
-    valid = None if where is None else all_gather(where, axis_name)
     devices, device = device_count(axis_name), device_index(axis_name)
     global_size = len(labels) * devices
-    shuffles = draw_shuffles(key, len(rows), global_size, where=valid)
-    n = shuffles.valid_rows
-    all_passes = n.astype(logits.dtype) ** (len(rows) - 1)
+    all_tuples = global_size ** len(features)
+    if all_tuples <= min(max_negatives, 2 * _MIN_PASSES * global_size):
+        options = {"label_prior": label_prior, "where": where, "axis_name": axis_name}
+        return exhaustive_terms(head, features, labels, chunk_size=None, **options)
 
-    def block_scores(block, rows):
-        turn = block * devices + device
-        position = jnp.arange(global_size, dtype=jnp.int32)
-        tuples = stratified_tuples(shuffles, turn * n + position % n)
-        scores = score_tuples(parts.tuples, rows, tuples, log_prior)
-        real = (position < n) & (turn.astype(all_passes.dtype) < all_passes)
-        return jnp.where(real[:, None], scores, -jnp.inf)
+    rows = all_gather(parts.rows, axis_name)
+    valid = None if where is None else all_gather(where, axis_name)
+    orders = draw_orders(key, all_gather(labels, axis_name), len(rows), where=valid)
+    n, dtype = orders.num_rows, logits.dtype
+    share = orders.share_within(dtype)
+    position = jnp.arange(global_size, dtype=jnp.int32)
+    most_passes = min(-(-max_negatives // (2 * global_size)), all_tuples // global_size)
+    most_blocks = -(-most_passes // devices)
 
-    def enough(pass_log_sums, visited):
-        passes, error = _standard_error(pass_log_sums, visited * devices, all_passes, axis_name)
-        return (passes >= _MIN_PASSES) & (error <= target_error) | (passes >= all_passes)
+    def estimate(draw, all_passes, is_enough):
+        """Estimates the mean over a stratum by passes; `is_enough(_Passes) -> bool` ends them."""
 
-    most_passes = min(math.ceil(max_negatives / global_size), global_size ** (len(rows) - 1))
-    stream = stream_logsumexp(block_scores, -(-most_passes // devices), rows, enough=enough)
-    passes, error = _standard_error(
-        stream.block_log_sums, stream.visited * devices, all_passes, axis_name
+        def block_scores(block, rows):
+            turn = block * devices + device
+            tuples, drawn = draw(orders, turn * n + position % n)
+            drawn &= (position < n) & (turn.astype(dtype) < all_passes)
+            number = jnp.maximum(jnp.sum(drawn, dtype=dtype), 1)
+            log_weights = jnp.where(drawn, -jnp.log(number), -jnp.inf)
+            return score_tuples(parts.tuples, rows, tuples, log_prior) + log_weights[:, None]
+
+        def summary(pass_log_means, visited):
+            return _summarise(pass_log_means, visited * devices, all_passes, axis_name)
+
+        def enough(pass_log_means, visited):
+            passes = summary(pass_log_means, visited)
+            accurate = (passes.number >= _MIN_PASSES) & is_enough(passes)
+            return accurate | (passes.number >= all_passes)
+
+        stream = stream_logsumexp(block_scores, most_blocks, rows, enough=enough)
+        passes = summary(stream.block_log_sums, stream.visited)
+        log_sum, log_squares = stream_sums(stream, axis_name)
+        number = jnp.log(passes.number)
+        return log_sum - number, log_squares - 2 * number, passes
+
+    def part_across(passes):
+        """Returns the part of the whole that is owed to the tuples across classes."""
+        both = jnp.stack([log_shares[0] + log_within, log_shares[1] + passes.log_mean])
+        return jnp.exp(both[1] - logsumexp(both))
+
+    allowed = target_error / math.sqrt(2)
+    log_shares = jnp.log(jnp.stack([share, 1 - share]))
+    within_mean, within_squares, within_passes = estimate(
+        tuples_within_classes,
+        orders.passes_within.astype(dtype),
+        lambda passes: passes.error <= allowed,
     )
-    sums = stream_sums(stream, axis_name)
+    log_within = lax.stop_gradient(within_mean)
+    across_mean, across_squares, across_passes = estimate(
+        tuples_of_all,
+        n.astype(dtype) ** (len(rows) - 1),
+        lambda passes: passes.error * part_across(passes) <= allowed,
+    )
+    part = part_across(across_passes)
+    error = jnp.hypot(within_passes.error * (1 - part), across_passes.error * part)
     return finish(
-        logits, labels, sums, where, tuples=passes * n.astype(passes.dtype), standard_error=error
+        logits,
+        labels,
+        logsumexp(log_shares + jnp.stack([within_mean, across_mean])),
+        logsumexp(2 * log_shares + jnp.stack([within_squares, across_squares])),
+        where,
+        tuples=(within_passes.number + across_passes.number) * n.astype(dtype),
+        standard_error=error,
     )
 
 
-def _standard_error(pass_log_sums, visited, all_passes, axis_name):
-    """Returns (number of passes made, standard error of the log of the mean over them in nats).
+class _Passes(NamedTuple):
+    """What some passes over a stratum say of it.
+
+    Attributes:
+      number: of passes made.
+      log_mean: log of the mean over them.
+      error: standard error of `log_mean`, nats.
+    """
+
+    number: jax.Array
+    log_mean: jax.Array
+    error: jax.Array
+
+
+def _summarise(pass_log_means, visited, all_passes, axis_name) -> _Passes:
+    """Summarises the passes made so far.
 
     Args:
-      pass_log_sums: [blocks] log-sums of this device's passes, -inf for those not made.
+      pass_log_means: [blocks] of this device's passes, -inf for those not made.
       visited: number of passes that all devices have been through, some of them empty.
       all_passes: number of different passes that there are.
       axis_name: name of the mapped axis over devices, or None.
     """
-    passes = jnp.minimum(visited.astype(all_passes.dtype), all_passes)
-    log_sums = all_gather(pass_log_sums, axis_name)
-    weights = jnp.exp(log_sums - jnp.maximum(jnp.max(log_sums), jnp.finfo(log_sums.dtype).min))
-    mean = jnp.sum(weights) / jnp.maximum(passes, 1)
-    spread = jnp.sum(jnp.where(weights > 0, weights - mean, 0) ** 2)
-    variance = spread / jnp.maximum(passes - 1, 1) * (1 / jnp.maximum(passes, 1) - 1 / all_passes)
-    error = jnp.sqrt(jnp.maximum(variance, 0)) / jnp.where(mean > 0, mean, 1)
-    return passes, error
+    number = jnp.maximum(jnp.minimum(visited.astype(all_passes.dtype), all_passes), 1)
+    log_means = all_gather(pass_log_means, axis_name)
+    log_mean = logsumexp(log_means) - jnp.log(number)
+    ratios = jnp.exp(log_means - jnp.where(jnp.isfinite(log_mean), log_mean, 0))
+    spread = jnp.sum(jnp.where(ratios > 0, ratios - 1, 0) ** 2) / jnp.maximum(number - 1, 1)
+    return _Passes(number, log_mean, jnp.sqrt(spread * (1 / number - 1 / all_passes)))

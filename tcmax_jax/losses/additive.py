@@ -63,12 +63,19 @@ def additive_terms(modality_logits, labels, *, label_prior, where, axis_name) ->
     negatives = scores if where is None else jnp.where(where[None, :, None], scores, -jnp.inf)
     log_prior = log_label_prior(label_prior, num_classes, scores.dtype)
 
+    rows = count(where, batch_size, axis_name, scores.dtype)
+    log_rows = jnp.log(rows)
+
     def log_sum_of_powers(power):
-        """Returns log sum (q(y) exp F)^power over all tuples and classes."""
-        by_modality = logsumexp(power * negatives, axis=1, axis_name=axis_name)
+        """Returns the log of the sum over all tuples and classes of (q(y) exp F / B^M)^power."""
+        by_modality = logsumexp(power * negatives, axis=1, axis_name=axis_name) - power * log_rows
         return logsumexp(jnp.sum(by_modality, axis=0) + power * log_prior)
 
-    log_sums = log_sum_of_powers(1), log_sum_of_powers(2)
-    rows = count(where, batch_size, axis_name, scores.dtype)
-    tuples = rows ** len(modality_logits)
-    return finish(jnp.sum(scores, axis=0), labels, log_sums, where, tuples=tuples)
+    return finish(
+        jnp.sum(scores, axis=0),
+        labels,
+        log_sum_of_powers(1),
+        log_sum_of_powers(2),
+        where,
+        tuples=rows ** len(modality_logits),
+    )

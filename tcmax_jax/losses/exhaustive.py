@@ -87,4 +87,6 @@ def exhaustive_terms(
 
     stream = logsumexp_over_tuples(product_scores, rows, kept, chunk_size)
     tuples = count(where, len(logits), axis_name, logits.dtype) ** len(rows)
-    return finish(logits, labels, stream_sums(stream, axis_name), where, tuples=tuples)
+    log_sum, log_squares = stream_sums(stream, axis_name)
+    log_n = jnp.log(tuples)
+    return finish(logits, labels, log_sum - log_n, log_squares - 2 * log_n, where, tuples=tuples)

@@ -1,17 +1,26 @@
 """TCMax for any head: an estimate from a free number of sampled tuples."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
 from tcmax_jax.losses import checks
 from tcmax_jax.losses.collectives import (
     all_gather,
+    all_sum,
     device_count,
     device_index,
     logsumexp,
     to_float32,
 )
-from tcmax_jax.losses.draws import draw_shuffles, independent_tuples, stratified_tuples
+from tcmax_jax.losses.draws import (
+    draw_orders,
+    independent_tuples,
+    tuples_of_all,
+    tuples_within_classes,
+)
+from tcmax_jax.losses.exhaustive import exhaustive_terms
 from tcmax_jax.losses.terms import TCMaxTerms, evaluate_head, finish
 
 
@@ -32,8 +41,10 @@ def sampled_tcmax_loss(
       loss_i = -F(z_i, y_i) + log (1/N) sum_n sum_y q(y) exp F((z_1[j_n1] .. z_M[j_nM]), y)
 
     with F(z, y) = head(z)[y], z_m = features[m], y_i = labels[i], q = label_prior (uniform: 1/C),
-    and tuples j_n of the global batch's rows. The mean inside the log is unbiased, so the loss lies
-    below the exact one on average by about half the variance of its log, and tends to it with N.
+    and tuples j_n of the global batch's rows. Stratified draws take half of the tuples from those
+    whose rows are all of one class, and weight the two kinds by how many such tuples there are. The
+    mean inside the log is unbiased, so the loss lies below the exact one on average by about half
+    the variance of its log, and tends to it with N.
 
     Args:
       head: function {modality: [N, ...]} -> [N, C], row by row (no batch statistics), or a head of
@@ -42,8 +53,9 @@ def sampled_tcmax_loss(
       labels: [B] integers in 0 .. C - 1.
       key: a PRNG key, the same on every device.
       num_negatives: N, the number of tuples (static); a choice of cost, not of the objective.
-      stratified: True uses all rows equally often and no tuple twice, for less variance at the same
-        N and the exact loss at N = B^M; False draws each tuple independently, as in the paper.
+      stratified: True samples tuples within a class and across classes apart, in passes that use
+        all rows equally often, and from N = B^M on takes all tuples; False draws each tuple
+        independently, as in the paper, with an error several times larger late in training.
       label_prior: [C] reference distribution of the label, uniform when None.
       where: [B] bool, False for rows to leave out.
       axis_name: name of the mapped axis that holds the rest of the batch. The N tuples are shared
@@ -82,37 +94,95 @@ def sampled_terms(
 ) -> TCMaxTerms:
     """Returns the loss of `sampled_tcmax_loss` (same arguments) and its partition function.
 
-    The standard error is that of independent draws; stratified ones are a little better.
+    The standard error takes the draws of a stratum as independent, which they are better than.
     """
     checks.check_positive_int(num_negatives, "num_negatives")
     parts, logits, log_prior = evaluate_head(head, features, labels, where, label_prior)
+    global_size = len(labels) * device_count(axis_name)
+    if stratified and num_negatives >= global_size ** len(features):
+        options = {"label_prior": label_prior, "where": where, "axis_name": axis_name}
+        return exhaustive_terms(head, features, labels, chunk_size=None, **options)
     rows = all_gather(parts.rows, axis_name)
     valid = None if where is None else all_gather(where, axis_name)
-    global_size = len(labels) * device_count(axis_name)
 
     share = -(-num_negatives // device_count(axis_name))
     numbers = device_index(axis_name) * share + jnp.arange(share, dtype=jnp.int32)
     if stratified:
-        shuffles = draw_shuffles(key, len(rows), global_size, where=valid)
-        tuples = stratified_tuples(shuffles, numbers)
+        orders = draw_orders(key, all_gather(labels, axis_name), len(rows), where=valid)
+        tuples, strata = _stratified(orders, numbers, num_negatives, logits.dtype)
     else:
         tuples = independent_tuples(key, num_negatives, len(rows), global_size, where=valid)
         tuples = tuples[jnp.minimum(numbers, num_negatives - 1)]
+        strata = [_Stratum(1.0, numbers < num_negatives)]
 
-    scores = score_tuples(parts.tuples, rows, tuples, log_prior)
-    scores = jnp.where((numbers < num_negatives)[:, None], scores, -jnp.inf)
-    log_sum = logsumexp(scores, axis_name=axis_name)
-    log_square_sum = logsumexp(2 * scores, axis_name=axis_name)
-    log_squares_of_tuples = logsumexp(2 * logsumexp(scores, axis=1), axis_name=axis_name)
-    variance = jnp.exp(log_squares_of_tuples - 2 * log_sum) - 1 / num_negatives
+    log_weights = _log_weights(strata, logits.dtype, axis_name)
+    scores = score_tuples(parts.tuples, rows, tuples, log_prior) + log_weights[:, None]
+    log_partition = logsumexp(scores, axis_name=axis_name)
+    log_squares = logsumexp(2 * scores, axis_name=axis_name)
+    energies = logsumexp(scores, axis=1) - log_partition
     return finish(
         logits,
         labels,
-        (log_sum, log_square_sum),
+        log_partition,
+        log_squares,
         where,
         tuples=num_negatives,
-        standard_error=jnp.sqrt(jnp.maximum(variance, 0)),
+        standard_error=_standard_error(energies, strata, axis_name),
     )
+
+
+class _Stratum(NamedTuple):
+    """Some of the draws, all of one weight, and what they stand for.
+
+    Attributes:
+      share: the share of all tuples that are of this kind.
+      drawn: [N] bool, the draws that are.
+    """
+
+    share: jax.Array | float
+    drawn: jax.Array
+
+
+def _stratified(orders, numbers, num_negatives, dtype):
+    """Returns (tuples, strata): half of the numbers within classes, or what there is; the rest."""
+    num_within = jnp.minimum(orders.passes_within * orders.num_rows, num_negatives // 2)
+    is_within = numbers < num_within
+    within, real = tuples_within_classes(orders, numbers)
+    others, across = tuples_of_all(orders, jnp.maximum(numbers - num_within, 0))
+    share = orders.share_within(dtype)
+    return jnp.where(is_within[:, None], within, others), [
+        _Stratum(share, is_within & real),
+        _Stratum(1 - share, ~is_within & across & (numbers < num_negatives)),
+    ]
+
+
+def _log_weights(strata, dtype, axis_name):
+    """Returns [N] weights by which the sum over the draws is the mean over all tuples."""
+    weights = 0
+    for stratum in strata:
+        number = all_sum(jnp.sum(stratum.drawn, dtype=dtype), axis_name)
+        weights += jnp.where(stratum.drawn, stratum.share / jnp.maximum(number, 1), 0)
+    # One, unless so few are drawn that a stratum goes without; the other then stands for all.
+    total = all_sum(jnp.sum(weights), axis_name)
+    return jnp.log(weights / jnp.where(total > 0, total, 1))
+
+
+def _standard_error(energies, strata, axis_name):
+    """Returns the standard error of the log of a sum of independent draws, nats.
+
+    Args:
+      energies: [N] logs of the draws' parts in that sum.
+      strata: the kinds of draws.
+      axis_name: name of the mapped axis over devices, or None.
+    """
+    variance = 0
+    for stratum in strata:
+        parts = jnp.where(stratum.drawn, jnp.exp(energies), 0)
+        number = all_sum(jnp.sum(stratum.drawn, dtype=parts.dtype), axis_name)
+        mean = all_sum(jnp.sum(parts), axis_name) / jnp.maximum(number, 1)
+        off = jnp.where(stratum.drawn, parts - mean, 0)
+        variance += all_sum(jnp.sum(off**2), axis_name)
+    return jnp.sqrt(variance)
 
 
 def score_tuples(head, rows, tuples, log_prior):

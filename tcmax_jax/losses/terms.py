@@ -15,13 +15,14 @@ from tcmax_jax.losses.parts import decompose
 class TCMaxTerms(NamedTuple):
     """A TCMax loss and what is known of its partition function; all the same on every device.
 
-    With w_t = q(y) exp F(t) over all n pairs t of a tuple and a class that were visited:
+    Let w_t = q(y) exp F(t) / (number of tuples) over the pairs t of a tuple and a class that were
+    visited (stratified draws: with the weight of the draw in place of 1 / number).
 
     Attributes:
       loss: [B] per-example losses in nats, 0 at masked rows; the only differentiable part.
-      log_partition: log (1 / tuples) sum_t w_t, nats.
+      log_partition: log sum_t w_t, nats.
       effective_sample_size: (sum_t w_t)^2 / sum_t w_t^2, from 1 (one pair carries the whole
-        gradient of the log-partition) to n; 0 when no row is valid.
+        gradient of the log-partition) to the number of pairs; 0 when no row is valid.
       tuples: number of tuples visited, B^M for the exact forms.
       standard_error: of log_partition, nats; 0 for the exact forms.
     """
@@ -33,20 +34,22 @@ class TCMaxTerms(NamedTuple):
     standard_error: jax.Array
 
 
-def finish(logits, labels, log_sums, where, *, tuples, standard_error=0.0) -> TCMaxTerms:
+def finish(
+    logits, labels, log_partition, log_squares, where, *, tuples, standard_error=0.0
+) -> TCMaxTerms:
     """Joins the scores of the true tuples and the sums over all tuples to the terms of the loss.
 
     Args:
       logits: [B, C] scores of the true tuples, float32 or wider.
       labels: [B] integers.
-      log_sums: (log sum_t w_t, log sum_t w_t^2) over the tuples of all devices.
+      log_partition: log sum_t w_t over the tuples of all devices.
+      log_squares: log sum_t w_t^2 over the same.
       where: [B] bool or None.
       tuples: number of tuples that all devices visited.
       standard_error: of the log-partition, nats.
     """
-    log_sum, log_square_sum = log_sums
-    log_partition = log_sum - jnp.log(jnp.asarray(tuples, logits.dtype))
-    ess = jnp.where(jnp.isneginf(log_sum), 0, jnp.exp(2 * log_sum - log_square_sum))
+    nothing = jnp.isneginf(log_partition)
+    ess = jnp.where(nothing, 0, jnp.exp(2 * log_partition - log_squares))
     loss = per_example(logits, labels, log_partition, where)
     diagnostics = (log_partition, ess, tuples, standard_error)
     return TCMaxTerms(loss, *(lax.stop_gradient(jnp.asarray(x, logits.dtype)) for x in diagnostics))

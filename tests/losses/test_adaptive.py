@@ -18,11 +18,14 @@ pytestmark = pytest.mark.usefixtures("strict")
 SHARED = {"label_prior": None, "where": None, "axis_name": None}
 
 
-def run(scale, target_error=0.05, max_negatives=2**16, keys=200, modalities=2, batch_size=64):
-    """Returns (errors of the log-partition, terms), each over many keys."""
-    features, labels = make_batch(
-        0, batch_size=batch_size, modalities=modalities, scale=scale, dtype=np.float32
-    )
+def run(weight, scale=0.5, target_error=0.05, max_negatives=2**16, keys=200, batch_size=64):
+    """Returns (errors of the log-partition, terms), each over many keys.
+
+    The larger the weight, the more the tuples within a class dominate, as they do late in training.
+    """
+    features, labels = make_batch(0, batch_size=batch_size, scale=scale, dtype=np.float32)
+    centres = weight * np.eye(3, dtype=np.float32)[labels]
+    features = {m: z + centres for m, z in features.items()}
     exact = tcmax_terms(PRODUCT, features, labels).log_partition
     options = {"target_error": target_error, "max_negatives": max_negatives, **SHARED}
     terms = jax.jit(
@@ -31,65 +34,107 @@ def run(scale, target_error=0.05, max_negatives=2**16, keys=200, modalities=2, b
     return np.asarray(terms.log_partition - exact), terms
 
 
-def test_the_error_is_what_was_asked_for():
-    # Scaled so that the weights differ by factors of a hundred, as they do late in training.
-    errors, terms = run(scale=1.2)
-    assert np.sqrt(np.mean(errors**2)) < 1.25 * 0.05
-    assert np.all(terms.standard_error <= 0.05)
+@pytest.mark.parametrize("weight", [0, 2])
+def test_the_error_is_what_was_asked_for(weight):
+    errors, terms = run(weight, target_error=0.02)
+    assert np.sqrt(np.mean(errors**2)) < 1.25 * 0.02
+    assert np.all(terms.standard_error <= 0.02)
     assert np.all(terms.tuples < 64**2)
 
 
+def test_heavy_tails_are_found_late():
+    # Nothing ties the features to the labels, and few tuples of any kind weigh e^10 and more. What
+    # has not been drawn cannot be known: the error exceeds the target, by a bounded factor.
+    errors, terms = run(0, scale=1.2)
+    assert 0.05 < np.sqrt(np.mean(errors**2)) < 2 * 0.05
+    assert np.all(terms.standard_error <= 0.05)
+
+
 def test_the_stated_standard_error_is_the_spread_that_there_is():
-    # With no target within reach the number of tuples is fixed: 16 of 64 passes.
-    errors, terms = run(scale=1.0, target_error=1e-9, max_negatives=16 * 64)
+    # With no target within reach the number of tuples is fixed: 8 passes of each kind.
+    errors, terms = run(1, target_error=1e-9, max_negatives=16 * 64)
     np.testing.assert_array_equal(terms.tuples, 16 * 64)
     stated = np.sqrt(np.mean(np.asarray(terms.standard_error) ** 2))
     np.testing.assert_allclose(stated, errors.std(), rtol=0.2)
 
 
 def test_even_weights_take_few_tuples_and_uneven_ones_more():
-    few, more = (run(scale, keys=20)[1].tuples for scale in (0.1, 1.2))
-    np.testing.assert_array_equal(few, 8 * 64)
-    assert np.all(more > 8 * 64)
+    few, more = (run(2, scale, target_error=0.02, keys=20)[1].tuples for scale in (0.1, 0.7))
+    np.testing.assert_array_equal(few, 16 * 64)
+    assert np.all(more > 16 * 64)
 
 
-def test_exact_when_all_tuples_are_needed():
-    # A target that cannot be met below the full round of 12 passes.
-    errors, terms = run(scale=1.0, target_error=1e-9, batch_size=12, keys=3)
-    np.testing.assert_array_equal(terms.tuples, 144)
-    np.testing.assert_allclose(terms.standard_error, 0)
-    np.testing.assert_allclose(errors, 0, atol=1e-5)
+def test_all_passes_are_all_but_exact():
+    # Not quite, since the passes have unequal numbers of tuples across classes.
+    errors, terms = run(1, target_error=1e-9, batch_size=30, keys=20)
+    np.testing.assert_array_equal(terms.standard_error, 0)
+    assert np.sqrt(np.mean(errors**2)) < 0.01
 
 
 @pytest.mark.parametrize("head", [product_head, PRODUCT])
-def test_value_and_gradient_of_a_full_round_equal_exhaustive(head):
-    features, labels = make_batch(2, batch_size=5, modalities=3, dtype=np.float32)
-    where = np.array([True, True, False, True, True])
+def test_few_tuples_are_all_taken(head):
+    features, labels = make_batch(2, batch_size=5, dtype=np.float32)
+    terms = tcmax_terms(head, features, labels, num_negatives="adaptive", key=jax.random.key(0))
+    exact = tcmax_terms(head, features, labels)
+    assert terms.tuples == 25
+    np.testing.assert_array_equal(terms.loss, exact.loss)
 
-    def mean(loss, features):
-        return masked_mean(loss(features), where=where)
 
-    adaptive = lambda z: adaptive_tcmax_loss(
-        head, z, labels, jax.random.key(3), target_error=1e-9, where=where
-    )
-    exhaustive = lambda z: exhaustive_tcmax_loss(head, z, labels, where=where)
-    value, gradient = jax.value_and_grad(lambda z: mean(adaptive, z))(features)
-    expected, expected_gradient = jax.value_and_grad(lambda z: mean(exhaustive, z))(features)
+def test_where_equals_dropping_the_rows_in_value_and_gradient():
+    features, labels = make_batch(3, batch_size=40, dtype=np.float32)
+    where = np.arange(40) % 4 > 0
+    spoiled = {m: np.where(where[:, None], z, np.float32(np.nan)) for m, z in features.items()}
+    key = jax.random.key(3)
+
+    def mean(features):
+        losses = adaptive_tcmax_loss(
+            PRODUCT, features, np.where(where, labels, -1), key, where=where
+        )
+        return masked_mean(losses, where=where)
+
+    def mean_of_kept(features):
+        kept = {m: z[where] for m, z in features.items()}
+        return adaptive_tcmax_loss(PRODUCT, kept, labels[where], key).mean()
+
+    value, gradient = jax.value_and_grad(mean)(spoiled)
+    expected, expected_gradient = jax.value_and_grad(mean_of_kept)(features)
     np.testing.assert_allclose(value, expected, rtol=1e-5)
     for m in features:
         np.testing.assert_allclose(gradient[m], expected_gradient[m], rtol=1e-4, atol=1e-6)
 
 
+def test_no_valid_row_gives_zero_loss_and_zero_gradient():
+    features, labels = make_batch(4, batch_size=20, dtype=np.float32)
+    where = np.zeros(20, bool)
+    loss = lambda z: masked_mean(
+        adaptive_tcmax_loss(PRODUCT, z, labels, jax.random.key(0), where=where), where=where
+    )
+    value, gradient = jax.value_and_grad(loss)(features)
+    assert value == 0
+    assert all(np.all(g == 0) for g in gradient.values())
+
+
+def test_one_class_alone_has_nothing_across():
+    features, _ = make_batch(5, batch_size=30, dtype=np.float32)
+    labels = np.ones(30, np.int32)
+    loss = lambda z: adaptive_tcmax_loss(PRODUCT, z, labels, jax.random.key(0)).mean()
+    value, gradient = jax.value_and_grad(loss)(features)
+    np.testing.assert_allclose(
+        value, exhaustive_tcmax_loss(PRODUCT, features, labels).mean(), atol=0.15
+    )
+    assert all(np.all(np.isfinite(g)) for g in gradient.values())
+
+
 def test_gradient_is_that_of_the_visited_tuples():
-    features, labels = make_batch(4, batch_size=20)
+    features, labels = make_batch(4, batch_size=40)
     with jax.enable_x64(True):
         loss = lambda z: adaptive_tcmax_loss(
-            product_head, z, labels, jax.random.key(0), max_negatives=100
+            product_head, z, labels, jax.random.key(0), max_negatives=400
         ).mean()
         gradient = jax.grad(loss)(features)
-        step = 1e-6 * np.eye(20, 3)
+        step = 1e-6 * np.eye(40, 3)
         up, down = (float(loss(features | {"m0": features["m0"] + s * step})) for s in (1, -1))
-    along = np.sum(np.asarray(gradient["m0"]) * np.eye(20, 3))
+    along = np.sum(np.asarray(gradient["m0"]) * np.eye(40, 3))
     np.testing.assert_allclose(along, (up - down) / 2e-6, rtol=1e-6)
 
 

@@ -56,7 +56,7 @@ def multilinear(params, inputs, labels, **options):
 
 
 def adaptive(params, inputs, labels, **options):
-    # Eight passes are enough for this target, and four devices make them in two turns.
+    # Four passes of each kind are enough for this target, one for each of four devices.
     head = functools.partial(gated, params)
     z = project(params, inputs)
     return adaptive_tcmax_loss(head, z, labels, jax.random.key(5), target_error=9.0, **options)

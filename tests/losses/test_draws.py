@@ -1,4 +1,6 @@
-"""Stratified draws: every row equally often, no tuple twice, all of them in the end."""
+"""Stratified draws: two kinds of tuples, every row equally often, no bias, less variance."""
+
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -6,46 +8,89 @@ import numpy as np
 import pytest
 
 from tcmax_jax.losses import exhaustive_tcmax_loss, sampled_tcmax_loss
-from tcmax_jax.losses.draws import draw_shuffles, stratified_tuples
+from tcmax_jax.losses.draws import draw_orders, tuples_of_all, tuples_within_classes
 from tests.losses.reference import PRODUCT, make_batch, product_head
 
 pytestmark = pytest.mark.usefixtures("strict")
 
 
-def draw(seed, count, modalities, batch_size, where=None):
-    shuffles = draw_shuffles(jax.random.key(seed), modalities, batch_size, where=where)
-    return np.asarray(stratified_tuples(shuffles, jnp.arange(count)))
+def orders_of(seed, modalities, labels, where=None):
+    return draw_orders(jax.random.key(seed), np.asarray(labels), modalities, where=where)
 
 
 @pytest.mark.parametrize(("modalities", "rows"), [(2, 6), (3, 4), (3, 5), (4, 3)])
 def test_a_full_round_gives_every_tuple_once(modalities, rows):
-    tuples = draw(0, rows**modalities, modalities, rows)
+    labels = np.arange(rows) % 2
+    tuples, across = tuples_of_all(orders_of(0, modalities, labels), jnp.arange(rows**modalities))
     assert len(np.unique(tuples, axis=0)) == rows**modalities
-    for one_pass in tuples.reshape(-1, rows, modalities):
+    for one_pass in np.asarray(tuples).reshape(-1, rows, modalities):
         np.testing.assert_array_equal(np.sort(one_pass, axis=0).T, [np.arange(rows)] * modalities)
+    np.testing.assert_array_equal(across, [len(set(labels[t])) > 1 for t in np.asarray(tuples)])
 
 
 def test_every_pair_of_modalities_meets_anew_in_the_first_passes():
     rows = 7
-    tuples = draw(1, rows**2, 3, rows)
+    tuples, _ = tuples_of_all(orders_of(1, 3, np.zeros(rows, int)), jnp.arange(rows**2))
     for pair in ([0, 1], [0, 2], [1, 2]):
-        assert len(np.unique(tuples[:, pair], axis=0)) == rows**2
+        assert len(np.unique(np.asarray(tuples)[:, pair], axis=0)) == rows**2
+
+
+@pytest.mark.parametrize("modalities", [2, 3])
+def test_tuples_within_classes(modalities):
+    labels = np.array([4, 0, 4, 2, 4, 0])  # three rows of one class, two of another, one alone
+    orders = orders_of(2, modalities, labels)
+    expected = {
+        t
+        for t in itertools.product(range(6), repeat=modalities)
+        if len({labels[i] for i in t}) == 1
+    }
+    passes = int(orders.passes_within)
+    assert passes == -(-len(expected) // 6)
+    tuples, real = tuples_within_classes(orders, jnp.arange(6 * (passes + 1)))
+    assert np.sum(real) == len(expected)
+    assert {tuple(t) for t in np.asarray(tuples)[real]} == expected
+    np.testing.assert_allclose(orders.share_within(), len(expected) / 6**modalities, rtol=1e-6)
+
+
+def test_classes_of_one_size_take_each_row_once_in_a_pass():
+    labels = np.arange(12) % 3
+    tuples, real = tuples_within_classes(orders_of(3, 2, labels), jnp.arange(4 * 12))
+    assert np.all(real)
+    for one_pass in np.asarray(tuples).reshape(4, 12, 2):
+        np.testing.assert_array_equal(np.sort(one_pass, axis=0).T, [np.arange(12)] * 2)
+
+
+def test_a_tuple_within_a_class_by_itself_is_uniform():
+    labels = np.array([0, 0, 1])
+    keys = jax.random.split(jax.random.key(5), 9000)
+    draw = lambda key: tuples_within_classes(draw_orders(key, labels, 2), jnp.array([1]))
+    tuples, real = jax.vmap(draw)(keys)
+    counts = np.zeros((3, 3))
+    np.add.at(counts, tuple(np.asarray(tuples)[real[:, 0], 0].T), 1)
+    # Five equally likely tuples among six numbers: 1500 expected of each, standard deviation 35.
+    expected = 1500 * (labels[:, None] == labels[None])
+    np.testing.assert_allclose(counts, expected, atol=170)
 
 
 def test_masked_rows_are_never_drawn():
-    where = jnp.array([True, False, True, True, False])
-    tuples = draw(2, 27, 3, 5, where)
-    assert len(np.unique(tuples, axis=0)) == 27
-    assert set(tuples.ravel()) == {0, 2, 3}
+    where, labels = np.array([True, False, True, True, False]), np.array([1, 1, 1, 0, -1])
+    orders = orders_of(3, 3, labels, where)
+    numbers = jnp.arange(27)
+    everything, _ = tuples_of_all(orders, numbers)
+    assert len(np.unique(everything, axis=0)) == 27
+    assert set(np.asarray(everything).ravel()) == {0, 2, 3}
+    within, real = tuples_within_classes(orders, numbers)
+    expected = {(3, 3, 3), *itertools.product((0, 2), repeat=3)}
+    assert {tuple(t) for t in np.asarray(within)[real]} == expected
+    np.testing.assert_allclose(orders.share_within(), 9 / 27, rtol=1e-6)
 
 
 def test_a_tuple_by_itself_is_uniform():
-    shuffles = jax.vmap(lambda key: draw_shuffles(key, 2, 3))(
-        jax.random.split(jax.random.key(3), 9000)
-    )
-    number_four = jax.vmap(lambda s: stratified_tuples(s, jnp.array([4]))[0])(shuffles)
+    labels = np.array([0, 0, 1])
+    keys = jax.random.split(jax.random.key(4), 9000)
+    draw = lambda key: tuples_of_all(draw_orders(key, labels, 2), jnp.array([4]))[0][0]
     counts = np.zeros((3, 3))
-    np.add.at(counts, tuple(np.asarray(number_four).T), 1)
+    np.add.at(counts, tuple(np.asarray(jax.vmap(draw)(keys)).T), 1)
     # Nine equally likely tuples, 1000 expected of each, standard deviation 30.
     np.testing.assert_allclose(counts, 1000, atol=150)
 
@@ -60,21 +105,36 @@ def test_all_tuples_give_the_exhaustive_loss(modalities):
     )
 
 
-# Late in training few tuples dominate, whichever rows they share, and strata help less.
-@pytest.mark.parametrize(("scale", "share"), [(0.3, 0.25), (1.0, 0.9)])
-def test_less_variance_than_independent_draws_and_no_bias(scale, share):
-    features, labels = make_batch(5, batch_size=12, scale=scale, dtype=np.float32)
-    exact = exhaustive_tcmax_loss(PRODUCT, features, labels)[0]
+def class_batch(weight):
+    """Two views of three classes; the larger the weight, the more tuples within a class count."""
+    features, labels = make_batch(5, batch_size=24, scale=0.5, dtype=np.float32)
+    return {
+        m: z + weight * np.eye(3, dtype=np.float32)[labels] for m, z in features.items()
+    }, labels
+
+
+@pytest.mark.parametrize("where", [None, np.arange(24) % 5 > 0])
+@pytest.mark.parametrize(("weight", "share"), [(0, 0.85), (1.5, 0.2)])
+def test_less_variance_than_independent_draws_and_no_bias(weight, share, where):
+    features, labels = class_batch(weight)
+    exact = exhaustive_tcmax_loss(PRODUCT, features, labels, where=where)[1]
     keys = jax.random.split(jax.random.key(6), 2000)
 
     def ratios(stratified):
-        """Partition functions relative to the exact one, from 24 of the 144 tuples."""
+        """Partition functions relative to the exact one, from 100 of the 576 tuples."""
         loss = lambda key: sampled_tcmax_loss(
-            PRODUCT, features, labels, key, 24, stratified=stratified
-        )[0]
-        return np.exp(np.asarray(jax.vmap(loss)(keys)) - exact)
+            PRODUCT, features, labels, key, 100, stratified=stratified, where=where
+        )[1]
+        return np.exp(np.asarray(jax.jit(jax.vmap(loss))(keys)) - exact)
 
     stratified, independent = ratios(True), ratios(False)
     assert stratified.var() < share * independent.var()
     for r in (stratified, independent):
         assert abs(r.mean() - 1) < 4 * r.std() / np.sqrt(len(r))
+
+
+def test_equal_weights_leave_no_error():
+    features, labels = make_batch(6, dtype=np.float32)
+    flat = {m: 0 * z for m, z in features.items()}
+    losses = sampled_tcmax_loss(product_head, flat, labels, jax.random.key(0), 9)
+    np.testing.assert_allclose(losses, 0, atol=1e-6)

@@ -62,6 +62,6 @@ def test_adaptive_tcmax_logs_the_number_of_tuples():
     features, labels = make_batch(4, dtype=np.float32)
     method = methods.tcmax(num_negatives="adaptive")
     losses, metrics = method.loss(product_head, features, labels, **OPTIONS)
-    # Five rows allow five passes of five tuples, fewer than the eight after which it may stop.
+    # Eight passes of five tuples would be the least, and more than there are.
     assert metrics["tuples"] == 25
     np.testing.assert_allclose(losses, brute_force(product_head, features, labels), rtol=1e-4)
