@@ -44,15 +44,36 @@ def stream_logsumexp(block_scores, num_blocks, operands, *, enough=None) -> Stre
       enough: function (block_log_sums, visited) -> bool that ends the pass early; on mapped devices
         it has to give the same answer on all of them.
     """
-    closed, constants = jax.closure_convert(block_scores, np.int32(0), operands)
-    return _stream(
-        lambda block, xs: closed(block, xs[0], *xs[1]), num_blocks, enough, (operands, constants)
-    )
+    block = np.int32(0)
+    scores_of, captured = _convert_closure(block_scores, block, operands)
+    if enough is not None:
+        log_sums = jnp.zeros((num_blocks,), jax.eval_shape(block_scores, block, operands).dtype)
+        enough, captured_by_enough = _convert_closure(enough, log_sums, block)
+        captured = (captured, lax.stop_gradient(captured_by_enough))
+    else:
+        captured = (captured, None)
+    return _stream(scores_of, num_blocks, enough, (operands, captured))
+
+
+def _convert_closure(function, *example):
+    """Returns (function of what it captured and its arguments, what it captured).
+
+    Like `jax.closure_convert`, but for captured arrays of any type: under a later differentiation a
+    function with a custom derivative must not hold on to any array of an outer trace.
+    """
+    closed, shape = jax.make_jaxpr(function, return_shape=True)(*example)
+    structure = jax.tree.structure(shape)
+
+    def converted(captured, *args):
+        outputs = jax.core.eval_jaxpr(closed.jaxpr, captured, *jax.tree.leaves(args))
+        return jax.tree.unflatten(structure, outputs)
+
+    return converted, closed.consts
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
-def _stream(block_scores, num_blocks, enough, operands):
-    stream, _ = _run(block_scores, num_blocks, enough, operands, with_gradient=False)
+def _stream(block_scores, num_blocks, enough, inputs):
+    stream, _ = _run(block_scores, num_blocks, enough, inputs, with_gradient=False)
     return stream
 
 
@@ -65,15 +86,16 @@ def _stream_jvp(block_scores, num_blocks, enough, primals, tangents):
     return stream, still._replace(log_sum=slope)
 
 
-def _run(block_scores, num_blocks, enough, operands, with_gradient):
-    """Returns (the stream, the gradient of its log_sum for each floating leaf of the operands)."""
-    leaves, structure = jax.tree.flatten(operands)
+def _run(block_scores, num_blocks, enough, inputs, with_gradient):
+    """Returns (the stream, the gradient of its log_sum for each floating leaf of the inputs)."""
+    leaves, structure = jax.tree.flatten(inputs)
     moving = [i for i, x in enumerate(leaves) if _is_float(x)]
 
     def scores_of(block, values):
         replaced = dict(zip(moving, values, strict=True))
         xs = [replaced.get(i, x) for i, x in enumerate(leaves)]
-        return block_scores(block, jax.tree.unflatten(structure, xs))
+        operands, (captured, _) = jax.tree.unflatten(structure, xs)
+        return block_scores(captured, block, operands)
 
     values = [leaves[i] for i in moving]
     dtype = jax.eval_shape(scores_of, np.int32(0), values).dtype
@@ -113,7 +135,7 @@ def _run(block_scores, num_blocks, enough, operands, with_gradient):
         state = lax.fori_loop(0, num_blocks, visit, state)
     else:
         visited, state = lax.while_loop(
-            lambda loop: (loop[0] < num_blocks) & ~enough(loop[1][3], loop[0]),
+            lambda loop: (loop[0] < num_blocks) & ~enough(inputs[1][1], loop[1][3], loop[0]),
             lambda loop: (loop[0] + 1, visit(*loop)),
             (jnp.int32(0), state),
         )

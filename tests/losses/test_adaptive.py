@@ -96,8 +96,8 @@ def test_where_equals_dropping_the_rows_in_value_and_gradient():
         kept = {m: z[where] for m, z in features.items()}
         return adaptive_tcmax_loss(PRODUCT, kept, labels[where], key).mean()
 
-    value, gradient = jax.value_and_grad(mean)(spoiled)
-    expected, expected_gradient = jax.value_and_grad(mean_of_kept)(features)
+    value, gradient = jax.jit(jax.value_and_grad(mean))(spoiled)
+    expected, expected_gradient = jax.jit(jax.value_and_grad(mean_of_kept))(features)
     np.testing.assert_allclose(value, expected, rtol=1e-5)
     for m in features:
         np.testing.assert_allclose(gradient[m], expected_gradient[m], rtol=1e-4, atol=1e-6)
@@ -109,7 +109,7 @@ def test_no_valid_row_gives_zero_loss_and_zero_gradient():
     loss = lambda z: masked_mean(
         adaptive_tcmax_loss(PRODUCT, z, labels, jax.random.key(0), where=where), where=where
     )
-    value, gradient = jax.value_and_grad(loss)(features)
+    value, gradient = jax.jit(jax.value_and_grad(loss))(features)
     assert value == 0
     assert all(np.all(g == 0) for g in gradient.values())
 
@@ -118,7 +118,7 @@ def test_one_class_alone_has_nothing_across():
     features, _ = make_batch(5, batch_size=30, dtype=np.float32)
     labels = np.ones(30, np.int32)
     loss = lambda z: adaptive_tcmax_loss(PRODUCT, z, labels, jax.random.key(0)).mean()
-    value, gradient = jax.value_and_grad(loss)(features)
+    value, gradient = jax.jit(jax.value_and_grad(loss))(features)
     np.testing.assert_allclose(
         value, exhaustive_tcmax_loss(PRODUCT, features, labels).mean(), atol=0.15
     )
@@ -128,9 +128,11 @@ def test_one_class_alone_has_nothing_across():
 def test_gradient_is_that_of_the_visited_tuples():
     features, labels = make_batch(4, batch_size=40)
     with jax.enable_x64(True):
-        loss = lambda z: adaptive_tcmax_loss(
-            product_head, z, labels, jax.random.key(0), max_negatives=400
-        ).mean()
+        loss = jax.jit(
+            lambda z: adaptive_tcmax_loss(
+                product_head, z, labels, jax.random.key(0), max_negatives=400
+            ).mean()
+        )
         gradient = jax.grad(loss)(features)
         step = 1e-6 * np.eye(40, 3)
         up, down = (float(loss(features | {"m0": features["m0"] + s * step})) for s in (1, -1))
@@ -142,7 +144,7 @@ def test_finite_at_extreme_logits():
     features, labels = make_batch(5, batch_size=32, dtype=np.float32)
     features = {m: np.float32(100) * np.sign(z) for m, z in features.items()}
     loss = lambda z: adaptive_tcmax_loss(product_head, z, labels, jax.random.key(0)).mean()
-    value, gradient = jax.value_and_grad(loss)(features)
+    value, gradient = jax.jit(jax.value_and_grad(loss))(features)
     assert np.isfinite(value)
     assert all(np.all(np.isfinite(g)) for g in gradient.values())
 

@@ -38,7 +38,8 @@ def test_mean_exp_is_unbiased():
     features, labels = make_batch(1, dtype=np.float32)
     exact = log_partition(exhaustive_tcmax_loss(product_head, features, labels), features, labels)
     keys = jax.random.split(jax.random.key(0), 4000)
-    losses = jax.vmap(lambda key: sampled_tcmax_loss(product_head, features, labels, key, 16))(keys)
+    loss = lambda key: sampled_tcmax_loss(product_head, features, labels, key, 16, stratified=False)
+    losses = jax.jit(jax.vmap(loss))(keys)
     positives = product_head(features)[np.arange(5), labels]
     ratios = np.exp(np.asarray(losses)[:, 0] + positives[0] - exact)
     standard_error = ratios.std() / np.sqrt(len(ratios))
@@ -49,22 +50,27 @@ def test_mean_exp_is_unbiased():
 def test_converges_to_the_exhaustive_loss():
     features, labels = make_batch(2, dtype=np.float32)
     exact = exhaustive_tcmax_loss(product_head, features, labels)
+    key = jax.random.key(3)
     errors = [
-        np.abs(sampled_tcmax_loss(product_head, features, labels, jax.random.key(3), n) - exact)[0]
+        np.abs(sampled_tcmax_loss(product_head, features, labels, key, n, stratified=False) - exact)
         for n in (10, 1_000, 100_000)
     ]
-    assert errors[2] < 0.01
-    assert errors[2] < errors[0]
+    assert errors[2][0] < 0.01
+    assert errors[2][0] < errors[0][0]
 
 
-def test_where_equals_dropping_the_rows():
-    features, labels = make_batch(3, batch_size=6, dtype=np.float32)
-    where = np.array([False, True, True, False, True, True])
+@pytest.mark.parametrize("stratified", [True, False])
+def test_where_equals_dropping_the_rows(stratified):
+    features, labels = make_batch(3, batch_size=9, dtype=np.float32)
+    where = np.array([False, True, True, False, True, True, True, False, True])
     kept = {m: z[where] for m, z in features.items()}
-    key = jax.random.key(4)
-    masked = sampled_tcmax_loss(product_head, features, labels, key, 64, where=where)
-    dropped = sampled_tcmax_loss(product_head, kept, labels[where], key, 64)
-    np.testing.assert_allclose(masked[where], dropped, rtol=1e-6)
+    loss = jax.jit(
+        lambda z, labels, where=None: sampled_tcmax_loss(
+            product_head, z, labels, jax.random.key(4), 20, stratified=stratified, where=where
+        )
+    )
+    masked = loss(features, np.where(where, labels, -1), where)
+    np.testing.assert_allclose(masked[where], loss(kept, labels[where]), rtol=1e-6)
     np.testing.assert_array_equal(masked[~where], 0)
 
 
@@ -77,7 +83,7 @@ def test_tuples_cover_all_rows_of_each_modality_independently():
 
 
 def test_gradient_equals_finite_differences():
-    features, labels = make_batch(6)
+    features, labels = make_batch(6, batch_size=8)
     with jax.enable_x64(True):
         check_grads(
             lambda z: masked_mean(
@@ -93,7 +99,7 @@ def test_finite_at_extreme_logits():
     features, labels = make_batch(7, dtype=np.float32)
     features = {m: np.float32(100) * np.sign(z) for m, z in features.items()}
     value, gradient = jax.value_and_grad(
-        lambda z: sampled_tcmax_loss(product_head, z, labels, jax.random.key(0), 50).mean()
+        lambda z: sampled_tcmax_loss(product_head, z, labels, jax.random.key(0), 20).mean()
     )(features)
     assert np.isfinite(value)
     assert all(np.all(np.isfinite(g)) for g in gradient.values())

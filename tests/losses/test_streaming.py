@@ -14,9 +14,11 @@ W = np.random.default_rng(1).normal(size=(BLOCKS, SIZE))
 
 
 def in_one_pass(w, x, enough=None):
-    """The scores depend on an operand and on a closed-over array."""
+    """The scores depend on an operand, and on closed-over floats and integers."""
     w, x = jnp.asarray(w), jnp.asarray(x)
-    return stream_logsumexp(lambda i, x: jnp.sin(x[i]) * w[i], BLOCKS, x, enough=enough)
+    order = jnp.argsort(0 * w[:, 0])  # 0, 1, .. as a traced array
+    scores = lambda i, x: jnp.sin(x[order[i]]) * w[order[i]]
+    return stream_logsumexp(scores, BLOCKS, x, enough=enough)
 
 
 def plain(w, x):
@@ -46,6 +48,7 @@ def test_value_and_sums():
 
 DERIVATIVES = {
     "grad": lambda f: jax.grad(f, argnums=(0, 1)),
+    "grad of jit": lambda f: jax.grad(jax.jit(f), argnums=(0, 1)),
     "jit": lambda f: jax.jit(jax.grad(f, argnums=(0, 1))),
     "forward": lambda f: jax.jacfwd(f, argnums=(0, 1)),
     "hessian": lambda f: jax.hessian(f),
