@@ -39,15 +39,11 @@ def adaptive_tcmax_loss(
 
     with p the share of tuples whose rows are all of one class, W and A the means within classes and
     across them of sum_y q(y) exp F(z_j, y), F = head. Both are estimated in passes that use each of
-    the n rows of every modality equally often. Passes are added until the standard error of the
-    mean over K of N possible passes,
-
-      s = sd(passes) sqrt(1/K - 1/N),
-
-    is below its part of the target, relative to the whole: first for W, then for A. Early in
-    training all tuples weigh the same and the least number of passes (8 of each) does. Late in
-    training nearly all the weight lies within the classes, where tuples are few. Value and gradient
-    are computed together, pass by pass, in the memory of one pass.
+    the n rows of every modality once. Passes are added, first for W, then for A, until the standard
+    error of the mean over K passes of P possible ones, sd(passes) sqrt(1/K - 1/P), is below its
+    part of the target. Early in training all tuples weigh the same and the least number of passes
+    (8 of each) does. Late in training nearly all the weight lies within the classes, where tuples
+    are few. Value and gradient are computed together, pass by pass, in the memory of one pass.
 
     Args:
       head: function {modality: [N, ...]} -> [N, C], row by row (no batch statistics), or a head of
@@ -58,8 +54,8 @@ def adaptive_tcmax_loss(
       target_error: standard error of the log-partition in nats at which to stop; it biases the loss
         by minus half its square. The default, 0.05, is far below the spread of the loss from batch
         to batch, and needs no tuning.
-      max_negatives: most tuples to sample, over all devices (static), whatever the error; where it
-        is not below the number of all tuples and those are few, all are taken.
+      max_negatives: most tuples to sample, over all devices (static), whatever the error. Where
+        the batch has no more tuples than the least number of passes, all are taken.
       label_prior: [C] reference distribution of the label, uniform when None.
       where: [B] bool, False for rows to leave out.
       axis_name: name of the mapped axis that holds the rest of the batch. Each device takes every
@@ -127,24 +123,23 @@ def adaptive_terms(
     most_passes = min(-(-max_negatives // (2 * global_size)), all_tuples // global_size)
     most_blocks = -(-most_passes // devices)
 
-    def estimate(draw, all_passes, is_enough):
+    def estimate(draw, periods, is_enough):
         """Estimates the mean over a stratum by passes; `is_enough(_Passes) -> bool` ends them."""
 
         def block_scores(block, rows):
-            turn = block * devices + device
-            tuples, drawn = draw(orders, turn * n + position % n)
-            drawn &= (position < n) & (turn.astype(dtype) < all_passes)
-            number = jnp.maximum(jnp.sum(drawn, dtype=dtype), 1)
-            log_weights = jnp.where(drawn, -jnp.log(number), -jnp.inf)
+            tuples, counts = draw(orders, (block * devices + device) * n + position % n)
+            counts = jnp.where(position < n, counts, 0).astype(dtype)
+            total = jnp.sum(counts)
+            log_weights = jnp.log(counts / jnp.where(total > 0, total, 1))
             return score_tuples(parts.tuples, rows, tuples, log_prior) + log_weights[:, None]
 
         def summary(pass_log_means, visited):
-            return _summarise(pass_log_means, visited * devices, all_passes, axis_name)
+            log_means = all_gather(pass_log_means, axis_name)
+            return _summarise(log_means, visited.astype(dtype) * devices, periods)
 
         def enough(pass_log_means, visited):
             passes = summary(pass_log_means, visited)
-            accurate = (passes.number >= _MIN_PASSES) & is_enough(passes)
-            return accurate | (passes.number >= all_passes)
+            return passes.is_complete | (passes.number >= _MIN_PASSES) & is_enough(passes)
 
         stream = stream_logsumexp(block_scores, most_blocks, rows, enough=enough)
         passes = summary(stream.block_log_sums, stream.visited)
@@ -161,13 +156,13 @@ def adaptive_terms(
     log_shares = jnp.log(jnp.stack([share, 1 - share]))
     within_mean, within_squares, within_passes = estimate(
         tuples_within_classes,
-        orders.passes_within.astype(dtype),
+        orders.pairings(dtype),
         lambda passes: passes.error <= allowed,
     )
     log_within = lax.stop_gradient(within_mean)
     across_mean, across_squares, across_passes = estimate(
         tuples_of_all,
-        n.astype(dtype) ** (len(rows) - 1),
+        n.astype(dtype)[None] ** (len(rows) - 1),
         lambda passes: passes.error * part_across(passes) <= allowed,
     )
     part = part_across(across_passes)
@@ -187,28 +182,35 @@ class _Passes(NamedTuple):
     """What some passes over a stratum say of it.
 
     Attributes:
-      number: of passes made.
+      number: of passes made, at least 1.
       log_mean: log of the mean over them.
       error: standard error of `log_mean`, nats.
+      is_complete: whether every row has met all its partners equally often.
     """
 
     number: jax.Array
     log_mean: jax.Array
     error: jax.Array
+    is_complete: jax.Array
 
 
-def _summarise(pass_log_means, visited, all_passes, axis_name) -> _Passes:
+def _summarise(pass_log_means, number, periods) -> _Passes:
     """Summarises the passes made so far.
 
+    A row that meets its P partners in turn has after K passes met r = K mod P of them once more
+    than the others. That is a sample of r out of P, of weight r / K, so the mean over the passes
+    has the variance of a single one times r (P - r) / (P K^2), which is 1/K - 1/P for K < P.
+
     Args:
-      pass_log_means: [blocks] of this device's passes, -inf for those not made.
-      visited: number of passes that all devices have been through, some of them empty.
-      all_passes: number of different passes that there are.
-      axis_name: name of the mapped axis over devices, or None.
+      pass_log_means: log-means of all passes, -inf for those not made.
+      number: K, the number of passes made.
+      periods: [rows] P for each row; a row counts that much.
     """
-    number = jnp.maximum(jnp.minimum(visited.astype(all_passes.dtype), all_passes), 1)
-    log_means = all_gather(pass_log_means, axis_name)
-    log_mean = logsumexp(log_means) - jnp.log(number)
-    ratios = jnp.exp(log_means - jnp.where(jnp.isfinite(log_mean), log_mean, 0))
-    spread = jnp.sum(jnp.where(ratios > 0, ratios - 1, 0) ** 2) / jnp.maximum(number - 1, 1)
-    return _Passes(number, log_mean, jnp.sqrt(spread * (1 / number - 1 / all_passes)))
+    passes = jnp.maximum(number, 1)
+    left = jnp.mod(number, jnp.maximum(periods, 1))
+    factors = left * (periods - left) / passes**2  # r (P - r) / (P K^2), times P
+    factor = jnp.sum(factors) / jnp.maximum(jnp.sum(periods), 1)
+    log_mean = logsumexp(pass_log_means) - jnp.log(passes)
+    ratios = jnp.exp(pass_log_means - jnp.where(jnp.isfinite(log_mean), log_mean, 0))
+    spread = jnp.sum(jnp.where(ratios > 0, ratios - 1, 0) ** 2) / jnp.maximum(passes - 1, 1)
+    return _Passes(passes, log_mean, jnp.sqrt(spread * factor), (factor <= 0) & (number > 0))

@@ -38,11 +38,9 @@ class Orders(NamedTuple):
     Attributes:
       rows: [M, B] row indices, each line the n valid rows in random order, then the others.
       rows_by_class: [M, B] row indices, each line sorted by class, in random order within it.
-      start: [B] for each place in `rows_by_class`, where its class begins.
-      size: [B] for each place in `rows_by_class`, the number of rows of its class.
-      ends: [B] number of tuples within a class that begin with a row up to each place.
-      places: [B] the numbers 0 .. n - 1 in random order, then others.
-      offset: random int32, from 0 on.
+      start: [B] for each row, where its class begins in `rows_by_class`.
+      size: [B] for each row, the number of valid rows of its class; 0 for masked rows.
+      rank: [B] for each row, its place within its class in the first line of `rows_by_class`.
       labels: [B] labels.
       num_rows: n, int32, at least 1.
     """
@@ -51,21 +49,17 @@ class Orders(NamedTuple):
     rows_by_class: jax.Array
     start: jax.Array
     size: jax.Array
-    ends: jax.Array
-    places: jax.Array
-    offset: jax.Array
+    rank: jax.Array
     labels: jax.Array
     num_rows: jax.Array
 
-    @property
-    def passes_within(self):
-        """Passes of n numbers after which `tuples_within_classes` has given all of them, int32."""
-        return jnp.maximum(-(-self.ends[-1] // self.num_rows), 1)
+    def pairings(self, dtype=jnp.float32):
+        """Returns [B], the number of tuples within its class that each row can begin."""
+        return jnp.where(self.size > 0, self.size.astype(dtype) ** (len(self.rows) - 1), 0)
 
     def share_within(self, dtype=jnp.float32):
         """Returns the share of all n^M tuples that lie within a class."""
-        shares = (self.size.astype(dtype) / self.num_rows.astype(dtype)) ** (len(self.rows) - 1)
-        return jnp.sum(jnp.where(self.size > 0, shares, 0)) / self.num_rows.astype(dtype)
+        return jnp.sum(self.pairings(dtype)) / self.num_rows.astype(dtype) ** len(self.rows)
 
 
 def draw_orders(key, labels, num_modalities, *, where=None) -> Orders:
@@ -80,67 +74,50 @@ def draw_orders(key, labels, num_modalities, *, where=None) -> Orders:
     batch_size = len(labels)
     labels = jnp.asarray(labels, jnp.int32)
     valid = jnp.ones(batch_size, bool) if where is None else jnp.asarray(where)
-    order_key, offset_key = jax.random.split(key)
     # The k-th valid row gets the k-th random numbers, wherever the masked ones lie.
     number = jnp.maximum(jnp.cumsum(valid, dtype=jnp.int32) - 1, 0)
-    random = jax.random.uniform(order_key, (batch_size, 2, num_modalities))[number]
-    masked = np.iinfo(np.int32).max
-    rows, rows_by_class = (
-        jnp.stack(
-            [
-                jnp.lexsort((random[:, use, m], first_by)).astype(jnp.int32)
-                for m in range(num_modalities)
-            ]
-        )
-        for use, first_by in enumerate(
-            (jnp.where(valid, 0, masked), jnp.where(valid, labels, masked))
-        )
-    )
-    classes = jnp.where(valid, labels, masked)[rows_by_class[0]]
-    start = jnp.searchsorted(classes, classes, side="left").astype(jnp.int32)
-    end = jnp.searchsorted(classes, classes, side="right").astype(jnp.int32)
-    size = jnp.where(valid[rows_by_class[0]], end - start, 0)
-    # No more than int32 can count; the tuples beyond would not be reached by any sample.
-    most = np.float32(np.iinfo(np.int32).max // 2 // batch_size)
-    begun = jnp.minimum(size.astype(jnp.float32) ** (num_modalities - 1), most).astype(jnp.int32)
+    random = jax.random.uniform(key, (batch_size, 2, num_modalities))[number]
+    last = np.iinfo(np.int32).max  # masked rows come after all others
+    whole, classes = jnp.where(valid, 0, last), jnp.where(valid, labels, last)
+
+    def shuffle(sorted_by, use):
+        orders = [jnp.lexsort((random[:, use, m], sorted_by)) for m in range(num_modalities)]
+        return jnp.stack(orders).astype(jnp.int32)
+
+    rows_by_class = shuffle(classes, 1)
+    ordered = classes[rows_by_class[0]]
+    start = jnp.searchsorted(ordered, classes, side="left").astype(jnp.int32)
+    end = jnp.searchsorted(ordered, classes, side="right").astype(jnp.int32)
     return Orders(
-        rows=rows,
+        rows=shuffle(whole, 0),
         rows_by_class=rows_by_class,
         start=start,
-        size=size,
-        ends=jnp.cumsum(jnp.where(size > 0, begun, 0), dtype=jnp.int32),
-        places=number[rows[0]],
-        offset=jax.random.randint(offset_key, (), 0, np.iinfo(np.int32).max, jnp.int32),
+        size=jnp.where(valid, end - start, 0),
+        rank=jnp.argsort(rows_by_class[0]).astype(jnp.int32) - start,
         labels=labels,
         num_rows=jnp.maximum(jnp.sum(valid, dtype=jnp.int32), 1),
     )
 
 
 def tuples_within_classes(orders: Orders, numbers):
-    """Returns tuples whose rows are of one class, without repetition.
+    """Returns tuples whose rows are of one class.
 
-    With R = `orders.passes_within` each pass of n numbers takes every R-th of them in the order of
-    their first rows, so that rows and classes get their shares of it, and each pass starts one
-    further on; n R numbers give each tuple once. One tuple by itself is uniform over all of them.
+    In each pass of n numbers every row of every modality occurs once. In the next pass a row gets
+    the next partners of its class, and so on around: after `pairings` passes it has met all.
 
     Args:
       orders: what `draw_orders` returned.
       numbers: [N] int32 numbers from 0 on.
 
     Returns:
-      ([N, M] int32 row indices, [N] bool: False for numbers that have no tuple).
+      ([N, M] int32 row indices, [N] float32: the pairings of the first row, for how many tuples of
+      its class one of them stands).
     """
-    passes = orders.passes_within
+    first = orders.rows[0][numbers % orders.num_rows]
+    size = jnp.maximum(orders.size[first], 1)
     turn = numbers // orders.num_rows
-    number = orders.places[numbers % orders.num_rows] * passes
-    number += (turn + orders.offset % passes) % passes
-    place = jnp.searchsorted(orders.ends, number, side="right").astype(jnp.int32)
-    place = jnp.minimum(place, len(orders.ends) - 1)
-    before = jnp.where(place > 0, orders.ends[jnp.maximum(place - 1, 0)], 0)
-    start, size = orders.start[place], jnp.maximum(orders.size[place], 1)
-    others = _rotate(orders.rows_by_class, start, size, place - start, number - before)
-    tuples = jnp.stack([orders.rows_by_class[0][place], *others], axis=1)
-    return tuples, (number < orders.ends[-1]) & (turn < passes)
+    others = _rotate(orders.rows_by_class, orders.start[first], size, orders.rank[first], turn)
+    return jnp.stack([first, *others], axis=1), orders.pairings()[first]
 
 
 def tuples_of_all(orders: Orders, numbers):
@@ -154,13 +131,13 @@ def tuples_of_all(orders: Orders, numbers):
       numbers: [N] int32 numbers from 0 on.
 
     Returns:
-      ([N, M] int32 row indices, [N] bool: whether the tuple reaches across classes).
+      ([N, M] int32 row indices, [N] float32: 1 for tuples across classes, 0 for those within one).
     """
     position = numbers % orders.num_rows
     others = _rotate(orders.rows, 0, orders.num_rows, position, numbers // orders.num_rows)
     tuples = jnp.stack([orders.rows[0][position], *others], axis=1)
     labels = orders.labels[tuples]
-    return tuples, jnp.any(labels != labels[:, :1], axis=1)
+    return tuples, jnp.any(labels != labels[:, :1], axis=1).astype(jnp.float32)
 
 
 def _rotate(rows, start, size, rank, turn):

@@ -113,9 +113,9 @@ def sampled_terms(
     else:
         tuples = independent_tuples(key, num_negatives, len(rows), global_size, where=valid)
         tuples = tuples[jnp.minimum(numbers, num_negatives - 1)]
-        strata = [_Stratum(1.0, numbers < num_negatives)]
+        strata = [_Stratum(1.0, (numbers < num_negatives).astype(logits.dtype))]
 
-    log_weights = _log_weights(strata, logits.dtype, axis_name)
+    log_weights = _log_weights(strata, axis_name)
     scores = score_tuples(parts.tuples, rows, tuples, log_prior) + log_weights[:, None]
     log_partition = logsumexp(scores, axis_name=axis_name)
     log_squares = logsumexp(2 * scores, axis_name=axis_name)
@@ -132,36 +132,38 @@ def sampled_terms(
 
 
 class _Stratum(NamedTuple):
-    """Some of the draws, all of one weight, and what they stand for.
+    """Some of the draws, and what they stand for.
 
     Attributes:
       share: the share of all tuples that are of this kind.
-      drawn: [N] bool, the draws that are.
+      counts: [N], for how much a draw counts beside others of its kind; 0 for other kinds.
     """
 
     share: jax.Array | float
-    drawn: jax.Array
+    counts: jax.Array
 
 
 def _stratified(orders, numbers, num_negatives, dtype):
     """Returns (tuples, strata): half of the numbers within classes, or what there is; the rest."""
-    num_within = jnp.minimum(orders.passes_within * orders.num_rows, num_negatives // 2)
-    is_within = numbers < num_within
-    within, real = tuples_within_classes(orders, numbers)
-    others, across = tuples_of_all(orders, jnp.maximum(numbers - num_within, 0))
     share = orders.share_within(dtype)
+    there_are = jnp.max(orders.pairings()) * orders.num_rows.astype(jnp.float32)
+    num_within = jnp.minimum(there_are, num_negatives // 2).astype(jnp.int32)
+    is_within = numbers < num_within
+    within, pairings = tuples_within_classes(orders, numbers)
+    others, across = tuples_of_all(orders, jnp.maximum(numbers - num_within, 0))
+    is_across = ~is_within & (numbers < num_negatives)
     return jnp.where(is_within[:, None], within, others), [
-        _Stratum(share, is_within & real),
-        _Stratum(1 - share, ~is_within & across & (numbers < num_negatives)),
+        _Stratum(share, jnp.where(is_within, pairings, 0).astype(dtype)),
+        _Stratum(1 - share, jnp.where(is_across, across, 0).astype(dtype)),
     ]
 
 
-def _log_weights(strata, dtype, axis_name):
+def _log_weights(strata, axis_name):
     """Returns [N] weights by which the sum over the draws is the mean over all tuples."""
     weights = 0
     for stratum in strata:
-        number = all_sum(jnp.sum(stratum.drawn, dtype=dtype), axis_name)
-        weights += jnp.where(stratum.drawn, stratum.share / jnp.maximum(number, 1), 0)
+        total = all_sum(jnp.sum(stratum.counts), axis_name)
+        weights += stratum.share * stratum.counts / jnp.where(total > 0, total, 1)
     # One, unless so few are drawn that a stratum goes without; the other then stands for all.
     total = all_sum(jnp.sum(weights), axis_name)
     return jnp.log(weights / jnp.where(total > 0, total, 1))
@@ -177,10 +179,11 @@ def _standard_error(energies, strata, axis_name):
     """
     variance = 0
     for stratum in strata:
-        parts = jnp.where(stratum.drawn, jnp.exp(energies), 0)
-        number = all_sum(jnp.sum(stratum.drawn, dtype=parts.dtype), axis_name)
+        drawn = stratum.counts > 0
+        parts = jnp.where(drawn, jnp.exp(energies), 0)
+        number = all_sum(jnp.sum(drawn, dtype=parts.dtype), axis_name)
         mean = all_sum(jnp.sum(parts), axis_name) / jnp.maximum(number, 1)
-        off = jnp.where(stratum.drawn, parts - mean, 0)
+        off = jnp.where(drawn, parts - mean, 0)
         variance += all_sum(jnp.sum(off**2), axis_name)
     return jnp.sqrt(variance)
 
