@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from tcmax_jax.losses import AdditiveHead, exhaustive_tcmax_loss, tcmax_loss, tcmax_terms
+from tcmax_jax.losses import (
+    AdditiveHead,
+    exhaustive_tcmax_loss,
+    tcmax_ceiling,
+    tcmax_loss,
+    tcmax_terms,
+)
+from tcmax_jax.losses.sampled import sampled_terms
 from tests.losses.reference import ADDITIVE, PRODUCT, make_batch, product_head
 
 # How often each (a, v, y) occurs: labels are uneven, a and v depend on each other and on y.
@@ -95,6 +102,14 @@ def test_a_head_that_knows_the_batch_reaches_the_ceiling(modalities, prior):
     bound = -tcmax_loss(knows_the_batch, features, labels, label_prior=prior).mean()
     ceiling = (modalities - 1) * np.log(5) - np.mean(np.log(q[labels]))
     np.testing.assert_allclose(bound, ceiling, rtol=1e-5)
+    stated = tcmax_ceiling(labels, modalities, 3, label_prior=prior)
+    np.testing.assert_allclose(stated, ceiling, rtol=1e-6)
+
+
+def test_the_ceiling_counts_valid_rows_only():
+    labels, where = np.array([0, 1, -1, 2]), np.array([True, True, False, True])
+    stated = tcmax_ceiling(labels, 3, 3, where=where)
+    np.testing.assert_allclose(stated, np.log(3**2 * 3), rtol=1e-6)
 
 
 @pytest.mark.parametrize("head", [ADDITIVE, PRODUCT, product_head])
@@ -159,8 +174,6 @@ def test_effective_sample_size(head, modalities):
 
 def test_stated_error_of_independent_draws():
     features, labels = make_batch(5, batch_size=16, dtype=np.float32)
-    from tcmax_jax.losses.sampled import sampled_terms
-
     terms = jax.vmap(
         lambda key: sampled_terms(
             product_head, features, labels, key, 400,
