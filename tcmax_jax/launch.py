@@ -12,9 +12,10 @@ from absl import app, flags, logging
 # Only light modules up here: decoding processes import the main module again.
 
 _MODE = flags.DEFINE_enum(
-    "mode", "train", ["prepare", "train", "evaluate"],
+    "mode", "train", ["prepare", "train", "evaluate", "estimate"],
     "prepare: decode or generate the data set; train: train (preparing first if need be), or go on "
-    "with an interrupted run, then evaluate; evaluate: evaluate the best checkpoint again.",
+    "with an interrupted run, then evaluate; evaluate: evaluate the best checkpoint again; "
+    "estimate: total correlation of the arrays in --samples.",
 )  # fmt: skip
 _EXPERIMENT = flags.DEFINE_string(
     "experiment", None, "A recipe, such as experiments/grid.py; the built-in synthetic set if none."
@@ -28,6 +29,11 @@ _DATA_DIR = flags.DEFINE_string(
 _ALLOW_SKIPPED = flags.DEFINE_bool(
     "allow_skipped", False, "Leave out clips that cannot be decoded, and list them, instead of "
     "stopping at the first; short for --config.data.allow_skipped=true.",
+)  # fmt: skip
+_SAMPLES = flags.DEFINE_string(
+    "samples", None, "With --mode=estimate: an .npz file, one array a variable, row i of each from "
+    "example i; integers of rank 1 are labels. Its --config fields are those of "
+    "tcmax_jax.estimators.config.Estimation.",
 )  # fmt: skip
 _PREFIX = "--config."
 
@@ -84,6 +90,10 @@ def main(argv, overrides):
 
 
 def _run_mode(overrides):
+    if _MODE.value == "estimate":
+        return _estimate(overrides)
+    if _SAMPLES.value:
+        raise ValueError(f"Expected --samples with --mode=estimate only, got mode {_MODE.value}.")
     from tcmax_jax.evaluation.report import results_table
     from tcmax_jax.training import build, loop
     from tcmax_jax.training import workdir as workdirs
@@ -106,3 +116,22 @@ def _run_mode(overrides):
             if _EXPERIMENT.value or overrides:
                 workdirs.check(workdir, config)
             print(results_table(loop.evaluate(workdir, data_dir)))
+
+
+def _estimate(overrides):
+    from tcmax_jax.estimators.command import estimate_file, estimates_table
+    from tcmax_jax.estimators.config import Estimation
+    from tcmax_jax.training.overrides import override
+
+    if not _SAMPLES.value:
+        raise ValueError(
+            "Expected --samples=file.npz with --mode=estimate, got none. Write one with "
+            "numpy.savez(path, a=array, b=array), one array a variable."
+        )
+    if unused := [f.name for f in (_EXPERIMENT, _DATA_DIR, _ALLOW_SKIPPED) if f.value]:
+        raise ValueError(f"Expected no --{unused[0]} with --mode=estimate, which reads --samples.")
+    workdir = Path(_WORKDIR.value or Path("runs") / f"estimate-{Path(_SAMPLES.value).stem}")
+    results = estimate_file(_SAMPLES.value, workdir, override(Estimation(), overrides))
+    print(
+        estimates_table(results), f"\nwritten to {workdir}/results.json and estimates.png", sep=""
+    )

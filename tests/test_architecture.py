@@ -30,10 +30,11 @@ def files(layer):
     ("layer", "allowed"),
     [
         ("losses", ["losses"]),
+        ("estimators", ["estimators", "losses"]),
         ("methods", ["methods", "losses", "models"]),
         ("models", ["models", "losses"]),
         ("data", ["data"]),
-        ("evaluation", ["evaluation", "losses", "models", "methods"]),
+        ("evaluation", ["evaluation", "losses", "estimators", "models", "methods"]),
         ("training", ["training", "losses", "models", "methods", "data", "evaluation"]),
     ],
 )
@@ -46,6 +47,27 @@ def test_layers_know_only_what_lies_below(layer, allowed):
 def test_losses_need_jax_alone():
     third_party = {n.split(".")[0] for path in files("losses") for n in imports_of(path)}
     assert third_party - set(sys.stdlib_module_names) <= {"jax", "numpy", "tcmax_jax"}
+
+
+def test_estimators_need_flax_and_optax_and_for_the_command_pydantic_and_matplotlib():
+    users = {}
+    for path in files("estimators"):
+        for name in {n.split(".")[0] for n in imports_of(path)} - set(sys.stdlib_module_names):
+            users.setdefault(name, set()).add(path.stem)
+    light = {"jax", "numpy", "flax", "optax", "tqdm", "tcmax_jax"}
+    assert {name: users[name] for name in users.keys() - light} == {
+        "pydantic": {"config"},
+        "matplotlib": {"plot"},
+    }
+
+
+def test_importing_the_estimators_imports_neither_pydantic_nor_matplotlib():
+    code = "import sys, tcmax_jax.estimators; print(*sorted(sys.modules))"
+    modules = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout.split()
+    assert "tcmax_jax.estimators.report" in modules
+    assert not {"pydantic", "matplotlib", "grain", "orbax", "tensorboardX"} & set(modules)
 
 
 def test_importing_the_losses_imports_no_data_stack():

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tcmax_jax.estimators import tc_report
 from tcmax_jax.evaluation.metrics import collapsed, predictions, split_metrics
 
 
@@ -38,6 +39,23 @@ def evaluate_split(encode: Callable, head: Callable, method, batches: Iterable[d
         metrics=split_metrics(method, head, features, labels, scores),
         collapsed=collapsed(features, labels, scores),
     )
+
+
+def total_correlation(encode: Callable, head: Callable, batches: Iterable[dict], **options):
+    """Estimates what a trained classifier's features share, with the label and with each other.
+
+    Args:
+      encode: function from inputs {modality: [B, ...]} to features {modality: [B, D]} on the host.
+      head: the classifier's head, see `tcmax_jax.models.head_of`.
+      batches: padded batches of a split that the classifier was not trained on.
+      **options: of `tcmax_jax.estimators.tc_report`.
+
+    Returns:
+      A `tcmax_jax.estimators.Report`: the chain I(y; a), I(y; v), I(a; v | y), I(a; v), TC with
+      standard errors, whether its two decompositions agree, and the bound of the head itself.
+    """
+    features, labels = encode_split(encode, batches)
+    return tc_report(features, labels, head, **options)
 
 
 def encode_split(encode: Callable, batches: Iterable[dict]):

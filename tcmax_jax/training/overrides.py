@@ -10,7 +10,6 @@ import pydantic
 from tcmax_jax.training.config import Config
 
 _SECTIONS_OF_SEVERAL_KINDS = ("data", "input", "encoder")
-_ADAPTER = pydantic.TypeAdapter(Config)
 
 
 class ConfigError(ValueError):
@@ -48,11 +47,11 @@ def load_experiment(path: str | None) -> Config:
     return config
 
 
-def override(config: Config, overrides: Mapping[str, str]) -> Config:
+def override(config, overrides: Mapping[str, str]):
     """Returns `config` with single fields replaced.
 
     Args:
-      config: the configuration to start from.
+      config: the configuration to start from, a `Config` or any section by itself.
       overrides: {path: text}, such as {"optimizer.learning_rate": "0.1"}. The text is JSON if it
         can be read so (numbers, true, null, [32, 32]), and a string otherwise. Choosing another
         `kind` of a section starts that section from its defaults.
@@ -82,24 +81,28 @@ def override(config: Config, overrides: Mapping[str, str]) -> Config:
                 f"({', '.join(node)}), got {name!r}."
             )
         node[name] = _parse(text)
-    return from_dict(tree)
+    return from_dict(tree, type(config))
 
 
-def from_dict(tree: Mapping) -> Config:
+def from_dict(tree: Mapping, section: type = Config):
     """Returns the configuration that `to_dict` (or a JSON file) describes.
+
+    Args:
+      tree: plain data.
+      section: the class of the result.
 
     Raises:
       ConfigError: it describes none.
     """
     try:
-        return _ADAPTER.validate_python(tree)
+        return pydantic.TypeAdapter(section).validate_python(tree)
     except pydantic.ValidationError as error:
         raise ConfigError(_explain(error)) from error
 
 
-def to_dict(config: Config) -> dict:
-    """Returns the configuration as plain data that JSON can hold."""
-    return _ADAPTER.dump_python(config, mode="json")
+def to_dict(config) -> dict:
+    """Returns a configuration, whole or a section, as plain data that JSON can hold."""
+    return pydantic.TypeAdapter(type(config)).dump_python(config, mode="json")
 
 
 def differences(before: Mapping, after: Mapping, path: str = "") -> list[str]:

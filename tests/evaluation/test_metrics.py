@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tcmax_jax import methods
+from tcmax_jax.evaluation import evaluate
 from tcmax_jax.evaluation.evaluate import encode_split, evaluate_split
 from tcmax_jax.evaluation.metrics import collapsed, predictions, split_metrics
 from tcmax_jax.evaluation.report import results_table
@@ -63,8 +64,8 @@ def test_other_heads_have_no_split_accuracy_and_a_sampled_bound():
     assert metrics["tc_bound"] == pytest.approx(exact, abs=0.1)
 
 
-def test_padding_is_left_out():
-    batches = [
+def padded_batches():
+    return [
         {
             "inputs": {m: z[rows] for m, z in FEATURES.items()},
             "label": LABELS[rows],
@@ -72,12 +73,27 @@ def test_padding_is_left_out():
         }
         for rows, where in [([0, 1], [True, True]), ([2, 3], [True, True]), ([3, 3], [False] * 2)]
     ]
+
+
+def test_padding_is_left_out():
+    batches = padded_batches()
     features, labels = encode_split(lambda inputs: inputs, batches)
     np.testing.assert_array_equal(labels, LABELS)
     np.testing.assert_array_equal(features["audio"], FEATURES["audio"])
     evaluation = evaluate_split(lambda inputs: inputs, HEAD, methods.joint(), batches)
     assert evaluation.metrics == evaluated(methods.joint())
     assert evaluation.collapsed == []
+
+
+def test_total_correlation_is_that_of_the_valid_rows(monkeypatch):
+    monkeypatch.setattr(evaluate, "tc_report", lambda *args, **options: (args, options))
+    (features, labels, head), options = evaluate.total_correlation(
+        lambda inputs: inputs, HEAD, padded_batches(), steps=7
+    )
+    np.testing.assert_array_equal(features["visual"], FEATURES["visual"])
+    np.testing.assert_array_equal(labels, LABELS)
+    assert head is HEAD
+    assert options == {"steps": 7}
 
 
 def collapse(features, head=HEAD, labels=LABELS):

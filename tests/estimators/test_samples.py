@@ -1,0 +1,89 @@
+"""Samples: what a file may hold, and what is refused with which words."""
+
+import numpy as np
+import pytest
+
+from tcmax_jax.estimators import prepare, read_samples
+from tcmax_jax.estimators.samples import standardise
+
+X, Y = np.arange(12.0).reshape(4, 3), np.array([5, 9, 5, 5])
+
+
+class Bomb:
+    """Unpickling it would raise."""
+
+    def __reduce__(self):
+        return exec, ("raise SystemExit('unpickled')",)
+
+
+def test_a_file_comes_back_as_it_was_written(tmp_path):
+    np.savez(tmp_path / "s.npz", x=X, y=Y)
+    samples = read_samples(tmp_path / "s.npz")
+    assert list(samples) == ["x", "y"]
+    np.testing.assert_array_equal(samples["x"], X)
+
+
+def test_objects_are_refused_and_never_unpickled(tmp_path):
+    np.savez(tmp_path / "s.npz", x=X, y=np.array([Bomb()] * 4, dtype=object))
+    with pytest.raises(
+        ValueError, match=r"arrays of numbers in .*s.npz, got 'y', .* not unpickled"
+    ):
+        read_samples(tmp_path / "s.npz")
+    np.save(tmp_path / "o.npy", np.array([Bomb()], dtype=object))
+    with pytest.raises(ValueError, match=r"an \.npz file, got .*o.npy, which is none\. Write"):
+        read_samples(tmp_path / "o.npy")
+
+
+def test_files_that_are_none(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"\.npz file of samples, got .*which is not there"):
+        read_samples(tmp_path / "nowhere.npz")
+    (tmp_path / "text.npz").write_text("x,y\n1,2\n")
+    with pytest.raises(ValueError, match=r"an \.npz file, got .*text.npz, which is none"):
+        read_samples(tmp_path / "text.npz")
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "zip.npz", "w") as file:
+        file.writestr("notes.txt", "none")
+    with pytest.raises(ValueError, match=r"arrays in .*zip.npz, got the file 'notes.txt'"):
+        read_samples(tmp_path / "zip.npz")
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        ({"x": X}, r"two variables or more.*got \['x'\]\. Store one array a variable"),
+        ({"x": X, "y": Y[:3]}, r"as many rows in all arrays, got \{'x': 4, 'y': 3\}\. Row i"),
+        ({"x": X, "y": X * np.nan}, "finite numbers in 'y', got 12 NaN or infinite ones. Leave"),
+        ({"x": X, "y": np.where(X > 7, np.inf, X)}, "finite numbers in 'y', got 4 NaN"),
+        ({"x": X, "y": np.array(list("abcd"))}, "numbers in 'y', got dtype <U1.*numpy.unique"),
+        ({"x": X, "y": X * 1j}, "numbers in 'y', got dtype complex128"),
+        ({"x": X[:0], "y": Y[:0]}, r"shape \[examples, \.\.\.\], got shape \(0, 3\).*one row an"),
+        ({"x": X, "y": np.array(3.0)}, r"got shape \(\), which holds no example"),
+        (
+            {"x": np.zeros(2000), "y": np.arange(2000)},
+            "at most 1000 different labels .* 'y', got 2000.*store them as floats",
+        ),
+    ],
+)
+def test_refusals(samples, message):
+    with pytest.raises(ValueError, match=message):
+        prepare(samples)
+
+
+def test_labels_become_one_hot_and_numbers_flat():
+    samples = prepare(
+        {"x": X.reshape(4, 3, 1), "y": Y, "s": X[:, 0], "b": Y > 5, "i": X.astype(int)}
+    )
+    assert samples.labels == {"y", "b"}
+    np.testing.assert_array_equal(samples.arrays["y"], np.eye(2)[[0, 1, 0, 0]])
+    shapes = {m: x.shape for m, x in samples.arrays.items()}
+    assert shapes == {"x": (4, 3), "y": (4, 2), "s": (4, 1), "b": (4, 2), "i": (4, 3)}
+
+
+def test_standardised_over_the_rows_fitted_on():
+    samples = prepare({"x": np.concatenate([X, 0 * X[:, :1]], axis=1), "y": Y})
+    scaled = standardise(samples, np.array([0, 1, 2]))
+    np.testing.assert_allclose(scaled["x"][:3, :3].mean(0), 0, atol=1e-6)
+    np.testing.assert_allclose(scaled["x"][:3, :3].std(0), 1, rtol=1e-6)
+    assert np.all(scaled["x"][:, 3] == 0)
+    np.testing.assert_array_equal(scaled["y"], samples.arrays["y"])
