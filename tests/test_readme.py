@@ -1,4 +1,4 @@
-"""The README holds: its Python blocks run, its folders exist, its commands parse."""
+"""README and docs hold: their Python blocks run, folders exist, commands parse, links lead."""
 
 import re
 from pathlib import Path
@@ -10,11 +10,13 @@ from tcmax_jax.training.overrides import load_experiment, override
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
-def test_python_blocks_run(code):
-    exec(compile(code, "README.md", "exec"), {})
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_blocks_run_one_after_the_other(page):
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
+    exec(compile(code, page.name, "exec"), {"__name__": page.stem})
 
 
 def test_every_path_of_the_map_exists():
@@ -29,9 +31,9 @@ def test_every_path_of_the_map_exists():
             assert (folder / name).exists(), f"{folder.name}/{name}"
 
 
-def test_launch_commands_name_real_recipes_and_fields():
-    commands = re.findall(r"python launch.py ?(.*)", README)
-    assert commands
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_launch_commands_name_real_recipes_and_fields(page):
+    commands = re.findall(r"python launch.py ?(.*)", page.read_text())
     for command in commands:
         arguments = command.split("#")[0].replace("\\", "").split()
         overrides, flags = split_overrides(arguments)
@@ -39,6 +41,14 @@ def test_launch_commands_name_real_recipes_and_fields():
         override(load_experiment(str(ROOT / experiment[0]) if experiment else None), overrides)
 
 
-def test_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert target.startswith("https://") or (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)]+)\)", prose):
+        path, _, anchor = target.partition("#")
+        if not path.startswith("https://"):
+            linked = page.parent / path if path else page
+            assert linked.exists(), target
+            headings = re.findall(r"^#+ (.*)", linked.read_text(), re.M) if anchor else []
+            slugs = {re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings}
+            assert not anchor or anchor in slugs, target

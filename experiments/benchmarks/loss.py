@@ -1,19 +1,22 @@
 """Time and temporary memory of the TCMax losses, side by side with the naive form.
 
-    python experiments/benchmarks/loss.py            # all sizes, about 8 minutes on 2 CPU cores
+    python experiments/benchmarks/loss.py            # all sizes, about 5 minutes on 2 CPU cores
     python experiments/benchmarks/loss.py --quick    # B = 64 only
+    python experiments/benchmarks/loss.py --dtype=bfloat16
 
 One compiled function a row: value and gradient with respect to the modalities' logits (additive) or
 to features and head (gated, a modality of size D gates the other); the first call is not counted,
 and results are waited for. `naive` holds all B x B x C logits at a time: sums of the modalities'
-logits, or the gated head on B x B repeated features. Memory is what XLA allocates beside arguments
-and results. Ratios are to the naive form of the same head.
+logits, or the gated head on B x B repeated features. `exhaustive` knows nothing of the head,
+`multilinear` is told its projections, `sampled` and `adaptive` use them too. Memory is what XLA
+allocates beside arguments and results. Ratios are to the naive form of the same head.
 Results: experiments/results/benchmark_loss.md.
 """
 
 import argparse
 import functools
 import importlib.metadata
+import itertools
 import statistics
 import time
 
@@ -23,6 +26,9 @@ import numpy as np
 
 from tcmax_jax.losses import (
     AdditiveHead,
+    MultilinearHead,
+    Projections,
+    adaptive_tcmax_loss,
     additive_tcmax_loss,
     exhaustive_tcmax_loss,
     sampled_tcmax_loss,
@@ -34,10 +40,15 @@ REPEATS = 5
 NAIVE_LIMIT_BYTES = 8 * 2**30
 
 
+def project(params, z):
+    """Returns what a gated head computes once for an example."""
+    gate = jax.nn.sigmoid(z["audio"] @ params["gate"])
+    return Projections({"audio": gate, "visual": z["visual"] @ params["value"]}, {}, params["out"])
+
+
 def gated(params, z):
     """Returns W (sigmoid(V_1 audio) * V_2 visual), logits [N, C]."""
-    gate = jax.nn.sigmoid(z["audio"] @ params["gate"])
-    return (gate * (z["visual"] @ params["value"])) @ params["out"]
+    return MultilinearHead(functools.partial(project, params))(z)
 
 
 def summed(params, z):
@@ -57,6 +68,7 @@ def naive(head, params, z, labels):
             "visual": jnp.tile(z["visual"], (batch_size, 1)),
         }
         logits = head(params, pairs).reshape(batch_size, batch_size, -1)
+    logits = logits.astype(jnp.float32)
     diagonal = logits[jnp.arange(batch_size), jnp.arange(batch_size), labels]
     return jax.nn.logsumexp(logits) - jnp.log(logits.size) - jnp.mean(diagonal)
 
@@ -71,27 +83,42 @@ def exhaustive(head, params, z, labels):
     return exhaustive_tcmax_loss(functools.partial(head, params), z, labels).mean()
 
 
+def declared(head, params):
+    """Returns the head as the losses like to be told of it."""
+    if head is summed:
+        return AdditiveHead(functools.partial(summed, params))
+    return MultilinearHead(functools.partial(project, params))
+
+
+def multilinear(head, params, z, labels):
+    """Returns the mean exhaustive loss of the declared head."""
+    return exhaustive_tcmax_loss(declared(head, params), z, labels).mean()
+
+
 def sampled(head, params, z, labels):
     """Returns the mean sampled loss."""
-    function = functools.partial(head, params)
-    if head is summed:
-        function = AdditiveHead(function)
-    return sampled_tcmax_loss(function, z, labels, jax.random.key(0), NUM_NEGATIVES).mean()
+    key = jax.random.key(0)
+    return sampled_tcmax_loss(declared(head, params), z, labels, key, NUM_NEGATIVES).mean()
 
 
-def measure(loss, head, batch_size, num_classes, size):
+def adaptive(head, params, z, labels):
+    """Returns the mean adaptive loss."""
+    return adaptive_tcmax_loss(declared(head, params), z, labels, jax.random.key(0)).mean()
+
+
+def measure(loss, head, batch_size, num_classes, size, dtype="float32"):
     """Returns (milliseconds, MiB of temporaries, value) of a loss and its gradient."""
     rng = np.random.default_rng(0)
 
     def normal(*shape):
-        return jnp.asarray(rng.normal(size=shape), jnp.float32)
+        return jnp.asarray(rng.normal(size=shape), dtype)
 
     width = num_classes if head is summed else size
     z = {"audio": normal(batch_size, width), "visual": normal(batch_size, width)}
     params = {}
     if head is gated:
         shapes = {"gate": (size, size), "value": (size, size), "out": (size, num_classes)}
-        params = {name: normal(*shape) / np.sqrt(size) for name, shape in shapes.items()}
+        params = {n: normal(*s) / jnp.asarray(size**0.5, dtype) for n, s in shapes.items()}
     labels = jnp.asarray(rng.integers(0, num_classes, batch_size))
     function = jax.value_and_grad(functools.partial(loss, head), argnums=(0, 1))
     compiled = jax.jit(function).lower(params, z, labels).compile()
@@ -110,32 +137,34 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="B = 64 only")
     parser.add_argument("--size", type=int, default=512, help="size D of a feature")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     options = parser.parse_args()
     versions = [f"{p} {importlib.metadata.version(p)}" for p in ("jax", "jaxlib")]
-    print(f"{jax.devices()[0].device_kind}; {', '.join(versions)}; D = {options.size}, float32\n")
+    device = jax.devices()[0].device_kind
+    print(f"{device}; {', '.join(versions)}; D = {options.size}, {options.dtype}\n")
     print("| head | C | B | loss | ms | ratio | MiB | ratio | value |\n" + "|---" * 9 + "|")
-    for head in (summed, gated):
-        exact = additive if head is summed else exhaustive
-        for num_classes in (6, 309):
-            for batch_size in (64,) if options.quick else (64, 256, 1024):
-                rows = [naive, exact, sampled]
+    batch_sizes = (64,) if options.quick else (64, 256, 1024)
+    for head, exact in ((summed, [additive]), (gated, [exhaustive, multilinear])):
+        for num_classes, batch_size in itertools.product((6, 31, 309), batch_sizes):
+            base = None
+            for loss in (naive, *exact, sampled, adaptive):
                 held = batch_size**2 * (num_classes + (head is gated) * 4 * options.size) * 4
-                if held > NAIVE_LIMIT_BYTES:
-                    rows.remove(naive)
-                base = None
-                for loss in rows:
-                    ms, mib, value = measure(loss, head, batch_size, num_classes, options.size)
-                    base = (ms, mib) if loss is naive else base
-                    faster, smaller = (
-                        f"{base[i] / x:.2f}x" if base else "naive left out"
-                        for i, x in enumerate((ms, mib))
-                    )
-                    name = f"{loss.__name__}{f' N={NUM_NEGATIVES}' if loss is sampled else ''}"
-                    print(
-                        f"| {head.__name__} | {num_classes} | {batch_size} | {name} | {ms:.2f} "
-                        f"| {faster} | {mib:.2f} | {smaller} | {value:.5f} |",
-                        flush=True,
-                    )
+                if loss is naive and held > NAIVE_LIMIT_BYTES:
+                    continue
+                ms, mib, value = measure(
+                    loss, head, batch_size, num_classes, options.size, options.dtype
+                )
+                base = (ms, mib) if loss is naive else base
+                faster, smaller = (
+                    f"{base[i] / x:.2f}x" if base else "naive left out"
+                    for i, x in enumerate((ms, mib))
+                )
+                name = f"{loss.__name__}{f' N={NUM_NEGATIVES}' if loss is sampled else ''}"
+                print(
+                    f"| {head.__name__} | {num_classes} | {batch_size} | {name} | {ms:.2f} "
+                    f"| {faster} | {mib:.2f} | {smaller} | {value:.5f} |",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

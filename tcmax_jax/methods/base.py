@@ -18,10 +18,13 @@ class Method(NamedTuple):
         batch. Rows where `where` is False must not act on other rows; their own losses are left
         out by the caller.
       predict: `(head, features) -> [B, C]`, scores whose softmax is the prediction.
+      floor: `(labels, num_modalities, num_classes, *, where, axis_name) -> scalar`, a number below
+        the mean loss of the batch whatever the head, for the bound on steps; None for no bound.
       label_prior: [C] reference measure of the label under which the head is a critic; None for
         the uniform one.
     """
 
     loss: Callable
     predict: Callable
+    floor: Callable | None = None
     label_prior: jax.Array | None = None

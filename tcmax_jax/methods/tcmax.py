@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from tcmax_jax.losses import tcmax_terms
+from tcmax_jax.losses import tcmax_ceiling, tcmax_terms
 from tcmax_jax.methods.base import Method
 
 
@@ -40,4 +40,14 @@ def tcmax(*, num_negatives=None, label_prior=None) -> Method:
         logits = head(features)
         return logits if label_prior is None else logits + jnp.log(label_prior)[None]
 
-    return Method(loss=loss, predict=predict, label_prior=label_prior)
+    def floor(labels, num_modalities, num_classes, *, where, axis_name):
+        return -tcmax_ceiling(
+            labels,
+            num_modalities,
+            num_classes,
+            label_prior=label_prior,
+            where=where,
+            axis_name=axis_name,
+        )
+
+    return Method(loss=loss, predict=predict, floor=floor, label_prior=label_prior)

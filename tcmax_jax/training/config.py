@@ -216,6 +216,9 @@ class Optimizer:
       momentum: of sgd.
       weight_decay: of all parameters, as in torch.
       clip_norm: largest global norm of the gradient; None leaves it as it is, as the paper does.
+      bound_decrease: whether sgd shortens steps that promise TCMax more than half of what its loss
+        can still fall; see `tcmax_jax.training.optimizer.bound_decrease`. Other methods and adamw
+        go without.
     """
 
     name: Literal["sgd", "adamw"] = "sgd"
@@ -226,7 +229,8 @@ class Optimizer:
     warmup_epochs: NonNegativeFloat = 0.0
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: NonNegativeFloat = 0.0
-    clip_norm: PositiveFloat | None = 1.0
+    clip_norm: PositiveFloat | None = None
+    bound_decrease: bool = True
 
 
 @section

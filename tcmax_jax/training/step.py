@@ -20,7 +20,8 @@ def train_step(state, batch, *, model, optimizer, method, seed, axis_name=None):
       state: a `TrainState`, the same on every device; donated by `parallel.map_train_step`.
       batch: this device's part of a batch, see `tcmax_jax.data.pipeline`.
       model: a `MultimodalClassifier`.
-      optimizer: an optax gradient transformation.
+      optimizer: an optax gradient transformation that takes the extra argument `gap`, the loss less
+        the method's floor; `optax.with_extra_args_support` makes one of any.
       method: a `tcmax_jax.methods.Method`.
       seed: seed of the random numbers of training.
       axis_name: name of the mapped axis over devices.
@@ -42,17 +43,22 @@ def train_step(state, batch, *, model, optimizer, method, seed, axis_name=None):
         losses, logged = method.loss(
             head, features, labels, key=key, where=where, axis_name=axis_name
         )
-        correct = jnp.argmax(method.predict(head, features), axis=-1) == labels
+        scores = method.predict(head, features)
+        correct = jnp.argmax(scores, axis=-1) == labels
         loss = masked_mean(losses, where=where, axis_name=axis_name)
         accuracy = masked_mean(correct, where=where, axis_name=axis_name)
+        gap = jnp.inf
+        if method.floor is not None:
+            sizes = len(features), scores.shape[-1]
+            gap = loss - method.floor(labels, *sizes, where=where, axis_name=axis_name)
         metrics = {"loss": loss, "accuracy": accuracy, **logged}
-        return loss, (updated.get("batch_stats", {}), metrics)
+        return loss, (updated.get("batch_stats", {}), metrics, gap)
 
-    grads, (batch_stats, metrics) = jax.grad(loss_fn, has_aux=True)(state.params)
+    grads, (batch_stats, metrics, gap) = jax.grad(loss_fn, has_aux=True)(state.params)
     if axis_name is not None:
         grads = lax.pmean(grads, axis_name)
         batch_stats = lax.pmean(batch_stats, axis_name)
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params, gap=gap)
     metrics["grad_norm"] = optax.tree.norm(grads)
     for modality in model.encoders:
         norm = optax.tree.norm(grads[f"encoders_{modality}"])

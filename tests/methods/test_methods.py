@@ -42,6 +42,9 @@ def test_tcmax(prior):
     assert 1 < metrics["effective_sample_size"] < 5**2 * 3
     expected = brute_force(product_head, features, labels, label_prior=prior)
     np.testing.assert_allclose(losses, expected, rtol=1e-4, atol=1e-5)
+    floor = method.floor(labels, 2, 3, where=None, axis_name=None)
+    q = np.full(3, 1 / 3) if prior is None else prior
+    np.testing.assert_allclose(floor, -np.log(5) + np.mean(np.log(q[labels])), rtol=1e-6)
     shift = 0 if prior is None else np.log(prior)
     scores = method.predict(product_head, features)
     np.testing.assert_allclose(scores, product_head(features) + shift, rtol=1e-5)

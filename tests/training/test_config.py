@@ -24,7 +24,8 @@ def test_overrides_change_their_field_alone():
         {
             "optimizer.learning_rate": "0.5",
             "method.num_negatives": "64",
-            "optimizer.clip_norm": "null",
+            "optimizer.clip_norm": "0.5",
+            "optimizer.bound_decrease": "false",
             "data.audio_shape": "[8, 9]",
             "modalities.audio.encoder.kind": "resnet18",
             "modalities.audio.encoder.width": "16",
@@ -32,13 +33,15 @@ def test_overrides_change_their_field_alone():
     )
     assert config.optimizer.learning_rate == 0.5
     assert config.method.num_negatives == 64
-    assert config.optimizer.clip_norm is None
+    assert config.optimizer.clip_norm == 0.5
+    assert config.optimizer.bound_decrease is False
     assert config.data.audio_shape == (8, 9)
     changed = {line.split(":")[0] for line in differences(to_dict(Config()), to_dict(config))}
     assert changed == {
         "optimizer.learning_rate",
         "method.num_negatives",
         "optimizer.clip_norm",
+        "optimizer.bound_decrease",
         "data.audio_shape",
         "modalities.audio.encoder.kind",
         "modalities.audio.encoder.sizes",

@@ -11,13 +11,14 @@ from tcmax_jax.training.optimizer import make_optimizer, make_schedule
 GRADS = [np.array([3.0, -4.0]), np.array([0.3, 0.1]), np.array([-0.5, 2.0])]
 
 
-def run(config, epochs=3, steps_per_epoch=1):
+def run(config, epochs=3, steps_per_epoch=1, gap=np.inf):
     schedule = make_schedule(config, epochs=epochs, steps_per_epoch=steps_per_epoch)
     optimizer = make_optimizer(config, schedule)
     params = jnp.array([1.0, 2.0])
     state = optimizer.init(params)
     for grad in GRADS:
-        updates, state = optimizer.update(jnp.asarray(grad, jnp.float32), state, params)
+        grad = jnp.asarray(grad, jnp.float32)
+        updates, state = optimizer.update(grad, state, params, gap=gap)
         params = optax.apply_updates(params, updates)
     return params
 
@@ -37,6 +38,25 @@ def test_sgd_is_that_of_torch(norm):
         m = 0.9 * m + clipped(grad, norm) + 0.01 * p
         p = p - rate * m
     np.testing.assert_allclose(run(config), p, rtol=1e-5)
+
+
+def test_sgd_promises_no_more_than_half_of_the_gap():
+    """|g|^2 is 25, .1 and 4.25, a step's promise at rate 0.1 and momentum 0.9 just that."""
+    config = Optimizer(learning_rate=0.1, schedule="step", decay_epochs=(2,))
+    p, m = np.array([1.0, 2.0]), np.zeros(2)
+    # Allowed is 2 / 2; the third step has a tenth of the rate and so promises .425.
+    for grad, rate, factor in zip(GRADS, (0.1, 0.1, 0.01), (1 / 25, 1, 1), strict=True):
+        m = 0.9 * m + factor * grad
+        p = p - rate * m
+    np.testing.assert_allclose(run(config, gap=2.0), p, rtol=1e-5)
+
+
+def test_nothing_moves_without_a_gap_and_all_of_it_under_an_infinite_one():
+    config = Optimizer(learning_rate=0.1)
+    np.testing.assert_array_equal(run(config, gap=0.0), [1, 2])
+    np.testing.assert_array_equal(run(config, gap=-1.0), [1, 2])
+    unbound = Optimizer(learning_rate=0.1, bound_decrease=False)
+    np.testing.assert_array_equal(run(config), run(unbound, gap=0.0))
 
 
 def test_adamw_is_that_of_torch():
