@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tcmax_jax.estimators.config import Estimation
 from tcmax_jax.launch import split_overrides
 from tcmax_jax.training.overrides import load_experiment, override
 
@@ -37,6 +38,9 @@ def test_launch_commands_name_real_recipes_and_fields(page):
     for command in commands:
         arguments = command.split("#")[0].replace("\\", "").split()
         overrides, flags = split_overrides(arguments)
+        if "--mode=estimate" in flags:
+            override(Estimation(), overrides)
+            continue
         experiment = [f.split("=")[1] for f in flags if f.startswith("--experiment=")]
         override(load_experiment(str(ROOT / experiment[0]) if experiment else None), overrides)
 

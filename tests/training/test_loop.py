@@ -124,7 +124,8 @@ def test_a_non_finite_step_stops_the_run_and_is_named(tmp_path, data_dir, monkey
 def test_a_collapse_is_reported_by_name(tmp_path, data_dir, capfd):
     # Without signal in the pictures and at this rate, one class wins them all.
     config = tiny_config(
-        optimizer__learning_rate=30, optimizer__clip_norm=100, data__visual_signal=0,
+        optimizer__learning_rate=30, optimizer__clip_norm=100,
+        optimizer__bound_decrease=False, data__visual_signal=0,
         training__epochs=2,
     )  # fmt: skip
     loop.train(config, tmp_path / "run", data_dir)
