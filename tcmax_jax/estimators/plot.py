@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 
+# Nats beyond which the axis becomes logarithmic.
+_LARGEST = 20
+
 
 def plot_running(results: Mapping, path) -> None:
     """Draws the running estimates with bands of two standard errors, a colour each, as PNG.
@@ -15,16 +18,19 @@ def plot_running(results: Mapping, path) -> None:
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
+    drawn = []
     for e in results["estimates"]:
         points = [r for r in e["running"] if None not in r.values()]
         steps = [r["step"] for r in points]
         low, high = (
             [r["nats"] + side * 2 * r["standard_error"] for r in points] for side in (-1, 1)
         )
+        drawn += low + high
         (line,) = axes.plot(steps, [r["nats"] for r in points], label=f"{e['name']} ({e['kind']})")
         axes.fill_between(steps, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-    # An estimator that diverges would flatten all others.
-    axes.set_yscale("symlog", linthresh=10)
+    if max(map(abs, drawn), default=0) > _LARGEST:
+        # An estimator that diverges would flatten all others.
+        axes.set_yscale("symlog", linthresh=_LARGEST)
     axes.axhline(0, color="black", linewidth=0.5)
     axes.set_xlabel("step")
     axes.set_ylabel("total correlation, validation examples (nats)")
