@@ -41,7 +41,7 @@ def test_recipe_builds(path):
     model = build.make_model(config, num_classes=51)
     schedule = make_schedule(config.optimizer, epochs=2, steps_per_epoch=3)
     optimizer = make_optimizer(config.optimizer, schedule)
-    init = functools.partial(init_state, model, optimizer)
+    init = functools.partial(init_state, model, optimizer, methods.joint(), 8)
     inputs = abstract_inputs(config, config.training.batch_size)
     state = jax.eval_shape(init, inputs, jax.random.key(0))
     rows = jax.ShapeDtypeStruct((config.training.batch_size,), jnp.int32)

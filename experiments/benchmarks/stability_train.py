@@ -215,10 +215,9 @@ class Trainer:
         if self._setting.clip == "row":
             logits = head.modality_logits
             head = AdditiveHead(lambda z: jax.tree.map(bound_rows, logits(z)))
-        losses, logged = method.loss(
-            head, features, self._data.train[1][rows], key=None, where=None, axis_name=None
-        )
-        return losses.mean(), logged.get("effective_sample_size", jnp.zeros(()))
+        forward = methods.Forward(head, features, self._data.train[1][rows])
+        loss = method.loss(forward, ())
+        return loss.values.mean(), loss.metrics.get("effective_sample_size", jnp.zeros(()))
 
     def optimizer(self, learning_rate):
         """Returns the update rule: perhaps a bound, then the library's SGD with momentum."""

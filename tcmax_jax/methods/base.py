@@ -1,30 +1,255 @@
-"""The protocol of a method."""
+"""The protocol of a method: what it may look at, what it gives back, how it descends."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from tcmax_jax.losses import masked_mean
+from tcmax_jax.losses.collectives import all_sum
+from tcmax_jax.models import head_of
+
+
+class Forward(NamedTuple):
+    """One forward pass of a batch: all that a loss may look at. Only the first three are needed.
+
+    Attributes:
+      head: what `tcmax_jax.models.head_of` returns.
+      features: {modality: [B, D]}.
+      labels: [B] integers.
+      where: [B] bool, False for padding, which must not act on other rows; None for no padding.
+      index: [B] int32, the examples' stable numbers in the training split.
+      key: PRNG key of the step, the same on every device.
+      progress: epochs so far, a float; its whole part is the number of the epoch from 0.
+      axis_name: the mapped axis that holds the rest of the batch.
+      inputs: {modality: [B, ...]}, what was encoded.
+      encode: function inputs -> features with the running batch statistics.
+    """
+
+    head: Callable
+    features: Mapping[str, jax.Array]
+    labels: jax.Array
+    where: Any = None
+    index: Any = None
+    key: Any = None
+    progress: Any = 0.0
+    axis_name: str | None = None
+    inputs: Any = None
+    encode: Callable | None = None
+
+    def mean(self, values):
+        """Returns the mean of [B] values over the valid rows of all devices."""
+        return masked_mean(values, where=self.where, axis_name=self.axis_name)
+
+    def sum(self, values):
+        """Returns the sum of [B, ...] values over the valid rows of all devices, [...]."""
+        if self.where is not None:
+            mask = self.where.reshape(-1, *[1] * (values.ndim - 1))
+            values = jnp.where(mask, values, 0)
+        return all_sum(jnp.sum(values, axis=0), self.axis_name)
+
+    def within(self, first_epoch, last_epoch):
+        """Returns whether the epoch, counted from 0, lies between two, both included."""
+        return (self.progress >= first_epoch) & (self.progress < last_epoch + 1)
+
+
+class Loss(NamedTuple):
+    """What a loss gives back.
+
+    Attributes:
+      values: [B], per-example losses in nats; those of padding are left out by the caller.
+      metrics: {name: scalar} to log, the same on every device.
+      state: the method's next state, the same on every device.
+      floor: a number below the mean loss whatever the head, for the bound on steps; None for no
+        bound.
+      rule_args: {name: value}, extra arguments of the method's gradient rule.
+    """
+
+    values: jax.Array
+    metrics: Mapping[str, Any] = {}
+    state: Any = ()
+    floor: Any = None
+    rule_args: Mapping[str, Any] = {}
+
+
+class Sizes(NamedTuple):
+    """What the state of a method may depend on.
+
+    Attributes:
+      features: {modality: D}.
+      num_classes: number of classes.
+      num_examples: number of training examples.
+    """
+
+    features: Mapping[str, int]
+    num_classes: int
+    num_examples: int
+
+
+class Step(NamedTuple):
+    """What a turn may look at.
+
+    Attributes:
+      model: a `MultimodalClassifier`.
+      batch_stats: running statistics of batch normalisation before the step.
+      batch: this device's part of a batch, see `tcmax_jax.data.pipeline`.
+      key: PRNG key of the step, the same on every device.
+      progress: epochs so far, a float.
+      axis_name: the mapped axis over devices.
+    """
+
+    model: Any
+    batch_stats: Any
+    batch: Mapping[str, Any]
+    key: Any
+    progress: Any
+    axis_name: str | None = None
+
+    def encode(self, params):
+        """Returns (features, updated batch_stats) of the batch, in training mode."""
+        variables = {"params": params, "batch_stats": self.batch_stats}
+        features, updated = self.model.apply(
+            variables, self.batch["inputs"], True, method="encode", mutable=["batch_stats"]
+        )
+        return features, updated.get("batch_stats", {})
+
+    def forward(self, params, features) -> Forward:
+        """Returns what losses look at, for features that `encode` returned."""
+        variables = {"params": params, "batch_stats": self.batch_stats}
+        return Forward(
+            head=head_of(self.model, params),
+            features=features,
+            labels=self.batch["label"],
+            where=self.batch["where"],
+            index=self.batch["index"],
+            key=self.key,
+            progress=self.progress,
+            axis_name=self.axis_name,
+            inputs=self.batch["inputs"],
+            encode=lambda inputs: self.model.apply(variables, inputs, False, method="encode"),
+        )
+
+    def reduce(self, tree):
+        """Returns the mean over the devices, by which gradients of the global loss are joined."""
+        return tree if self.axis_name is None else lax.pmean(tree, self.axis_name)
+
+
+class Turn(NamedTuple):
+    """What one turn gives back; all of it is the same on every device.
+
+    Attributes:
+      grads: {parameter group: gradients}, the groups being the first level of the parameters;
+        groups that are left out rest, with all that the optimiser remembers of them.
+      batch_stats: {group: statistics}, of those groups that the turn updates.
+      state: the method's next state.
+      loss: mean loss of the global batch, nats.
+      metrics: {name: scalar}.
+      gap: loss less its floor; infinite without one.
+    """
+
+    grads: Mapping[str, Any]
+    batch_stats: Any
+    state: Any
+    loss: Any
+    metrics: Mapping[str, Any]
+    gap: Any = jnp.inf
 
 
 class Method(NamedTuple):
-    """Pure functions of the classifier's head and the batch's features; no state.
-
-    `head` is what `tcmax_jax.models.head_of` returns, `features` is {modality: [B, D]}.
+    """A training method: pure functions, and a state that is a pytree of arrays.
 
     Attributes:
-      loss: `(head, features, labels, *, key, where, axis_name) -> ([B], {name: scalar})`,
-        per-example losses in nats, and what the method has to log, the same on every device. `key`
-        is the same on every device, `axis_name` names the mapped axis that holds the rest of the
-        batch. Rows where `where` is False must not act on other rows; their own losses are left
-        out by the caller.
       predict: `(head, features) -> [B, C]`, scores whose softmax is the prediction.
-      floor: `(labels, num_modalities, num_classes, *, where, axis_name) -> scalar`, a number below
-        the mean loss of the batch whatever the head, for the bound on steps; None for no bound.
+      loss: `(forward, state) -> Loss`, what is minimised; None for methods that take turns at
+        more than one.
+      turns: `(step, params, state) -> Turn` each. A step of training goes through them, with an
+        update of the parameters after each one.
+      init: `sizes -> state`.
+      begin_epoch: `(state, features, labels) -> state`, called before each epoch with the features
+        of some training examples, see `epoch_share`; None for methods without.
+      epoch_share: share of the training examples that `begin_epoch` sees.
       label_prior: [C] reference measure of the label under which the head is a critic; None for
         the uniform one.
     """
 
-    loss: Callable
     predict: Callable
-    floor: Callable | None = None
+    loss: Callable | None
+    turns: Sequence[Callable]
+    init: Callable = lambda sizes: ()
+    begin_epoch: Callable | None = None
+    epoch_share: float = 0.0
     label_prior: jax.Array | None = None
+
+
+def descend(loss: Callable, predict: Callable, rule=None) -> Callable:
+    """Returns the turn that follows the gradient of one loss.
+
+    Args:
+      loss: `(forward, state) -> Loss`.
+      predict: `(head, features) -> [B, C]`, for the accuracy of the batch.
+      rule: a stateless optax transformation of the gradients, which gets `Loss.rule_args`. It acts
+        on the gradient of the global batch, after its reduction over devices.
+    """
+
+    def turn(step: Step, params, state) -> Turn:
+        def objective(params):
+            features, batch_stats = step.encode(params)
+            forward = step.forward(params, features)
+            result = loss(forward, state)
+            correct = jnp.argmax(predict(forward.head, features), axis=-1) == forward.labels
+            mean = forward.mean(result.values)
+            metrics = {"accuracy": forward.mean(correct), **result.metrics}
+            gap = jnp.inf if result.floor is None else mean - result.floor
+            out = batch_stats, result.state, mean, metrics, gap
+            return mean, (out, result.rule_args)
+
+        grads, (out, rule_args) = jax.grad(objective, has_aux=True)(params)
+        grads, batch_stats = step.reduce((grads, out[0]))
+        if rule is not None:
+            grads, _ = rule.update(grads, rule.init(params), params, **rule_args)
+        return Turn(grads, batch_stats, *out[1:])
+
+    return turn
+
+
+def follow(loss: Callable, predict: Callable, rule=None, **fields) -> Method:
+    """Returns the method whose only turn follows the gradient of `loss`.
+
+    Args:
+      loss: as in `descend`.
+      predict: as in `descend`.
+      rule: as in `descend`.
+      **fields: further fields of `Method`.
+    """
+    turns = (descend(loss, predict, rule),)
+    return Method(predict=predict, loss=loss, turns=turns, **fields)
+
+
+def joint_logits(head, features):
+    """Returns the head's logits [B, C], the prediction rule of most methods."""
+    return head(features)
+
+
+def cross_entropy(logits, labels):
+    """Returns -log softmax(logits)[label] for each row, [B] float32."""
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+
+def label_scores(forward: Forward, logits: Mapping[str, jax.Array]) -> dict:
+    """Returns s_m = sum_i softmax(logits_m)[y_i] over the global batch, {modality: scalar}."""
+    return {m: forward.sum(jnp.exp(-cross_entropy(z, forward.labels))) for m, z in logits.items()}
+
+
+def mean_of_others(values: Mapping[str, jax.Array]) -> dict:
+    """Returns the mean of all other modalities' values for each modality."""
+    total = sum(values.values())
+    return {m: (total - x) / (len(values) - 1) for m, x in values.items()}
+
+
+def encoder_group(modality: str) -> str:
+    """Returns the name of a modality's encoder in the parameters of a classifier."""
+    return f"encoders_{modality}"

@@ -1,8 +1,6 @@
 """Joint training: one cross-entropy on the fused logits."""
 
-import optax
-
-from tcmax_jax.methods.base import Method
+from tcmax_jax.methods.base import Loss, Method, cross_entropy, follow, joint_logits
 
 
 def joint() -> Method:
@@ -12,8 +10,8 @@ def joint() -> Method:
     It maximises I(y; z_1, .., z_M), and has no use for a modality once another explains y.
     """
 
-    def loss(head, features, labels, *, key, where, axis_name):
-        del key, where, axis_name
-        return optax.softmax_cross_entropy_with_integer_labels(head(features), labels), {}
+    def loss(forward, state):
+        logits = forward.head(forward.features)
+        return Loss(cross_entropy(logits, forward.labels), state=state)
 
-    return Method(loss=loss, predict=lambda head, features: head(features))
+    return follow(loss, joint_logits)

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from tcmax_jax.losses import tcmax_ceiling, tcmax_terms
-from tcmax_jax.methods.base import Method
+from tcmax_jax.methods.base import Loss, Method, follow
 
 
 def tcmax(*, num_negatives=None, label_prior=None) -> Method:
@@ -20,34 +20,29 @@ def tcmax(*, num_negatives=None, label_prior=None) -> Method:
         F is p(y | z) at the optimum.
     """
 
-    def loss(head, features, labels, *, key, where, axis_name):
+    def loss(forward, state):
+        shared = {
+            "label_prior": label_prior,
+            "where": forward.where,
+            "axis_name": forward.axis_name,
+        }
         terms = tcmax_terms(
-            head,
-            features,
-            labels,
+            forward.head,
+            forward.features,
+            forward.labels,
             num_negatives=num_negatives,
-            key=key,
-            label_prior=label_prior,
-            where=where,
-            axis_name=axis_name,
+            key=forward.key,
+            **shared,
         )
         metrics = {"effective_sample_size": terms.effective_sample_size}
         if num_negatives == "adaptive":
             metrics["tuples"] = terms.tuples
-        return terms.loss, metrics
+        num_classes = predict(forward.head, forward.features).shape[-1]
+        ceiling = tcmax_ceiling(forward.labels, len(forward.features), num_classes, **shared)
+        return Loss(terms.loss, metrics, state, floor=-ceiling)
 
     def predict(head, features):
         logits = head(features)
         return logits if label_prior is None else logits + jnp.log(label_prior)[None]
 
-    def floor(labels, num_modalities, num_classes, *, where, axis_name):
-        return -tcmax_ceiling(
-            labels,
-            num_modalities,
-            num_classes,
-            label_prior=label_prior,
-            where=where,
-            axis_name=axis_name,
-        )
-
-    return Method(loss=loss, predict=predict, floor=floor, label_prior=label_prior)
+    return follow(loss, predict, label_prior=label_prior)

@@ -1,23 +1,24 @@
 """Unimodal training: each modality learns the label on its own; the ensemble predicts."""
 
-import optax
-
-from tcmax_jax.methods.base import Method
+from tcmax_jax.methods.base import Loss, Method, cross_entropy, follow, joint_logits
 
 
-def unimodal() -> Method:
-    """Returns the ensemble of classifiers trained apart, for additive heads.
+def unimodal(*, modality: str | None = None) -> Method:
+    """Returns the ensemble of classifiers trained apart, or one of them, for additive heads.
 
     loss_i = -sum_m log softmax(f_m(z_m,i))[y_i], with f_m = head.modality_logits; the prediction is
     softmax(sum_m f_m). No modality can crowd out another, and none can help another.
+
+    Args:
+      modality: the only one to train and to predict from; None for all of them.
     """
 
-    def loss(head, features, labels, *, key, where, axis_name):
-        del key, where, axis_name
-        losses = sum(
-            optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-            for logits in head.modality_logits(features).values()
-        )
-        return losses, {}
+    def loss(forward, state):
+        parts = forward.head.modality_logits(forward.features)
+        chosen = parts.values() if modality is None else [parts[modality]]
+        return Loss(sum(cross_entropy(z, forward.labels) for z in chosen), state=state)
 
-    return Method(loss=loss, predict=lambda head, features: head(features))
+    def predict_one(head, features):
+        return head.modality_logits(features)[modality]
+
+    return follow(loss, joint_logits if modality is None else predict_one)

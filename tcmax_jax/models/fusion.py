@@ -148,8 +148,8 @@ class CosineHead(AdditiveFusion):
         """Returns cos(z_m, w_y) / temperature, {modality: [N, C]}."""
         size = features[self.modalities[0]].shape[-1]
         w = self.param("classes", nn.initializers.normal(1.0), (self.num_classes, size))
-        w = _unit_length(w)
-        return {m: _unit_length(features[m]) @ w.T / self.temperature for m in self.modalities}
+        w = unit_length(w)
+        return {m: unit_length(features[m]) @ w.T / self.temperature for m in self.modalities}
 
 
 class LowRankHead(MultilinearFusion):
@@ -236,7 +236,8 @@ class _ReadOut(nn.Module):
         return Projections(factors, {first: jnp.broadcast_to(bias, (rows, bias.size))}, kernel)
 
 
-def _unit_length(x):
+def unit_length(x):
+    """Returns the rows of `x` divided by their Euclidean lengths."""
     # The small constant keeps the gradient finite at x = 0, where a relu feature may well be.
     return x * lax.rsqrt(jnp.sum(x * x, axis=-1, keepdims=True) + 1e-12)
 

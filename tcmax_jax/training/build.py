@@ -136,16 +136,13 @@ def make_model(config: Config, num_classes: int) -> MultimodalClassifier:
 
 def make_method(config: Config, dataset: Dataset) -> methods.Method:
     """Returns the training method; an empirical label prior is counted on the training split."""
-    match config.method.name:
-        case "joint":
-            return methods.joint()
-        case "unimodal":
-            return methods.unimodal()
-        case "tcmax":
-            prior = None
-            if config.method.label_prior == "empirical":
-                prior = _label_frequencies(dataset)
-            return methods.tcmax(num_negatives=config.method.num_negatives, label_prior=prior)
+    entry = methods.METHODS[config.method.name]
+    options = _options(config.method)
+    if options.get("label_prior") is not None:
+        empirical = options["label_prior"] == "empirical"
+        options["label_prior"] = _label_frequencies(dataset) if empirical else None
+    names = (tuple(config.modalities),) if entry.takes_modalities else ()
+    return entry.make(*names, **options)
 
 
 def _check_inputs(config, dataset):
@@ -169,7 +166,7 @@ def _label_frequencies(dataset):
 
 
 def _options(section):
-    """Returns the fields of a section but its kind."""
+    """Returns the fields of a section but the first, its kind."""
     return {f.name: getattr(section, f.name) for f in dataclasses.fields(section)[1:]}
 
 

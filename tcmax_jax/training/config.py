@@ -10,16 +10,18 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from tcmax_jax.methods import METHODS
 from tcmax_jax.models.fusion import ADDITIVE_FUSIONS, FUSIONS, PAIR_FUSIONS
+from tcmax_jax.training.method_config import AGM, InfoNCE, Method, TCMax, Unimodal
+from tcmax_jax.training.section import Fraction, section
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
+# Heads that use the same parameters for all features.
+_SHARING_FUSIONS = ("share_head", "cosine")
+
 # Absolute, since a run may go on from another folder than the one it was started in.
 FilePath = Annotated[
     str, pydantic.AfterValidator(lambda path: str(Path(path).expanduser().absolute()))
 ]
-section = pydantic.dataclasses.dataclass(
-    frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid")
-)
 
 
 @section
@@ -139,6 +141,11 @@ class ResNetEncoder:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[PositiveFloat, ...] = (1.0,)
 
+    @property
+    def feature_size(self):
+        """Number of entries of the feature."""
+        return 8 * self.width
+
 
 @section
 class MLPEncoder:
@@ -155,6 +162,11 @@ class MLPEncoder:
     sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (128, 128, 64)
     mean: tuple[float, ...] = (0.0,)
     std: tuple[PositiveFloat, ...] = (1.0,)
+
+    @property
+    def feature_size(self):
+        """Number of entries of the feature."""
+        return self.sizes[-1]
 
 
 @section
@@ -183,23 +195,6 @@ class Model:
     fusion: Literal[tuple(FUSIONS)] = "concat"
     dtype: Literal["float32", "bfloat16"] = "float32"
     sync_batch_norm: bool = True
-
-
-@section
-class Method:
-    """What is minimised, see `tcmax_jax.methods`.
-
-    Attributes:
-      name: tcmax, joint or unimodal.
-      num_negatives: tuples that TCMax samples; None takes all of them, "adaptive" as many as a
-        standard error of 0.05 nats of the log-partition takes.
-      label_prior: TCMax's reference measure of the label; with "empirical" the bound is on the
-        total correlation itself and prediction adds the log of the class frequencies.
-    """
-
-    name: Literal["tcmax", "joint", "unimodal"] = "tcmax"
-    num_negatives: PositiveInt | Literal["adaptive"] | None = None
-    label_prior: Literal["uniform", "empirical"] = "uniform"
 
 
 @section
@@ -286,7 +281,7 @@ class Config:
         default_factory=_synthetic_modalities
     )
     model: Model = Model()
-    method: Method = Method()
+    method: Annotated[Method, Field(discriminator="name")] = TCMax()
     optimizer: Optimizer = Optimizer()
     training: Training = Training()
 
@@ -298,15 +293,29 @@ class Config:
                 f"model.fusion={fusion} takes two modalities, got {list(self.modalities)}; "
                 f"for more use one of {', '.join(sorted(set(FUSIONS) - set(PAIR_FUSIONS)))}"
             )
-        if fusion not in ADDITIVE_FUSIONS and self.method.name == "unimodal":
-            raise ValueError(
-                f"method.name=unimodal needs a head that adds up over the modalities, got "
-                f"model.fusion={fusion}; use one of {', '.join(sorted(ADDITIVE_FUSIONS))}"
-            )
-        if self.method.name != "tcmax" and self.method != Method(name=self.method.name):
-            raise ValueError(
-                f"method.num_negatives and method.label_prior belong to tcmax, got {self.method}"
-            )
+        self._check_method()
         if self.optimizer.schedule == "step" and not self.optimizer.decay_epochs:
             raise ValueError("optimizer.schedule=step needs optimizer.decay_epochs, got none")
         return self
+
+    def _check_method(self):
+        method, fusion = self.method, self.model.fusion
+        fusions = METHODS[method.name].fusions
+        if isinstance(method, AGM) and method.response == "split":
+            fusions = tuple(ADDITIVE_FUSIONS)
+        if fusion not in fusions:
+            raise ValueError(
+                f"method.name={method.name} cannot train model.fusion={fusion}; use one of "
+                f"{', '.join(sorted(fusions))}"
+            )
+        if isinstance(method, Unimodal) and method.modality not in (None, *self.modalities):
+            raise ValueError(
+                f"method.modality is one of {', '.join(self.modalities)}, got {method.modality!r}"
+            )
+        sizes = {m: modality.encoder.feature_size for m, modality in self.modalities.items()}
+        shares = isinstance(method, InfoNCE) or fusion in _SHARING_FUSIONS
+        if shares and len(set(sizes.values())) > 1:
+            raise ValueError(
+                f"method.name={method.name} with model.fusion={fusion} needs features of one size, "
+                f"got {sizes}; change the encoders' width or sizes"
+            )

@@ -10,8 +10,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from tcmax_jax.data.pipeline import Process, Readers, eval_batches, train_batches
-from tcmax_jax.evaluation.evaluate import Evaluation, evaluate_split
+from tcmax_jax.data.pipeline import Process, Readers, Subset, eval_batches, train_batches
+from tcmax_jax.evaluation.evaluate import Evaluation, encode_split, evaluate_split
 from tcmax_jax.models import head_of
 from tcmax_jax.training import parallel
 from tcmax_jax.training import workdir as workdirs
@@ -118,9 +118,10 @@ def _fit(parts: Parts, state: TrainState, checkpoints: Checkpoints, workdir: Pat
         optimizer=parts.optimizer,
         method=parts.method,
         seed=parts.config.seed,
+        steps_per_epoch=parts.steps_per_epoch,
     )
     step_fn = parallel.map_train_step(step_fn, parts.devices)
-    evaluate_on = _evaluator(parts)
+    evaluate_on, begin_epoch = _evaluator(parts), _epoch_opener(parts)
     state = parallel.replicate(state, parts.devices)
     pending, since, known_collapsed = {}, time.monotonic(), set()
     with contextlib.ExitStack() as stack:
@@ -129,6 +130,8 @@ def _fit(parts: Parts, state: TrainState, checkpoints: Checkpoints, workdir: Pat
         for step, batch in enumerate(batches, start=first_step + 1):
             epoch = -(-step // parts.steps_per_epoch)
             epoch_ends = step % parts.steps_per_epoch == 0
+            if step % parts.steps_per_epoch == 1 % parts.steps_per_epoch:
+                state = begin_epoch(state, epoch)
             state, metrics = step_fn(state, parallel.shard(batch, parts.devices))
             pending[step] = metrics
             if epoch_ends or step % training.log_every == 0:
@@ -152,26 +155,62 @@ def _fit(parts: Parts, state: TrainState, checkpoints: Checkpoints, workdir: Pat
 
 def initial_state(parts: Parts) -> TrainState:
     """Returns the state before the first step, on the host."""
-    example = next(_eval_batches(parts, "validation", batch_size=1))
-    init = functools.partial(init_state, parts.model, parts.optimizer)
+    example = next(_eval_batches(parts, parts.dataset.sources["validation"], batch_size=1))
+    num_examples = len(parts.dataset.sources["train"])
+    init = functools.partial(init_state, parts.model, parts.optimizer, parts.method, num_examples)
     return jax.device_get(jax.jit(init)(example["inputs"], jax.random.key(parts.config.seed)))
 
 
 def _evaluator(parts: Parts):
     """Returns a function (replicated state, split) -> `Evaluation`, compiled once."""
+    encoder = _encoder(parts)
+
+    def evaluate_on(state, split) -> Evaluation:
+        head = head_of(parts.model, parallel.unreplicate(state.params))
+        batches = _eval_batches(parts, parts.dataset.sources[split])
+        return evaluate_split(encoder(state), head, parts.method, batches)
+
+    return evaluate_on
+
+
+def _epoch_opener(parts: Parts):
+    """Returns a function (replicated state, epoch) -> state that lets the method see features.
+
+    Which training examples it sees depends on the seed and the epoch alone.
+    """
+    if parts.method.begin_epoch is None:
+        return lambda state, epoch: state
+    encoder = _encoder(parts)
+    source = parts.dataset.sources["train"]
+    number = math.ceil(parts.method.epoch_share * len(source))
+    update = jax.jit(parts.method.begin_epoch)
+
+    def begin_epoch(state, epoch):
+        chosen = np.random.default_rng((parts.config.seed, epoch)).permutation(len(source))[:number]
+        batches = _eval_batches(parts, Subset(source, np.sort(chosen)))
+        features, labels = encode_split(encoder(state), batches)
+        method_state = update(parallel.unreplicate(state.method_state), features, labels)
+        return state._replace(
+            method_state=parallel.replicate(jax.device_get(method_state), parts.devices)
+        )
+
+    return begin_epoch
+
+
+def _encoder(parts: Parts):
+    """Returns a function replicated state -> (inputs -> features on the host), compiled once."""
     step = parallel.map_encode_step(
         functools.partial(encode_step, model=parts.model), parts.devices
     )
 
-    def evaluate_on(state, split) -> Evaluation:
+    def encoder(state):
         def encode(inputs):
             features = step(state, parallel.shard(inputs, parts.devices))
             return jax.tree.map(parallel.unshard, features)
 
-        head = head_of(parts.model, parallel.unreplicate(state.params))
-        return evaluate_split(encode, head, parts.method, _eval_batches(parts, split))
+        return encode
 
-    return evaluate_on
+    return encoder
 
 
 def _train_batches(parts: Parts, first_step: int):
@@ -188,10 +227,10 @@ def _train_batches(parts: Parts, first_step: int):
     )
 
 
-def _eval_batches(parts: Parts, split: str, batch_size: int | None = None):
+def _eval_batches(parts: Parts, source, batch_size: int | None = None):
     training = parts.config.training
     return eval_batches(
-        parts.dataset.sources[split],
+        source,
         parts.transforms,
         batch_size=batch_size or training.eval_batch_size,
         readers=Readers(training.threads, 0),

@@ -9,7 +9,7 @@ import pydantic
 
 from tcmax_jax.training.config import Config
 
-_SECTIONS_OF_SEVERAL_KINDS = ("data", "input", "encoder")
+_SECTIONS_OF_SEVERAL_KINDS = ("data", "input", "encoder", "method")
 
 
 class ConfigError(ValueError):
@@ -54,7 +54,7 @@ def override(config, overrides: Mapping[str, str]):
       config: the configuration to start from, a `Config` or any section by itself.
       overrides: {path: text}, such as {"optimizer.learning_rate": "0.1"}. The text is JSON if it
         can be read so (numbers, true, null, [32, 32]), and a string otherwise. Choosing another
-        `kind` of a section starts that section from its defaults.
+        `kind` of a section (`name` of the method) starts that section from its defaults.
 
     Raises:
       ConfigError: a path or a value that does not fit.
@@ -62,7 +62,7 @@ def override(config, overrides: Mapping[str, str]):
     tree = to_dict(config)
     restarted = []
     # Kinds first, since they decide which other fields there are.
-    for path, text in sorted(overrides.items(), key=lambda item: not item[0].endswith(".kind")):
+    for path, text in sorted(overrides.items(), key=lambda item: not _is_kind(item[0])):
         *parents, name = path.split(".")
         node = tree
         for parent in parents:
@@ -72,7 +72,7 @@ def override(config, overrides: Mapping[str, str]):
                 f"Expected the path of a field, such as optimizer.learning_rate, got {path!r}. "
                 f"The sections are {', '.join(tree)}."
             )
-        if name == "kind" and node.get("kind") != text:
+        if _is_kind(path) and node.get(name) != text:
             node.clear()
             restarted.append(parents)
         elif name not in node and parents not in (["modalities"], *restarted):
@@ -115,6 +115,10 @@ def differences(before: Mapping, after: Mapping, path: str = "") -> list[str]:
         elif old != new:
             lines.append(f"{path}{name}: {old} -> {new}")
     return lines
+
+
+def _is_kind(path):
+    return path.endswith(".kind") or path == "method.name"
 
 
 def _parse(text):

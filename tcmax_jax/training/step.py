@@ -3,18 +3,16 @@
 import jax
 import jax.numpy as jnp
 import optax
-from jax import lax
 
-from tcmax_jax.losses import masked_mean
-from tcmax_jax.models import head_of
+from tcmax_jax.methods.base import Step, encoder_group
 from tcmax_jax.training.state import TrainState
 
 
-def train_step(state, batch, *, model, optimizer, method, seed, axis_name=None):
-    """Takes one step of gradient descent.
+def train_step(state, batch, *, model, optimizer, method, seed, steps_per_epoch=1, axis_name=None):
+    """Takes one step of training: an update of the parameters for each turn of the method.
 
-    The loss is that of the global batch; its gradient is averaged over the devices before the
-    optimiser sees it, so that clipping acts on the gradient of the global batch.
+    Losses are those of the global batch, and gradients are averaged over the devices before the
+    method's gradient rule and the optimiser see them.
 
     Args:
       state: a `TrainState`, the same on every device; donated by `parallel.map_train_step`.
@@ -24,55 +22,65 @@ def train_step(state, batch, *, model, optimizer, method, seed, axis_name=None):
         the method's floor; `optax.with_extra_args_support` makes one of any.
       method: a `tcmax_jax.methods.Method`.
       seed: seed of the random numbers of training.
+      steps_per_epoch: steps in an epoch, for methods that act in some epochs only.
       axis_name: name of the mapped axis over devices.
 
     Returns:
       (the next state, metrics), metrics being {name: float32 scalar}, the same on every device:
-      loss (nats), accuracy of the batch, what the method logs, and gradient norms, global and by
-      modality's encoder.
+      loss (nats; the sum over turns), accuracy of the batch, what the method logs, and gradient
+      norms, global and by modality's encoder.
     """
-    key = jax.random.fold_in(jax.random.key(seed), state.step)
-    labels, where = batch["label"], batch["where"]
-
-    def loss_fn(params):
-        variables = {"params": params, "batch_stats": state.batch_stats}
-        features, updated = model.apply(
-            variables, batch["inputs"], True, method="encode", mutable=["batch_stats"]
-        )
-        head = head_of(model, params)
-        losses, logged = method.loss(
-            head, features, labels, key=key, where=where, axis_name=axis_name
-        )
-        scores = method.predict(head, features)
-        correct = jnp.argmax(scores, axis=-1) == labels
-        loss = masked_mean(losses, where=where, axis_name=axis_name)
-        accuracy = masked_mean(correct, where=where, axis_name=axis_name)
-        gap = jnp.inf
-        if method.floor is not None:
-            sizes = len(features), scores.shape[-1]
-            gap = loss - method.floor(labels, *sizes, where=where, axis_name=axis_name)
-        metrics = {"loss": loss, "accuracy": accuracy, **logged}
-        return loss, (updated.get("batch_stats", {}), metrics, gap)
-
-    grads, (batch_stats, metrics, gap) = jax.grad(loss_fn, has_aux=True)(state.params)
-    if axis_name is not None:
-        grads = lax.pmean(grads, axis_name)
-        batch_stats = lax.pmean(batch_stats, axis_name)
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params, gap=gap)
-    metrics["grad_norm"] = optax.tree.norm(grads)
-    for modality in model.encoders:
-        norm = optax.tree.norm(grads[f"encoders_{modality}"])
-        metrics[f"grad_norm/{modality}"] = norm
-    next_state = TrainState(
-        step=state.step + 1,
-        params=optax.apply_updates(state.params, updates),
-        batch_stats=batch_stats,
-        opt_state=opt_state,
+    params, opt_state, batch_stats, method_state = (
+        state.params,
+        state.opt_state,
+        state.batch_stats,
+        state.method_state,
     )
-    return next_state, metrics
+    step = Step(
+        model=model,
+        batch_stats=batch_stats,
+        batch=batch,
+        key=jax.random.fold_in(jax.random.key(seed), state.step),
+        progress=state.step / steps_per_epoch,
+        axis_name=axis_name,
+    )
+    loss, metrics, grads = 0.0, {}, {}
+    for number, turn in enumerate(method.turns, start=1):
+        result = turn(step, params, method_state)
+        last = number == len(method.turns)
+        params, opt_state = _update(optimizer, result, params, opt_state, last)
+        batch_stats = {**batch_stats, **result.batch_stats}
+        method_state = result.state
+        loss, metrics, grads = loss + result.loss, metrics | result.metrics, grads | result.grads
+    metrics = {"loss": loss, **metrics, "grad_norm": optax.tree.norm(grads)}
+    for modality in model.encoders:
+        metrics[f"grad_norm/{modality}"] = optax.tree.norm(grads[encoder_group(modality)])
+    return TrainState(state.step + 1, params, batch_stats, opt_state, method_state), metrics
 
 
 def encode_step(state, inputs, *, model):
     """Returns the features {modality: [B, D]} of `inputs`, with the running batch statistics."""
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     return model.apply(variables, inputs, False, method="encode")
+
+
+def _update(optimizer, turn, params, opt_state, last):
+    """Updates the groups of parameters that a turn moves; all else of the optimiser rests.
+
+    What the optimiser counts (steps of its schedule) advances with the last turn.
+    """
+    resting = params.keys() - turn.grads.keys()
+    zeros = {name: jax.tree.map(jnp.zeros_like, params[name]) for name in resting}
+    grads = {**turn.grads, **zeros}
+    updates, updated = optimizer.update(grads, opt_state, params, gap=turn.gap)
+    if last and not resting:
+        return optax.apply_updates(params, updates), updated
+    moves = {
+        name: jax.tree.map(lambda _, m=name not in resting: m, params[name]) for name in params
+    }
+    chosen = optax.tree.map_params(
+        optimizer, lambda _, move: move, opt_state, moves, transform_non_params=lambda _: last
+    )
+    updated = jax.tree.map(lambda new, old, move: new if move else old, updated, opt_state, chosen)
+    moved = optax.apply_updates(params, updates)
+    return {name: params[name] if name in resting else moved[name] for name in params}, updated

@@ -38,7 +38,7 @@ def build(fusion, method, audio=None):
     model = MultimodalClassifier(encoders, FUSIONS[fusion](("audio", "visual"), C))
     config = Optimizer(learning_rate=0.1, clip_norm=0.5, weight_decay=1e-3)
     optimizer = make_optimizer(config, make_schedule(config, epochs=1, steps_per_epoch=1))
-    state = init_state(model, optimizer, make_batch(0)["inputs"], jax.random.key(0))
+    state = init_state(model, optimizer, method, 64, make_batch(0)["inputs"], jax.random.key(0))
     step = functools.partial(train_step, model=model, optimizer=optimizer, method=method, seed=3)
     return step, jax.device_get(state)
 

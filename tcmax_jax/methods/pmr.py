@@ -1,0 +1,121 @@
+"""PMR: prototypical modal rebalance (Fan et al., CVPR 2023, arXiv 2211.07089)."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from tcmax_jax.methods.base import (
+    Loss,
+    Method,
+    cross_entropy,
+    follow,
+    joint_logits,
+    label_scores,
+    mean_of_others,
+)
+
+
+def pmr(
+    *,
+    alpha: float = 1.0,
+    momentum: float = 0.2,
+    weights: str = "clip",
+    entropy_weight: float = 0.0,
+    entropy_epochs: int = 0,
+    first_epoch: int = 0,
+    last_epoch: int = 100,
+    share: float = 0.1,
+) -> Method:
+    """Returns joint training with a prototype loss for the slow modalities; any head.
+
+      sim_m,i[k] = -|z_m,i - c_m[k]|,  s_m = sum_i softmax(sim_m,i)[y_i]
+      loss_i = CE(F(z_i)) + alpha sum_m w_m CE(sim_m,i)
+      w_m = clip(mean_{n != m} s_n / s_m - 1, 0, 1)
+      c_m[k] <- (1 - momentum) (mean of z_m of class k) + momentum c_m[k], at each epoch
+
+    The prototypes come from a share of the training examples, with running batch statistics. The
+    prediction is softmax F.
+
+    Args:
+      alpha: weight of the prototype losses, 1 in the authors' code.
+      momentum: of the prototypes, 0.2.
+      weights: "clip" as in the paper; "binary" (1 where above 0) as in the official code.
+      entropy_weight: mu of PER, which subtracts mu times the entropy of softmax(sim) of each
+        modality ahead of the others; 0, since no official code has it.
+      entropy_epochs: epochs at the start with PER.
+      first_epoch: first epoch of the prototype losses, from 0.
+      last_epoch: their last epoch.
+      share: of the training examples from which prototypes are computed, 0.1.
+
+    Differs from the official code in:
+      1. Weights as in the paper by default.
+      2. A class without examples keeps its prototype; one that never had any takes no part (there:
+         NaN).
+      3. Momentum acts from the second epoch on.
+      4. Any number of modalities, by the mean of the others' scores.
+
+    State: {"prototypes": {modality: [C, D]}, "seen": [C] bool}.
+    """
+
+    def init(sizes):
+        c = sizes.num_classes
+        prototypes = {m: jnp.zeros((c, d), jnp.float32) for m, d in sizes.features.items()}
+        return {"prototypes": prototypes, "seen": jnp.zeros(c, bool)}
+
+    def begin_epoch(state, features, labels):
+        old, seen = state["prototypes"], state["seen"]
+        counts = jnp.bincount(labels, length=len(seen))
+        here = counts > 0
+        new = {}
+        for m, z in features.items():
+            sums = jnp.zeros_like(old[m]).at[labels].add(z)
+            means = sums / jnp.maximum(counts, 1)[:, None]
+            moved = jnp.where(seen[:, None], (1 - momentum) * means + momentum * old[m], means)
+            new[m] = jnp.where(here[:, None], moved, old[m])
+        return {"prototypes": new, "seen": seen | here}
+
+    def loss(forward, state):
+        seen = state["seen"]
+        similarities = {
+            m: prototype_logits(z, state["prototypes"][m], seen)
+            for m, z in forward.features.items()
+        }
+        known = seen[forward.labels]
+        pulls = {
+            m: jnp.where(known, cross_entropy(z, forward.labels), 0.0)
+            for m, z in similarities.items()
+        }
+        scores = lax.stop_gradient(label_scores(forward, similarities))
+        others = mean_of_others(scores)
+        lag = {m: others[m] / jnp.maximum(s, 1e-8) - 1 for m, s in scores.items()}
+        w = {m: jnp.clip(x, 0, 1) if weights == "clip" else 1.0 * (x > 0) for m, x in lag.items()}
+        inside = forward.within(first_epoch, last_epoch)
+        w = {m: jnp.where(inside, alpha * x, 0.0) for m, x in w.items()}
+        values = cross_entropy(forward.head(forward.features), forward.labels)
+        values = values + sum(w[m] * pulls[m] for m in pulls)
+        if entropy_weight:
+            early = forward.progress < entropy_epochs
+            ahead = {m: jnp.where(early & (x < 0), entropy_weight, 0.0) for m, x in lag.items()}
+            values = values - sum(ahead[m] * _entropy(z) for m, z in similarities.items())
+        return Loss(values, {f"weight/{m}": x for m, x in w.items()}, state)
+
+    return follow(loss, joint_logits, init=init, begin_epoch=begin_epoch, epoch_share=share)
+
+
+def prototype_logits(features, prototypes, seen):
+    """Returns -|z_i - c_k|, [B, C], very low where class k has no prototype.
+
+    Args:
+      features: [B, D].
+      prototypes: [C, D].
+      seen: [C] bool, which classes have one.
+    """
+    gaps = features[:, None].astype(jnp.float32) - prototypes[None]
+    # The small constant keeps the gradient finite at a distance of 0.
+    distances = jnp.sqrt(jnp.sum(gaps * gaps, axis=-1) + 1e-12)
+    return jnp.where(seen[None], -distances, -1e9)
+
+
+def _entropy(logits):
+    log_p = jax.nn.log_softmax(logits)
+    return -jnp.sum(jnp.exp(log_p) * log_p, axis=-1)

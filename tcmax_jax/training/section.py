@@ -1,0 +1,11 @@
+"""What all sections of the configuration have in common."""
+
+from typing import Annotated
+
+import pydantic
+from pydantic import Field
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+section = pydantic.dataclasses.dataclass(
+    frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid")
+)

@@ -1,0 +1,91 @@
+"""A toy problem on which every method of the registry trains, on any number of devices."""
+
+import functools
+
+import jax
+import numpy as np
+
+from tcmax_jax.methods import METHODS
+from tcmax_jax.models import FUSIONS, MLP, MultimodalClassifier
+from tcmax_jax.training import parallel
+from tcmax_jax.training.config import Optimizer
+from tcmax_jax.training.optimizer import make_optimizer, make_schedule
+from tcmax_jax.training.state import init_state
+from tcmax_jax.training.step import train_step
+
+MODALITIES = ("audio", "visual")
+B, C, N = 16, 3, 48
+
+
+def make_batch(number=0, *, batch_size=B, modalities=MODALITIES, where=None):
+    """Returns the `number`-th batch of an easy audio and a hard visual, in order of index."""
+    rng = np.random.default_rng(7)
+    labels = rng.integers(0, C, N)
+    patterns = rng.normal(size=(len(modalities), C, 6))
+    strengths = np.linspace(2.0, 0.7, len(modalities))
+    inputs = {
+        m: (s * p[labels] + rng.normal(size=(N, 6))).astype(np.float32)
+        for m, s, p in zip(modalities, strengths, patterns, strict=True)
+    }
+    index = (np.arange(batch_size) + number * batch_size) % N
+    return {
+        "inputs": {m: x[index] for m, x in inputs.items()},
+        "label": labels[index].astype(np.int32),
+        "where": np.ones(batch_size, bool) if where is None else where,
+        "index": index.astype(np.int32),
+    }
+
+
+def make_method(name, modalities=MODALITIES, **options):
+    """Returns a method of the registry."""
+    entry = METHODS[name]
+    return entry.make(*((modalities,) if entry.takes_modalities else ()), **options)
+
+
+def fusion_for(name):
+    """Returns a head that the method can train; concat where it can."""
+    fusions = METHODS[name].fusions
+    return "concat" if "concat" in fusions else fusions[0]
+
+
+class Problem:
+    """A method on the toy problem: its step, and the state before the first one."""
+
+    def __init__(self, name, modalities=MODALITIES, fusion=None, config=None, **options):
+        """Builds model, optimiser and method; warm-up windows are opened from the start."""
+        self.method = make_method(name, modalities, **options)
+        self.model = MultimodalClassifier(
+            {m: MLP(sizes=(8, 4)) for m in modalities},
+            FUSIONS[fusion or fusion_for(name)](modalities, C),
+        )
+        config = config or Optimizer(learning_rate=0.05, weight_decay=1e-3)
+        optimizer = make_optimizer(config, make_schedule(config, epochs=1, steps_per_epoch=3))
+        example = make_batch(modalities=modalities)["inputs"]
+        self.state = jax.device_get(
+            init_state(self.model, optimizer, self.method, N, example, jax.random.key(0))
+        )
+        if self.method.begin_epoch:
+            everything = make_batch(batch_size=N, modalities=modalities)
+            variables = {"params": self.state.params}
+            features = self.model.apply(variables, everything["inputs"], method="encode")
+            seen = self.method.begin_epoch(self.state.method_state, features, everything["label"])
+            self.state = self.state._replace(method_state=jax.device_get(seen))
+        self.step = functools.partial(
+            train_step,
+            model=self.model,
+            optimizer=optimizer,
+            method=self.method,
+            seed=3,
+            steps_per_epoch=3,
+        )
+
+    def run(self, devices, batches, state=None):
+        """Returns (state, [metrics of each step]) after training on `batches`."""
+        mapped = parallel.map_train_step(self.step, devices)
+        state = parallel.replicate(self.state if state is None else state, devices)
+        metrics = []
+        for batch in batches:
+            state, values = mapped(state, parallel.shard(batch, devices))
+            jax.block_until_ready(state)
+            metrics.append(parallel.scalars(values))
+        return parallel.unreplicate(state), metrics

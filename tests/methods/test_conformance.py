@@ -1,0 +1,168 @@
+"""What holds for every method of the registry."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tcmax_jax.methods import METHODS
+from tcmax_jax.training.config import Config, Optimizer
+from tcmax_jax.training.overrides import override
+from tests.methods.problem import B, C, Problem, fusion_for, make_batch
+
+# Options that make a method act from the first step of a short run.
+ACTIVE = {
+    "opm": {"warmup_epochs": 0},
+    "pmr": {"entropy_weight": 0.1, "entropy_epochs": 9},
+    "mla": {"projection": "owm"},
+}
+every_method = pytest.mark.parametrize("name", METHODS)
+
+
+def problem(name, **options):
+    return Problem(name, **(ACTIVE.get(name, {}) | options))
+
+
+def batches(steps, **options):
+    return [make_batch(number, **options) for number in range(steps)]
+
+
+def assert_states_close(one, other, rtol=0.0, atol=0.0):
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    for (path, expected), got in zip(
+        jax.tree.leaves_with_path(one), jax.tree.leaves(other), strict=True
+    ):
+        np.testing.assert_allclose(got, expected, rtol=rtol, atol=atol, err_msg=str(path))
+
+
+@every_method
+def test_four_devices_equal_one_and_nothing_compiles_twice(devices, name):
+    toy, traces = problem(name), []
+    one, metrics_of_one = toy.run(devices[:1], batches(3))
+    step = toy.step
+
+    def counted(*args, **kwargs):
+        traces.append(name)
+        return step(*args, **kwargs)
+
+    toy.step = counted
+    four, metrics_of_four = toy.run(devices, batches(3))
+    assert len(traces) == 1
+    for expected, got in zip(metrics_of_one, metrics_of_four, strict=True):
+        assert got == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    # Float32 sums in another order; the noise of OGM-GE is the same draw on any number of devices.
+    assert_states_close(one, four, rtol=1e-3, atol=1e-5)
+
+
+@every_method
+def test_the_state_keeps_structure_shapes_and_dtypes(devices, name):
+    toy = problem(name)
+    after, _ = toy.run(devices[:1], batches(1))
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(
+        lambda x: (x.shape, x.dtype), toy.state
+    )
+    assert int(after.step) == 1
+
+
+@every_method
+def test_the_loss_falls_and_predictions_come_right(devices, name):
+    toy = problem(name, config=Optimizer(learning_rate=0.05))
+    after, metrics = toy.run(devices[:1], batches(90))
+    batch = make_batch(batch_size=48)
+    from tcmax_jax.models import head_of
+
+    features = toy.model.apply({"params": after.params}, batch["inputs"], method="encode")
+    scores = toy.method.predict(head_of(toy.model, after.params), features)
+    assert np.mean(np.argmax(scores, -1) == batch["label"]) > 0.9
+    losses = [m["loss"] for m in metrics]
+    assert np.mean(losses[-3:]) < np.mean(losses[:3]) - 0.3
+
+
+@every_method
+def test_masked_rows_do_not_act_on_others(devices, name):
+    where = np.arange(B) % 5 != 2
+    ends = []
+    for scale in (1.0, 50.0):
+        toy, spoiled = problem(name), batches(2, where=where)
+        for batch in spoiled:
+            for x in batch["inputs"].values():
+                x[~where] *= scale
+        ends.append(toy.run(devices[:1], spoiled))
+    assert_states_close(ends[0][0], ends[1][0], rtol=1e-5, atol=1e-6)
+    assert ends[0][1] == [pytest.approx(m, rel=1e-5, abs=1e-6) for m in ends[1][1]]
+
+
+@every_method
+def test_resuming_from_a_copy_of_the_state_is_bit_equal(devices, name):
+    toy = problem(name)
+    unbroken, _ = toy.run(devices[:1], batches(4))
+    half, _ = toy.run(devices[:1], batches(4)[:2])
+    resumed, _ = toy.run(devices[:1], batches(4)[2:], state=jax.tree.map(np.copy, half))
+    assert_states_close(unbroken, resumed)
+
+
+@every_method
+def test_unknown_keys_of_the_batch_are_ignored(devices, name):
+    toy = problem(name)
+    expected, _ = toy.run(devices[:1], batches(1))
+    extra = make_batch() | {"clip_name": np.zeros(B, np.int32)}
+    got, _ = toy.run(devices[:1], [extra])
+    assert_states_close(expected, got)
+
+
+@every_method
+@pytest.mark.parametrize("size", [1e4, -1e4])
+def test_extreme_logits_stay_finite(devices, name, size):
+    toy = problem(name)
+    params = dict(toy.state.params)
+    params["head"] = jax.tree.map(
+        lambda x: np.full_like(x, size) * np.linspace(-1, 1, x.size).reshape(x.shape),
+        params["head"],
+    )
+    _, metrics = toy.run(devices[:1], batches(1), state=toy.state._replace(params=params))
+    assert all(np.isfinite(value) for value in metrics[0].values()), metrics[0]
+
+
+@every_method
+@pytest.mark.parametrize("name_of_third", ["text"])
+def test_three_modalities(devices, name, name_of_third):
+    modalities = ("audio", "visual", name_of_third)
+    toy = Problem(name, modalities, **ACTIVE.get(name, {}))
+    after, metrics = toy.run(devices[:1], batches(3, modalities=modalities))
+    assert np.isfinite([m["loss"] for m in metrics]).all()
+    for m in modalities:
+        moved = jax.tree.map(
+            lambda x, y: np.any(x != y), after.params[f"encoders_{m}"],
+            toy.state.params[f"encoders_{m}"],
+        )  # fmt: skip
+        assert any(jax.tree.leaves(moved)), m
+
+
+@every_method
+def test_the_configuration_has_the_defaults_of_the_function(name):
+    config = override(Config(), {"method.name": name, "model.fusion": fusion_for(name)})
+    section = {k: getattr(config.method, k) for k in config.method.__dataclass_fields__}
+    make = METHODS[name].make
+    signature = inspect.signature(make if name != "ogm_ge" else METHODS["ogm"].make)
+    defaults = {
+        k: p.default
+        for k, p in signature.parameters.items()
+        if p.kind is p.KEYWORD_ONLY and k != "noise"
+    }
+    if name == "tcmax":
+        # A name in the configuration, an array in the function.
+        assert section.pop("label_prior") == "uniform"
+        assert defaults.pop("label_prior") is None
+    assert section.pop("name") == name
+    assert section == defaults
+
+
+def test_every_registered_fusion_trains():
+    for name, entry in METHODS.items():
+        for fusion in entry.fusions:
+            toy = Problem(name, fusion=fusion, **ACTIVE.get(name, {}))
+            shapes = jax.eval_shape(toy.step, toy.state, make_batch())
+            assert shapes[0].step.dtype == jnp.int32, (name, fusion)
+            assert toy.model.head.num_classes == C
