@@ -12,16 +12,21 @@ from absl import app, flags, logging
 # Only light modules up here: decoding processes import the main module again.
 
 _MODE = flags.DEFINE_enum(
-    "mode", "train", ["prepare", "train", "evaluate", "estimate"],
+    "mode", "train", ["prepare", "train", "evaluate", "compare", "estimate"],
     "prepare: decode or generate the data set; train: train (preparing first if need be), or go on "
     "with an interrupted run, then evaluate; evaluate: evaluate the best checkpoint again; "
+    "compare: train the methods, fusions and seeds of the recipe's section `comparison`, each run "
+    "once, and tabulate them; "
     "estimate: total correlation of the arrays in --samples.",
 )  # fmt: skip
 _EXPERIMENT = flags.DEFINE_string(
     "experiment", None, "A recipe, such as experiments/grid.py; the built-in synthetic set if none."
 )
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder of the run; runs/<experiment>-<method>-seed<seed> if none."
+    "workdir",
+    None,
+    "Folder of the run; runs/<experiment>-<method>-seed<seed> if none "
+    "(runs/<experiment>-compare for --mode=compare).",
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder of prepared data; $TFDS_DATA_DIR or ~/tensorflow_datasets if none."
@@ -94,16 +99,17 @@ def _run_mode(overrides):
         return _estimate(overrides)
     if _SAMPLES.value:
         raise ValueError(f"Expected --samples with --mode=estimate only, got mode {_MODE.value}.")
+    from tcmax_jax.evaluation.comparison import comparison_table
     from tcmax_jax.evaluation.report import results_table
-    from tcmax_jax.training import build, loop
+    from tcmax_jax.training import build, compare, loop
     from tcmax_jax.training import workdir as workdirs
     from tcmax_jax.training.overrides import load_experiment, override
 
     if _ALLOW_SKIPPED.value:
         overrides = overrides | {"data.allow_skipped": "true"}
     config = override(load_experiment(_EXPERIMENT.value), overrides)
-    name = f"{config.name}-{config.method.name}-seed{config.seed}"
-    workdir = Path(_WORKDIR.value or Path("runs") / name)
+    kind = "compare" if _MODE.value == "compare" else f"{config.method.name}-seed{config.seed}"
+    workdir = Path(_WORKDIR.value or Path("runs") / f"{config.name}-{kind}")
     data_dir = _DATA_DIR.value or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
     data_dir = str(Path(data_dir).expanduser())
     match _MODE.value:
@@ -112,6 +118,13 @@ def _run_mode(overrides):
         case "train":
             results = loop.train(config, workdir, data_dir)
             print(results_table(results), f"\nwritten to {workdir}/results.json", sep="")
+        case "compare":
+            comparison = compare.run_comparison(config, workdir, data_dir)
+            print(
+                comparison_table(comparison),
+                f"\nwritten to {workdir}/comparison.json, .md and .csv",
+                sep="",
+            )
         case "evaluate":
             if _EXPERIMENT.value or overrides:
                 workdirs.check(workdir, config)

@@ -7,6 +7,7 @@ _COLUMNS = {
     "cross_entropy": "cross-entropy (nats)",
     "tc_bound": "TC bound (nats)",
 }
+_KINDS = {"accuracy": "split", "probe": "probe"}
 
 
 def results_table(results: Mapping) -> str:
@@ -21,7 +22,7 @@ def results_table(results: Mapping) -> str:
     splits = results["splits"]
     names = list(dict.fromkeys(name for metrics in splits.values() for name in metrics))
     # Accuracies first, then the rest, as people read them.
-    names.sort(key=lambda name: not name.startswith("accuracy"))
+    names.sort(key=lambda name: not name.startswith(("accuracy", "probe")))
     titles = [_title(name) for name in names]
     width = max(map(len, titles))
     lines = [
@@ -35,6 +36,7 @@ def results_table(results: Mapping) -> str:
 
 
 def _title(name):
-    if name.startswith("accuracy/"):
-        return f"{name.removeprefix('accuracy/')} accuracy (split)"
+    kind, _, modality = name.partition("/")
+    if modality:
+        return f"{modality} accuracy ({_KINDS[kind]})"
     return _COLUMNS[name]

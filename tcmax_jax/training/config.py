@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from tcmax_jax.methods import METHODS
 from tcmax_jax.models.fusion import ADDITIVE_FUSIONS, FUSIONS, PAIR_FUSIONS
-from tcmax_jax.training.method_config import AGM, InfoNCE, Method, TCMax, Unimodal
+from tcmax_jax.training.method_config import AGM, ALL_METHODS, InfoNCE, Method, TCMax, Unimodal
 from tcmax_jax.training.section import Fraction, section
 
 # Heads that use the same parameters for all features.
@@ -240,6 +240,8 @@ class Training:
       log_every: steps between two entries of the log.
       threads: threads that read and decode, in the main process.
       workers: processes that do so instead for training; 0 for none.
+      probe: whether the final evaluation trains a linear classifier on each encoder's features of
+        the training split, frozen.
     """
 
     epochs: PositiveInt = 40
@@ -249,6 +251,35 @@ class Training:
     log_every: PositiveInt = 10
     threads: PositiveInt = 2
     workers: NonNegativeInt = 0
+    probe: bool = True
+
+
+@section
+class Comparison:
+    """What --mode=compare trains beside each other.
+
+    Attributes:
+      methods: sections `method`, each with its own options.
+      fusions: heads; a method that can train none of them takes one that it can.
+      seeds: seeds of each pair of a method and a head.
+    """
+
+    methods: Annotated[
+        tuple[Annotated[Method, Field(discriminator="name")], ...], Field(min_length=1)
+    ] = ALL_METHODS
+    fusions: Annotated[tuple[Literal[tuple(FUSIONS)], ...], Field(min_length=1)] = ("concat",)
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0, 1, 2)
+
+    @pydantic.model_validator(mode="after")
+    def _check_repetition(self):
+        for name, values in (
+            ("methods", [method.name for method in self.methods]),
+            ("fusions", self.fusions),
+            ("seeds", self.seeds),
+        ):
+            if len(set(values)) < len(values):
+                raise ValueError(f"comparison.{name} names each one once, got {list(values)}")
+        return self
 
 
 def _synthetic_modalities():
@@ -272,6 +303,7 @@ class Config:
       method: what is minimised.
       optimizer: how.
       training: for how long, and in what portions.
+      comparison: what --mode=compare trains in place of `method`, `model.fusion` and `seed`.
     """
 
     name: str = "synthetic"
@@ -284,6 +316,7 @@ class Config:
     method: Annotated[Method, Field(discriminator="name")] = TCMax()
     optimizer: Optimizer = Optimizer()
     training: Training = Training()
+    comparison: Comparison = Comparison()
 
     @pydantic.model_validator(mode="after")
     def _check_combinations(self):

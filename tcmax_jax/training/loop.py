@@ -12,6 +12,7 @@ import numpy as np
 
 from tcmax_jax.data.pipeline import Process, Readers, Subset, eval_batches, train_batches
 from tcmax_jax.evaluation.evaluate import Evaluation, encode_split, evaluate_split
+from tcmax_jax.evaluation.probe import probe_accuracies
 from tcmax_jax.models import head_of
 from tcmax_jax.training import parallel
 from tcmax_jax.training import workdir as workdirs
@@ -91,6 +92,10 @@ def _evaluate(parts: Parts, workdir: Path) -> dict:
     replicated = parallel.replicate(state, parts.devices)
     splits = [s for s in ("validation", "test") if s in parts.dataset.sources]
     evaluations = {split: evaluate_on(replicated, split) for split in splits}
+    metrics = {split: evaluation.metrics for split, evaluation in evaluations.items()}
+    if parts.config.training.probe:
+        for split, accuracies in _probe(parts, replicated, splits).items():
+            metrics[split] |= {f"probe/{m}": value for m, value in accuracies.items()}
     step = int(state.step)
     results = {
         "run": workdir.name,
@@ -99,11 +104,22 @@ def _evaluate(parts: Parts, workdir: Path) -> dict:
         "seed": parts.config.seed,
         "step": step,
         "epoch": step // parts.steps_per_epoch,
-        "splits": {split: evaluation.metrics for split, evaluation in evaluations.items()},
+        "splits": metrics,
         "collapsed": evaluations[splits[-1]].collapsed,
     }
     write_atomically(workdir / "results.json", json.dumps(results, indent=2) + "\n")
     return results
+
+
+def _probe(parts: Parts, state, splits) -> dict:
+    """Returns {split: {modality: accuracy}} of linear probes on the frozen encoders' features."""
+    encode = _encoder(parts)(state)
+    encoded = {
+        split: encode_split(encode, _eval_batches(parts, parts.dataset.sources[split]))
+        for split in ("train", *splits)
+    }
+    features, labels = encoded.pop("train")
+    return probe_accuracies(features, labels, encoded, len(parts.dataset.class_names))
 
 
 def _fit(parts: Parts, state: TrainState, checkpoints: Checkpoints, workdir: Path) -> None:

@@ -194,3 +194,17 @@ class MMPareto:
 
 
 Method = TCMax | Joint | Unimodal | InfoNCE | OGM | OPM | AGM | QMF | PMR | MLA | MMPareto
+ALL_METHODS = (
+    Joint(),
+    Unimodal(),
+    TCMax(),
+    InfoNCE(),
+    OGM(),
+    OGM(name="ogm_ge"),
+    OPM(),
+    AGM(),
+    QMF(),
+    PMR(),
+    MLA(),
+    MMPareto(),
+)

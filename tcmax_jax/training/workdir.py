@@ -20,6 +20,9 @@ _FREE = (
     "training.log_every",
     "training.threads",
     "training.workers",
+    "comparison.methods",  # of other runs
+    "comparison.fusions",
+    "comparison.seeds",
 )
 _PACKAGES = ("tcmax_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 

@@ -1,0 +1,157 @@
+"""What many runs come to: means over seeds, 95 % intervals, differences against a baseline.
+
+Works on plain results: `runs` is a list of {"method", "fusion", "seed", "metrics": {name: float}}.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import stats
+
+_CONFIDENCE = 0.95
+_KINDS = {"accuracy": "split", "probe": "probe"}
+
+
+def interval(values: Sequence[float]) -> dict:
+    """Returns the mean and the half width of its two-sided 95 % Student t interval.
+
+      half_width = t_{0.975, n - 1} s / sqrt(n),  s^2 = sum (x - mean)^2 / (n - 1)
+
+    Args:
+      values: n numbers.
+
+    Returns:
+      {"mean", "half_width" (None for n = 1), "n"}.
+    """
+    values = np.asarray(values, np.float64)
+    n = len(values)
+    half = None
+    if n > 1:
+        quantile = stats.t.ppf((1 + _CONFIDENCE) / 2, n - 1)
+        half = float(quantile * values.std(ddof=1) / math.sqrt(n))
+    return {"mean": float(values.mean()), "half_width": half, "n": n}
+
+
+def compare(runs: Sequence[Mapping], baseline: str = "joint") -> dict:
+    """Compares methods over the seeds they have in common with a baseline.
+
+    Args:
+      runs: see the module.
+      baseline: name of the method against which differences are taken; its row of the same fusion
+        if there is one, otherwise that of its first run.
+
+    Returns:
+      {"baseline", "rows": [{"method", "fusion", "seeds", "metrics": {name: interval},
+      "difference": interval of the paired differences of "accuracy" or None, "against": {"method",
+      "fusion"} or None}]}, rows in the order of their first run.
+
+    Raises:
+      ValueError: two runs of one method, fusion and seed.
+    """
+    groups = {}
+    for run in runs:
+        group = groups.setdefault((run["method"], run["fusion"]), {})
+        if run["seed"] in group:
+            raise ValueError(
+                "Expected one run of each method, fusion and seed, got two of "
+                f"{run['method']}, {run['fusion']}, seed {run['seed']}. Leave one out."
+            )
+        group[run["seed"]] = run["metrics"]
+    baselines = [key for key in groups if key[0] == baseline]
+    rows = []
+    for key, group in groups.items():
+        names = dict.fromkeys(name for metrics in group.values() for name in metrics)
+        metrics = {n: interval([m[n] for m in group.values() if n in m]) for n in names}
+        against, difference = None, None
+        if baselines and key[0] != baseline:
+            other = (baseline, key[1]) if (baseline, key[1]) in groups else baselines[0]
+            common = [seed for seed in group if seed in groups[other]]
+            if common:
+                gaps = [group[s]["accuracy"] - groups[other][s]["accuracy"] for s in common]
+                difference = interval(gaps)
+                against = {"method": other[0], "fusion": other[1]}
+        rows.append(
+            {
+                "method": key[0],
+                "fusion": key[1],
+                "seeds": list(group),
+                "metrics": metrics,
+                "difference": difference,
+                "against": against,
+            }
+        )
+    return {"baseline": baseline, "rows": rows}
+
+
+def comparison_table(comparison: Mapping) -> str:
+    """Lays out a comparison as text with aligned columns."""
+    lines = _cells(comparison)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def comparison_markdown(comparison: Mapping) -> str:
+    """Lays out a comparison as a Markdown table, with a line on how to read it."""
+    head, *rows = _cells(comparison)
+    lines = [_markdown_row(head), _markdown_row(["---"] * len(head)), *map(_markdown_row, rows)]
+    reading = (
+        "Mean over seeds ± half the 95 % t-interval of the mean. The last column is the paired "
+        f"difference of fused accuracy against {comparison['baseline']}, in points, over the seeds "
+        "that both have."
+    )
+    return "\n".join(lines) + f"\n\n{reading}\n"
+
+
+def comparison_csv(runs: Sequence[Mapping]) -> str:
+    """Returns a line for each run: method, fusion, seed and every metric in full precision."""
+    names = list(dict.fromkeys(name for run in runs for name in run["metrics"]))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["method", "fusion", "seed", *names])
+    for run in runs:
+        values = [run["metrics"].get(name, "") for name in names]
+        writer.writerow([run["method"], run["fusion"], run["seed"], *values])
+    return text.getvalue()
+
+
+def _cells(comparison):
+    """Returns the head and the rows of the table as lists of text."""
+    rows = comparison["rows"]
+    present = dict.fromkeys(name for row in rows for name in row["metrics"])
+    columns = [n for kind in _KINDS for n in present if n.startswith(f"{kind}/")]
+    titles = [f"{n.partition('/')[2]} ({_KINDS[n.partition('/')[0]]})" for n in columns]
+    head = ["method", "fusion", "seeds", "fused", *titles, f"minus {comparison['baseline']}"]
+    lines = [head]
+    for row in rows:
+        shares = [_share(row["metrics"].get(name)) for name in ("accuracy", *columns)]
+        difference = _points(row["difference"])
+        lines.append([row["method"], row["fusion"], str(len(row["seeds"])), *shares, difference])
+    return lines
+
+
+def _share(x):
+    if x is None:
+        return "-"
+    half = "" if x["half_width"] is None else f" ±{_three(x['half_width'])}"
+    return f"{_three(x['mean'])}{half}"
+
+
+def _three(value):
+    return f"{value:.3f}".removeprefix("0")
+
+
+def _points(x):
+    if x is None:
+        return "-"
+    half = "" if x["half_width"] is None else f" ±{100 * x['half_width']:.1f}"
+    return f"{100 * x['mean']:+.1f}{half}"
+
+
+def _markdown_row(cells):
+    return "| " + " | ".join(cells) + " |"

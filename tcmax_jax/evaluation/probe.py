@@ -1,0 +1,137 @@
+"""Linear probes: what a frozen encoder's feature says about the label by itself."""
+
+import functools
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from tcmax_jax.evaluation.metrics import accuracy
+
+_TOLERANCE = 1e-5
+
+
+class Probe(NamedTuple):
+    """A linear classifier on standardised features.
+
+    Attributes:
+      mean: [D] mean of the training features.
+      scale: [D] their standard deviation, 1 where it is zero.
+      kernel: [D, C].
+      bias: [C].
+    """
+
+    mean: jax.Array
+    scale: jax.Array
+    kernel: jax.Array
+    bias: jax.Array
+
+
+def fit_probe(features, labels, num_classes: int, *, l2: float = 1e-3, max_steps: int = 500):
+    """Fits a multinomial logistic regression to frozen features.
+
+      minimise mean_i -log softmax(W x_i + b)[y_i] + l2 / 2 |W|^2,  x standardised
+
+    from zero, by L-BFGS on all examples at once until no entry of the gradient exceeds 1e-5. The
+    problem is convex: the result depends on no seed, order or learning rate.
+
+    Args:
+      features: [N, D] floats.
+      labels: [N] integers below `num_classes`.
+      num_classes: C.
+      l2: weight of the penalty.
+      max_steps: largest number of steps.
+
+    Returns:
+      A `Probe`.
+
+    Raises:
+      ValueError: no examples, lengths that differ, NaN or infinite features, labels out of range.
+    """
+    features, labels = np.asarray(features, np.float32), np.asarray(labels)
+    _check(features, labels, num_classes)
+    mean, scale = features.mean(axis=0), features.std(axis=0)
+    scale = np.where(scale > 1e-6 * (1 + np.abs(mean)), scale, 1.0).astype(np.float32)
+    kernel, bias = _minimise((features - mean) / scale, labels, num_classes, l2, max_steps)
+    return Probe(mean, scale, kernel, bias)
+
+
+def probe_logits(probe: Probe, features):
+    """Returns the logits [N, C] of features [N, D]."""
+    return (features - probe.mean) / probe.scale @ probe.kernel + probe.bias
+
+
+def probe_accuracies(train_features: Mapping, train_labels, splits: Mapping, num_classes: int):
+    """Returns the accuracies of a probe for each modality, fitted on the training split.
+
+    Args:
+      train_features: {modality: [N, D]}.
+      train_labels: [N] integers.
+      splits: {split: (features {modality: [N', D]}, labels [N'])}.
+      num_classes: number of classes.
+
+    Returns:
+      {split: {modality: share of correct predictions}}.
+
+    Raises:
+      ValueError: as `fit_probe`, with the modality's name.
+    """
+    accuracies = {split: {} for split in splits}
+    for modality, features in train_features.items():
+        try:
+            probe = fit_probe(features, train_labels, num_classes)
+        except ValueError as error:
+            raise ValueError(f"{modality}: {error}") from error
+        for split, (held_out, labels) in splits.items():
+            scores = probe_logits(probe, held_out[modality])
+            accuracies[split][modality] = accuracy(scores, labels)
+    return accuracies
+
+
+@functools.partial(jax.jit, static_argnums=(2, 4))
+def _minimise(x, labels, num_classes, l2, max_steps):
+    def objective(params):
+        kernel, bias = params
+        losses = optax.softmax_cross_entropy_with_integer_labels(x @ kernel + bias, labels)
+        return losses.mean() + l2 / 2 * jnp.sum(kernel**2)
+
+    optimizer = optax.lbfgs()
+    value_and_grad = optax.value_and_grad_from_state(objective)
+
+    def unfinished(carry):
+        _, _, largest, steps = carry
+        return (largest > _TOLERANCE) & (steps < max_steps)
+
+    def advance(carry):
+        params, state, _, steps = carry
+        value, grads = value_and_grad(params, state=state)
+        updates, state = optimizer.update(
+            grads, state, params, value=value, grad=grads, value_fn=objective
+        )
+        largest = jnp.maximum(*(jnp.max(jnp.abs(g)) for g in grads))
+        return optax.apply_updates(params, updates), state, largest, steps + 1
+
+    params = (jnp.zeros((x.shape[1], num_classes)), jnp.zeros(num_classes))
+    carry = (params, optimizer.init(params), jnp.inf, 0)
+    return jax.lax.while_loop(unfinished, advance, carry)[0]
+
+
+def _check(features, labels, num_classes):
+    if features.ndim != 2 or not len(features) or len(features) != len(labels):
+        raise ValueError(
+            "Expected features [N, D] and labels [N] of at least one example, got shapes "
+            f"{features.shape} and {labels.shape}."
+        )
+    if not np.isfinite(features).all():
+        bad = int((~np.isfinite(features)).sum())
+        raise ValueError(
+            f"Expected finite features, got {bad} entries that are NaN or infinite. Look for an "
+            "encoder that has diverged."
+        )
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise ValueError(
+            f"Expected labels in 0 .. {num_classes - 1}, got {labels.min()} .. {labels.max()}."
+        )
