@@ -7,12 +7,17 @@ that cuts them into spoken words, `id,split,label,path,start,end` (4500 / 600 / 
 
 and the same with --config.method.name=joint or =unimodal for the comparison.
 
+Several methods, three seeds each, with intervals (`comparison` below; hours on two cores):
+
+    python launch.py --mode=compare --experiment=experiments/grid.py --config.data.manifest=...
+
 Hardware and time: 2 CPU cores; preparation takes about a minute, two trainings side by side took 17
 minutes. It is sized for them: ResNet-18 of width 8 in place of 64; 96 pixels, since XLA is slow on
 maps smaller than a kernel. Results: experiments/results/grid.md.
 """
 
 from tcmax_jax.training import config as c
+from tcmax_jax.training import method_config as m
 
 
 def config():
@@ -51,4 +56,15 @@ def config():
             bound_decrease=False,  # as in the results, which are older than the bound
         ),
         training=c.Training(epochs=10, batch_size=32, eval_batch_size=64, log_every=20),
+        comparison=c.Comparison(
+            methods=(
+                m.Joint(),
+                m.Unimodal(),
+                m.OGM(name="ogm_ge", alpha=0.8),  # its README, for CREMA-D
+                m.AGM(alpha=1.5),  # its authors' answer for CREMA-D (AGM issue 5)
+                m.MMPareto(gamma=1.5),  # its official code
+                m.MLA(),  # projection off, as in its published results
+                m.TCMax(),
+            ),
+        ),
     )

@@ -12,9 +12,10 @@ from absl import app, flags, logging
 # Only light modules up here: decoding processes import the main module again.
 
 _MODE = flags.DEFINE_enum(
-    "mode", "train", ["prepare", "train", "evaluate", "compare", "estimate"],
+    "mode", "train", ["prepare", "train", "evaluate", "probe", "compare", "estimate"],
     "prepare: decode or generate the data set; train: train (preparing first if need be), or go on "
     "with an interrupted run, then evaluate; evaluate: evaluate the best checkpoint again; "
+    "probe: the same with a linear probe on each frozen encoder; "
     "compare: train the methods, fusions and seeds of the recipe's section `comparison`, each run "
     "once, and tabulate them; "
     "estimate: total correlation of the arrays in --samples.",
@@ -125,10 +126,11 @@ def _run_mode(overrides):
                 f"\nwritten to {workdir}/comparison.json, .md and .csv",
                 sep="",
             )
-        case "evaluate":
+        case "evaluate" | "probe":
             if _EXPERIMENT.value or overrides:
                 workdirs.check(workdir, config)
-            print(results_table(loop.evaluate(workdir, data_dir)))
+            probe = _MODE.value == "probe"
+            print(results_table(loop.evaluate(workdir, data_dir, probe=probe)))
 
 
 def _estimate(overrides):

@@ -63,7 +63,7 @@ def test_prepare_train_evaluate(tmp_path):
         (["train"], "Expected flags only (--name=value), got 'train'"),
         (["--config.seed"], "Expected a value for --config.seed, got none"),
         (["--modus=train"], "Unknown command line flag 'modus'"),
-        (["--mode=fit"], "value should be one of <prepare|train|evaluate|estimate>"),
+        (["--mode=fit"], "value should be one of <prepare|train|evaluate|probe|compare|estimate>"),
     ],
 )
 def test_wrong_arguments_end_with_a_message(tmp_path, arguments, message):

@@ -60,13 +60,14 @@ def train(config: Config, workdir: Path, data_dir: str, devices=None) -> dict:
     return _evaluate(parts, workdir)
 
 
-def evaluate(workdir: Path, data_dir: str, devices=None) -> dict:
+def evaluate(workdir: Path, data_dir: str, devices=None, *, probe: bool = False) -> dict:
     """Evaluates the best checkpoint of a run on validation and test, and writes results.json.
 
     Args:
       workdir: folder of a run that has a checkpoint.
       data_dir: folder that holds prepared data sets.
       devices: devices to use; all local ones when None.
+      probe: whether to add linear probes if the configuration does not ask for them.
 
     Returns:
       {"run", "method", "seed", "step", "epoch", "splits": {split: {metric: float}}, "collapsed"}.
@@ -77,10 +78,10 @@ def evaluate(workdir: Path, data_dir: str, devices=None) -> dict:
     """
     parts = build(workdirs.stored_config(workdir), data_dir, devices)
     workdirs.check_data(workdir, parts.dataset)
-    return _evaluate(parts, workdir)
+    return _evaluate(parts, workdir, probe)
 
 
-def _evaluate(parts: Parts, workdir: Path) -> dict:
+def _evaluate(parts: Parts, workdir: Path, probe: bool = False) -> dict:
     with Checkpoints(workdir / "checkpoints") as checkpoints:
         if checkpoints.best is None:
             raise FileNotFoundError(
@@ -93,7 +94,7 @@ def _evaluate(parts: Parts, workdir: Path) -> dict:
     splits = [s for s in ("validation", "test") if s in parts.dataset.sources]
     evaluations = {split: evaluate_on(replicated, split) for split in splits}
     metrics = {split: evaluation.metrics for split, evaluation in evaluations.items()}
-    if parts.config.training.probe:
+    if probe or parts.config.training.probe:
         for split, accuracies in _probe(parts, replicated, splits).items():
             metrics[split] |= {f"probe/{m}": value for m, value in accuracies.items()}
     step = int(state.step)

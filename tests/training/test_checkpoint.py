@@ -18,6 +18,7 @@ def state_at(step):
         params={"dense": {"kernel": rng.normal(size=(3, 2)).astype(np.float32)}},
         batch_stats={},
         opt_state=(rng.normal(size=4).astype(np.float32), np.asarray(step, np.int32)),
+        method_state={"scores": rng.normal(size=3).astype(np.float32)},
     )
 
 

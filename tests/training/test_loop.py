@@ -58,6 +58,8 @@ def test_results_are_those_of_the_best_validation(finished):
         "tc_bound",
         "accuracy/audio",
         "accuracy/visual",
+        "probe/audio",
+        "probe/visual",
     }
 
 

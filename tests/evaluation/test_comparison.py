@@ -1,0 +1,234 @@
+"""Comparisons of many runs, with means, intervals and cells worked out by hand."""
+
+import ast
+import csv
+import inspect
+import io
+import json
+import math
+
+import pytest
+
+from tcmax_jax.evaluation import comparison as module
+from tcmax_jax.evaluation.comparison import (
+    compare,
+    comparison_csv,
+    comparison_markdown,
+    comparison_table,
+    interval,
+)
+
+# Student's 97.5 % quantiles, from a printed table.
+T = {2: 12.7062, 3: 4.3027}
+
+
+def run(method, seed, accuracy, fusion="concat", **parts):
+    """Returns one run; parts are named split_audio, probe_lips and so on."""
+    kinds = {"split": "accuracy", "probe": "probe"}
+    metrics = {"accuracy": accuracy}
+    for name, value in parts.items():
+        kind, modality = name.split("_")
+        metrics[f"{kinds[kind]}/{modality}"] = value
+    return {"method": method, "fusion": fusion, "seed": seed, "metrics": metrics}
+
+
+def three_methods():
+    """Joint and tcmax on three seeds, and a method of one seed that has no split accuracies."""
+    joint = [run("joint", s, a, split_audio=0.5) for s, a in enumerate([0.90, 0.91, 0.92])]
+    tcmax = [
+        run("tcmax", s, a, split_audio=0.75, probe_audio=0.625)
+        for s, a in enumerate([0.92, 0.94, 0.93])
+    ]
+    return [*joint, *tcmax, run("mla", 0, 1.0, "share_head", probe_audio=0.25)]
+
+
+def row_of(comparison, method, fusion="concat"):
+    (row,) = [r for r in comparison["rows"] if (r["method"], r["fusion"]) == (method, fusion)]
+    return row
+
+
+def test_interval_of_three_values():
+    # Mean 2, standard deviation 1.
+    expected = {"mean": 2.0, "half_width": T[3] / math.sqrt(3), "n": 3}
+    assert interval([1, 2, 3]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_interval_of_two_values():
+    # Standard deviation sqrt(2) / 2 of values 1 apart, over sqrt(2).
+    assert interval([0, 1]) == pytest.approx({"mean": 0.5, "half_width": T[2] / 2, "n": 2}, 1e-4)
+
+
+def test_interval_of_one_value_and_of_equal_values():
+    assert interval([0.25]) == {"mean": 0.25, "half_width": None, "n": 1}
+    assert interval([0.25] * 4) == {"mean": 0.25, "half_width": 0.0, "n": 4}
+
+
+def test_differences_are_paired():
+    row = row_of(compare(three_methods()), "tcmax")
+    assert row["against"] == {"method": "joint", "fusion": "concat"}
+    # Gaps .02, .03, .01: standard deviation .01. Unpaired means would not tell their order.
+    expected = {"mean": 0.02, "half_width": T[3] * 0.01 / math.sqrt(3), "n": 3}
+    assert row["difference"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_seeds_are_paired_by_number_and_not_by_position():
+    joint = [run("joint", s, a) for s, a in [(0, 0.1), (1, 0.5), (2, 0.7)]]
+    other = [run("tcmax", s, a) for s, a in [(2, 0.8), (3, 0.0), (1, 0.9)]]
+    row = row_of(compare(joint + other), "tcmax")
+    assert row["seeds"] == [2, 3, 1]
+    assert row["metrics"]["accuracy"]["n"] == 3
+    # Gaps .1 and .4 on seeds 2 and 1: half a width .3 / 2 times the quantile.
+    expected = {"mean": 0.25, "half_width": T[2] * 0.15, "n": 2}
+    assert row["difference"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_one_common_seed_has_a_difference_without_interval():
+    row = row_of(compare(three_methods()), "mla", "share_head")
+    assert row["difference"] == pytest.approx({"mean": 0.1, "half_width": None, "n": 1})
+
+
+def test_no_difference_without_common_seeds_or_baseline():
+    for runs in (
+        [run("joint", 0, 0.5), run("tcmax", 1, 0.6)],
+        [run("ogm", 0, 0.5), run("tcmax", 0, 0.6)],
+        [],
+    ):
+        rows = compare(runs)["rows"]
+        assert all(r["difference"] is None and r["against"] is None for r in rows)
+
+
+def test_baselines_are_not_compared_with_one_another():
+    runs = [run("joint", 0, 0.5), run("joint", 0, 0.6, "film"), run("tcmax", 0, 0.7)]
+    comparison = compare(runs)
+    for fusion in ("concat", "film"):
+        row = row_of(comparison, "joint", fusion)
+        assert row["difference"] is None
+        assert row["against"] is None
+
+
+def test_the_baseline_of_the_same_fusion_goes_first_and_that_of_its_first_run_stands_in():
+    runs = [
+        run("tcmax", 0, 0.9, "film"),
+        run("mla", 0, 0.9, "share_head"),
+        run("joint", 0, 0.5, "sum"),
+        run("joint", 0, 0.7, "film"),
+    ]
+    comparison = compare(runs)
+    same, other = row_of(comparison, "tcmax", "film"), row_of(comparison, "mla", "share_head")
+    assert same["against"] == {"method": "joint", "fusion": "film"}
+    assert same["difference"]["mean"] == pytest.approx(0.2)
+    assert other["against"] == {"method": "joint", "fusion": "sum"}
+    assert other["difference"]["mean"] == pytest.approx(0.4)
+
+
+def test_another_baseline():
+    comparison = compare(three_methods(), baseline="tcmax")
+    assert comparison["baseline"] == "tcmax"
+    assert row_of(comparison, "tcmax")["difference"] is None
+    assert row_of(comparison, "joint")["difference"]["mean"] == pytest.approx(-0.02)
+    assert comparison_table(comparison).splitlines()[0].endswith("minus tcmax")
+    assert "against tcmax" in comparison_markdown(comparison)
+
+
+def test_rows_keep_the_order_of_first_appearance():
+    names = [("tcmax", "sum"), ("joint", "sum"), ("agm", "sum"), ("joint", "film")]
+    runs = [run(method, seed, 0.5, fusion) for seed in (4, 1) for method, fusion in names]
+    rows = compare(runs)["rows"]
+    assert [(r["method"], r["fusion"]) for r in rows] == names
+    assert all(r["seeds"] == [4, 1] for r in rows)
+
+
+def test_metrics_may_differ_between_methods_and_between_runs():
+    runs = [run("joint", 0, 0.5, probe_lips=0.25), run("joint", 1, 0.5), run("mla", 0, 0.5)]
+    rows = compare(runs)["rows"]
+    assert rows[0]["metrics"]["probe/lips"] == {"mean": 0.25, "half_width": None, "n": 1}
+    assert set(rows[1]["metrics"]) == {"accuracy"}
+
+
+def test_duplicates_are_an_error():
+    runs = [run("joint", 0, 0.5), run("joint", 0, 0.5, "film"), run("joint", 1, 0.5)]
+    compare(runs)
+    message = r"Expected one run of each .*, got two of joint, film, seed 0\. Leave one out\."
+    with pytest.raises(ValueError, match=message):
+        compare([*runs, run("joint", 0, 0.6, "film")])
+
+
+def test_a_comparison_is_plain_data_and_leaves_its_runs_alone():
+    runs = three_methods()
+    comparison = compare(runs)
+    assert runs == three_methods()
+    assert json.loads(json.dumps(comparison, allow_nan=False)) == comparison
+
+
+def test_table_is_aligned():
+    # 4.3027 * .01 / sqrt(3) = .0248, for both accuracies and for the difference.
+    assert comparison_table(compare(three_methods())).splitlines() == [
+        "method  fusion      seeds  fused       audio (split)  audio (probe)  minus joint",
+        "joint   concat      3      .910 ±.025  .500 ±.000     -              -",
+        "tcmax   concat      3      .930 ±.025  .750 ±.000     .625 ±.000     +2.0 ±2.5",
+        "mla     share_head  1      1.000       -              .250           +10.0",
+    ]
+
+
+def test_table_groups_split_accuracies_before_probes_and_leaves_other_metrics_out():
+    runs = [
+        run("joint", 0, 0.5, probe_lips=0.5, split_audio=0.5),
+        run("tcmax", 0, 0.5, probe_audio=0.5, split_lips=0.5),
+    ]
+    runs[0]["metrics"] |= {"cross_entropy": 1.5, "tc_bound": 0.5}
+    head = comparison_table(compare(runs)).splitlines()[0].split("  ")
+    titles = [title.strip() for title in head if title]
+    assert titles[:4] == ["method", "fusion", "seeds", "fused"]
+    assert [title.split()[1] for title in titles[4:8]] == ["(split)"] * 2 + ["(probe)"] * 2
+    assert {title.split()[0] for title in titles[4:8]} == {"audio", "lips"}
+    assert titles[8:] == ["minus joint"]
+
+
+def test_a_loss_against_the_baseline_has_its_sign():
+    comparison = compare([run("joint", 0, 0.75), run("tcmax", 0, 0.5)])
+    assert comparison_table(comparison).splitlines()[2].endswith("-25.0")
+
+
+def test_markdown_has_the_cells_of_the_table():
+    comparison = compare(three_methods())
+    *table, blank, reading = comparison_markdown(comparison).splitlines()
+    assert table == [
+        "| method | fusion | seeds | fused | audio (split) | audio (probe) | minus joint |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| joint | concat | 3 | .910 ±.025 | .500 ±.000 | - | - |",
+        "| tcmax | concat | 3 | .930 ±.025 | .750 ±.000 | .625 ±.000 | +2.0 ±2.5 |",
+        "| mla | share_head | 1 | 1.000 | - | .250 | +10.0 |",
+    ]
+    assert blank == ""
+    for words in ("±", "95 % t-interval", "paired difference", "against joint", "points"):
+        assert words in reading
+
+
+def test_csv_round_trip_in_full_precision():
+    runs = [
+        run('joint, "late"', 0, 1 / 3, "sum,\nfilm", split_audio=0.1 + 0.2),
+        run("mla", 7, 2 / 3, probe_lips=1e-17),
+    ]
+    rows = list(csv.DictReader(io.StringIO(comparison_csv(runs), newline="")))
+    head = ["method", "fusion", "seed", "accuracy", "accuracy/audio", "probe/lips"]
+    assert list(rows[0]) == head
+    assert rows[0]["accuracy/audio"] == "0.30000000000000004"
+    assert rows[1]["accuracy/audio"] == rows[0]["probe/lips"] == ""
+    read = [
+        {
+            "method": row["method"],
+            "fusion": row["fusion"],
+            "seed": int(row["seed"]),
+            "metrics": {name: float(row[name]) for name in head[3:] if row[name]},
+        }
+        for row in rows
+    ]
+    assert read == runs
+
+
+def test_the_module_needs_nothing_of_the_package():
+    nodes = list(ast.walk(ast.parse(inspect.getsource(module))))
+    imported = [alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names]
+    origins = [n.module or "" for n in nodes if isinstance(n, ast.ImportFrom)]
+    assert not any(name.startswith("tcmax_jax") for name in imported + origins)
+    assert not any(n.level for n in nodes if isinstance(n, ast.ImportFrom))

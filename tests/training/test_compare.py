@@ -1,0 +1,114 @@
+"""Comparisons: what is run, what is not run again, what a failure leaves."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from tcmax_jax.training import compare, loop
+from tcmax_jax.training.config import Comparison
+from tcmax_jax.training.method_config import MLA, OGM, Joint, TCMax
+from tcmax_jax.training.overrides import ConfigError, from_dict, to_dict
+from tests.training.tiny import tiny_config
+
+
+def comparing(*methods, fusions=("concat",), seeds=(0,), **overrides):
+    """Returns a tiny recipe with a comparison."""
+    overrides = {"training__epochs": 1, "training__probe": "false", **overrides}
+    tree = to_dict(tiny_config(**overrides))
+    tree["comparison"] = to_dict(Comparison(methods=methods, fusions=fusions, seeds=seeds))
+    return from_dict(tree)
+
+
+def test_plan_goes_seed_by_seed_and_gives_each_method_a_head_it_can_train():
+    config = comparing(Joint(), MLA(), TCMax(), fusions=("concat", "film"), seeds=(0, 7))
+    planned = [(c.method.name, c.model.fusion, c.seed) for c in compare.plan(config)]
+    first = [
+        ("joint", "concat"),
+        ("joint", "film"),
+        ("mla", "share_head"),
+        ("tcmax", "concat"),
+        ("tcmax", "film"),
+    ]
+    assert planned == [(*pair, seed) for seed in (0, 7) for pair in first]
+
+
+def test_every_planned_run_is_a_valid_configuration():
+    for each in compare.plan(tiny_config()):
+        assert from_dict(to_dict(each)) == each
+
+
+def test_finished_runs_are_not_repeated(tmp_path, monkeypatch):
+    config, data_dir, said = comparing(Joint(), TCMax()), str(tmp_path / "data"), []
+    first = compare.run_comparison(config, tmp_path / "all", data_dir, said.append)
+    assert [row["method"] for row in first["rows"]] == ["joint", "tcmax"]
+    stored = json.loads((tmp_path / "all" / "tcmax-concat-seed0" / "results.json").read_text())
+    assert first["runs"][1]["metrics"] == stored["splits"]["test"]
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "all" / "comparison.csv").read_text())))
+    assert float(rows[1]["accuracy"]) == stored["splits"]["test"]["accuracy"]
+    assert "| joint | concat | 1 |" in (tmp_path / "all" / "comparison.md").read_text()
+    assert json.loads((tmp_path / "all" / "comparison.json").read_text()) == first
+
+    monkeypatch.setattr(loop, "train", lambda *args: pytest.fail("trained again"))
+    assert compare.run_comparison(config, tmp_path / "all", data_dir, said.append) == first
+    assert said[-1] == "[2/2] tcmax-concat-seed0: finished before"
+
+
+def test_a_changed_recipe_is_refused_before_anything_is_trained(tmp_path):
+    data_dir = str(tmp_path / "data")
+    compare.run_comparison(comparing(Joint()), tmp_path / "all", data_dir, str)
+    changed = comparing(TCMax(), Joint(), training__batch_size=8)
+    with pytest.raises(ConfigError, match=r"training.batch_size: 16 -> 8"):
+        compare.run_comparison(changed, tmp_path / "all", data_dir, str)
+    assert not (tmp_path / "all" / "tcmax-concat-seed0").exists()
+
+
+def test_a_failed_run_is_listed_and_the_others_go_on(tmp_path, monkeypatch):
+    train = loop.train
+
+    def failing(config, *args):
+        if config.method.name == "joint":
+            raise loop.NonFiniteError("loss = nan at step 3")
+        return train(config, *args)
+
+    monkeypatch.setattr(loop, "train", failing)
+    config = comparing(Joint(), TCMax())
+    comparison = compare.run_comparison(config, tmp_path / "all", str(tmp_path / "data"), str)
+    assert [row["method"] for row in comparison["rows"]] == ["tcmax"]
+    assert comparison["failed"] == [{"run": "joint-concat-seed0", "reason": "loss = nan at step 3"}]
+
+
+def test_repeated_names_are_refused():
+    with pytest.raises(ValueError, match=r"comparison.methods names each one once, got .*'ogm'"):
+        comparing(OGM(), OGM(alpha=0.1))
+    with pytest.raises(ValueError, match=r"comparison.seeds names each one once, got \[1, 1\]"):
+        comparing(Joint(), seeds=(1, 1))
+
+
+@pytest.mark.parametrize("method", ["pmr", "qmf", "agm"])
+def test_methods_with_state_train_through_the_loop_and_resume_bit_equal(tmp_path, method):
+    data_dir = str(tmp_path / "data")
+    whole = loop.train(
+        tiny_config(method__name=method, training__epochs=2), tmp_path / "whole", data_dir
+    )
+    assert 0 <= whole["splits"]["test"]["probe/audio"] <= 1
+
+    class StopError(Exception):
+        pass
+
+    class Interrupted(loop.RunLog):
+        def validation(self, step, epoch, *args):
+            super().validation(step, epoch, *args)
+            if epoch == 2:
+                raise StopError
+
+    config = tiny_config(method__name=method, training__epochs=2)
+    log = loop.RunLog
+    loop.RunLog = Interrupted
+    try:
+        with pytest.raises(StopError):
+            loop.train(config, tmp_path / "broken", data_dir)
+    finally:
+        loop.RunLog = log
+    assert loop.train(config, tmp_path / "broken", data_dir)["splits"] == whole["splits"]
