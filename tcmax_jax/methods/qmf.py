@@ -64,7 +64,7 @@ def _add(history, forward, losses):
     if forward.where is not None:
         losses = jnp.where(forward.where, losses, 0)
     index, losses = all_gather((forward.index, losses), forward.axis_name)
-    return history.at[index].add(losses, mode="drop")
+    return jnp.asarray(history).at[index].add(losses, mode="drop")
 
 
 def _scaled(history):

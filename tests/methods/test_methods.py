@@ -1,4 +1,4 @@
-"""The methods' losses and predictions against formulas in NumPy."""
+"""Joint, unimodal and TCMax training against formulas in NumPy."""
 
 import jax
 import numpy as np
@@ -6,16 +6,12 @@ import pytest
 
 from tcmax_jax import methods
 from tests.losses.reference import ADDITIVE, additive_head, brute_force, make_batch, product_head
+from tests.methods.problem import Problem
+from tests.methods.reference import cross_entropy, forward_of, random_params, take_turn
 
 
 def loss_of(method, head, features, labels, seed=0):
-    return method.loss(methods.Forward(head, features, labels, key=jax.random.key(seed)), ())
-
-
-def cross_entropy(logits, labels):
-    logits = np.float64(logits)
-    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-    return -log_p[np.arange(len(labels)), labels]
+    return method.loss(forward_of(head, features, labels, seed), ())
 
 
 def test_joint():
@@ -33,6 +29,21 @@ def test_unimodal():
     np.testing.assert_allclose(loss_of(method, ADDITIVE, features, labels).values, expected, 1e-5)
     scores = method.predict(ADDITIVE, features)
     np.testing.assert_allclose(scores, additive_head(features), rtol=1e-6)
+
+
+def test_one_modality_alone():
+    features, labels = make_batch(1, modalities=3, dtype=np.float32)
+    method = methods.unimodal(modality="m1")
+    losses = loss_of(method, ADDITIVE, features, labels).values
+    np.testing.assert_allclose(losses, cross_entropy(features["m1"], labels), 1e-5)
+    np.testing.assert_array_equal(method.predict(ADDITIVE, features), features["m1"])
+
+
+def test_one_modality_alone_leaves_the_other_encoders_at_rest():
+    toy = Problem("unimodal", modality="visual")
+    grads = take_turn(toy, random_params(toy)).grads
+    assert not any(np.any(g) for g in jax.tree.leaves(grads["encoders_audio"]))
+    assert all(np.any(g) for g in jax.tree.leaves(grads["encoders_visual"]))
 
 
 @pytest.mark.parametrize("prior", [None, np.float32([0.2, 0.5, 0.3])])
