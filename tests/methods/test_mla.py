@@ -7,6 +7,7 @@ import pytest
 
 from tcmax_jax import methods
 from tcmax_jax.methods.mla import update_projection
+from tcmax_jax.training.config import Optimizer
 from tests.losses.reference import ADDITIVE, make_batch
 from tests.methods.problem import MODALITIES, Problem
 from tests.methods.problem import make_batch as toy_batch
@@ -43,7 +44,7 @@ def test_a_turn_descends_on_one_modality_alone(number):
 
 
 def test_the_second_turn_sees_the_head_of_the_first(devices):
-    toy = Problem("mla")
+    toy = Problem("mla", config=Optimizer(learning_rate=0.05, weight_decay=0.0))
     before = toy.state.params
     # Through a head of zero no encoder has a gradient; at the second turn it is not zero any more.
     assert not np.any(before["head"]["shared"]["kernel"])
