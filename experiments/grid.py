@@ -52,8 +52,6 @@ def config():
             schedule="cosine",
             warmup_epochs=1.0,
             weight_decay=1e-4,
-            clip_norm=1.0,
-            bound_decrease=False,  # as in the results, which are older than the bound
         ),
         training=c.Training(epochs=10, batch_size=32, eval_batch_size=64, log_every=20),
         comparison=c.Comparison(

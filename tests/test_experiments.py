@@ -9,7 +9,8 @@ import pytest
 
 from tcmax_jax import methods
 from tcmax_jax.training import build
-from tcmax_jax.training.config import Config, Frames, ManifestData
+from tcmax_jax.training.compare import plan
+from tcmax_jax.training.config import Config, Frames, SyntheticData
 from tcmax_jax.training.optimizer import make_optimizer, make_schedule
 from tcmax_jax.training.overrides import load_experiment
 from tcmax_jax.training.parallel import AXIS_NAME
@@ -21,23 +22,25 @@ RECIPES = sorted((Path(__file__).parents[1] / "experiments").glob("*.py"))
 
 def abstract_inputs(config: Config, rows):
     """Returns the shapes that the pipeline would deliver."""
-    inputs = {}
+    data, inputs = config.data, {}
     for name, modality in config.modalities.items():
         if isinstance(modality.input, Frames):
-            count = config.data.frames
-            size = modality.input.size
-            inputs[name] = jax.ShapeDtypeStruct((rows, count, size, size, 3), jnp.uint8)
+            shape, dtype = (*frames_shape(data, modality.input.size), 3), jnp.uint8
+        elif isinstance(data, SyntheticData):
+            shape, dtype = (*data.audio_shape, 1), jnp.float16
         else:
-            bins = config.data.n_fft // 2 + 1
-            shape = (rows, bins, modality.input.steps, 1)
-            inputs[name] = jax.ShapeDtypeStruct(shape, jnp.float16)
+            shape, dtype = (data.n_fft // 2 + 1, modality.input.steps, 1), jnp.float16
+        inputs[name] = jax.ShapeDtypeStruct((rows, *shape), dtype)
     return inputs
+
+
+def frames_shape(data, size):
+    return data.visual_shape if isinstance(data, SyntheticData) else (data.frames, size, size)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
 def test_recipe_builds(path):
     config = load_experiment(str(path))
-    assert isinstance(config.data, ManifestData)
     model = build.make_model(config, num_classes=51)
     schedule = make_schedule(config.optimizer, epochs=2, steps_per_epoch=3)
     optimizer = make_optimizer(config.optimizer, schedule)
@@ -59,3 +62,16 @@ def test_recipe_builds(path):
     after, metrics = jax.eval_shape(mapped, state, add_axis(batch))
     assert jax.tree.structure(after) == jax.tree.structure(state)
     assert metrics["loss"].shape == (1,)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_every_run_of_its_comparison_is_a_valid_configuration(path):
+    planned = plan(load_experiment(str(path)))
+    assert len(planned) % 3 == 0
+    assert {"joint", "unimodal", "tcmax"} < {each.method.name for each in planned}
+
+
+def test_the_synthetic_recipe_is_the_default_and_compares_every_method():
+    recipe = load_experiment(str(RECIPES[0].parent / "synthetic.py"))
+    assert recipe == Config()
+    assert {method.name for method in recipe.comparison.methods} == set(methods.METHODS)

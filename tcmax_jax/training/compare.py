@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
+
 from tcmax_jax.evaluation.comparison import (
     compare,
     comparison_csv,
@@ -84,6 +86,7 @@ def run_comparison(
             say(f"{folder.name} failed: {error}")
             continue
         split = "test" if "test" in results["splits"] else "validation"
+        jax.clear_caches()  # nothing that this run has compiled is of use to the next
         runs.append(
             {
                 "method": each.method.name,

@@ -54,7 +54,8 @@ def override(config, overrides: Mapping[str, str]):
       config: the configuration to start from, a `Config` or any section by itself.
       overrides: {path: text}, such as {"optimizer.learning_rate": "0.1"}. The text is JSON if it
         can be read so (numbers, true, null, [32, 32]), and a string otherwise. Choosing another
-        `kind` of a section (`name` of the method) starts that section from its defaults.
+        `kind` of a section (`name` of the method) starts that section from its defaults. Names in
+        a list of methods choose those of `config`, with their options.
 
     Raises:
       ConfigError: a path or a value that does not fit.
@@ -80,7 +81,8 @@ def override(config, overrides: Mapping[str, str]):
                 f"Expected a field of {'.'.join(parents) or 'the configuration'} "
                 f"({', '.join(node)}), got {name!r}."
             )
-        node[name] = _parse(text)
+        value = _parse(text)
+        node[name] = _named(value, node[name]) if path == "comparison.methods" else value
     return from_dict(tree, type(config))
 
 
@@ -126,6 +128,14 @@ def _parse(text):
         return json.loads(text)
     except json.JSONDecodeError:
         return text
+
+
+def _named(choice, methods):
+    """Returns `choice` with names replaced by the sections of that name, or of its defaults."""
+    if not isinstance(choice, list):
+        return choice
+    known = {method["name"]: method for method in methods}
+    return [known.get(x, {"name": x}) if isinstance(x, str) else x for x in choice]
 
 
 def _explain(error: pydantic.ValidationError) -> str:

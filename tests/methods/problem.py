@@ -4,6 +4,7 @@ import functools
 
 import jax
 import numpy as np
+from flax import linen as nn
 
 from tcmax_jax.methods import METHODS
 from tcmax_jax.models import FUSIONS, MLP, MultimodalClassifier
@@ -15,6 +16,7 @@ from tcmax_jax.training.step import train_step
 
 MODALITIES = ("audio", "visual")
 B, C, N = 16, 3, 48
+MLP_ENCODER = functools.partial(MLP, sizes=(8, 4))
 
 
 def make_batch(number=0, *, batch_size=B, modalities=MODALITIES, where=None):
@@ -48,14 +50,26 @@ def fusion_for(name):
     return "concat" if "concat" in fusions else fusions[0]
 
 
+class NormedEncoder(nn.Module):
+    """A layer with batch normalisation over all devices."""
+
+    @nn.compact
+    def __call__(self, x, train):
+        """Returns [B, 4] features."""
+        x = nn.Dense(4)(x)
+        return nn.relu(nn.BatchNorm(not train, axis_name=parallel.AXIS_NAME if train else None)(x))
+
+
 class Problem:
     """A method on the toy problem: its step, and the state before the first one."""
 
-    def __init__(self, name, modalities=MODALITIES, fusion=None, config=None, **options):
+    def __init__(
+        self, name, modalities=MODALITIES, fusion=None, config=None, encoder=MLP_ENCODER, **options
+    ):
         """Builds model, optimiser and method; warm-up windows are opened from the start."""
         self.method = make_method(name, modalities, **options)
         self.model = MultimodalClassifier(
-            {m: MLP(sizes=(8, 4)) for m in modalities},
+            {m: encoder() for m in modalities},
             FUSIONS[fusion or fusion_for(name)](modalities, C),
         )
         config = config or Optimizer(learning_rate=0.05, weight_decay=1e-3)
@@ -66,7 +80,7 @@ class Problem:
         )
         if self.method.begin_epoch:
             everything = make_batch(batch_size=N, modalities=modalities)
-            variables = {"params": self.state.params}
+            variables = {"params": self.state.params, "batch_stats": self.state.batch_stats}
             features = self.model.apply(variables, everything["inputs"], method="encode")
             seen = self.method.begin_epoch(self.state.method_state, features, everything["label"])
             self.state = self.state._replace(method_state=jax.device_get(seen))

@@ -10,7 +10,7 @@ import pytest
 from tcmax_jax.methods import METHODS
 from tcmax_jax.training.config import Config, Optimizer
 from tcmax_jax.training.overrides import override
-from tests.methods.problem import B, C, Problem, fusion_for, make_batch
+from tests.methods.problem import B, C, NormedEncoder, Problem, fusion_for, make_batch
 
 # Options that make a method act from the first step of a short run.
 ACTIVE = {
@@ -54,6 +54,16 @@ def test_four_devices_equal_one_and_nothing_compiles_twice(devices, name):
         assert got == pytest.approx(expected, rel=1e-4, abs=1e-5)
     # Float32 sums in another order; the noise of OGM-GE is the same draw on any number of devices.
     assert_states_close(one, four, rtol=1e-3, atol=1e-5)
+
+
+@every_method
+def test_batch_statistics_follow_every_encoder_on_any_number_of_devices(devices, name):
+    toy = problem(name, encoder=NormedEncoder)
+    (one, _), (four, _) = (toy.run(used, batches(2)) for used in (devices[:1], devices))
+    assert_states_close(one, four, rtol=1e-3, atol=1e-5)
+    for m in ("encoders_audio", "encoders_visual"):
+        mean = one.batch_stats[m]["BatchNorm_0"]["mean"]
+        assert np.any(mean != toy.state.batch_stats[m]["BatchNorm_0"]["mean"])
 
 
 @every_method

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tcmax_jax.training.config import Config, ManifestData
+from tcmax_jax.training.config import Comparison, Config, ManifestData
+from tcmax_jax.training.method_config import OGM, PMR, QMF, Joint
 from tcmax_jax.training.overrides import (
     ConfigError,
     differences,
@@ -47,6 +48,14 @@ def test_overrides_change_their_field_alone():
         "modalities.audio.encoder.sizes",
         "modalities.audio.encoder.width",
     }
+
+
+def test_names_choose_methods_of_the_recipe_with_their_options():
+    recipe = Config(comparison=Comparison(methods=(Joint(), OGM(alpha=0.3))))
+    chosen = override(recipe, {"comparison.methods": '["ogm", "pmr", {"name": "qmf"}]'})
+    assert chosen.comparison.methods == (OGM(alpha=0.3), PMR(), QMF())
+    with pytest.raises(ConfigError, match=r"'pmx'.*expected tags: 'tcmax', 'joint'"):
+        override(recipe, {"comparison.methods": '["pmx"]'})
 
 
 def test_another_kind_starts_from_its_own_defaults():
