@@ -53,12 +53,41 @@ def test_prepare_train_evaluate(tmp_path):
     assert evaluated.stdout.splitlines()[:-1] == trained.stdout.splitlines()[:-2]
 
 
+def test_compare_again_and_probe(tmp_path):
+    arguments = [
+        f"--data_dir={tmp_path / 'data'}", f"--workdir={tmp_path / 'all'}", *TINY,
+        '--config.comparison.methods=["joint", "mla"]', "--config.comparison.seeds=[0]",
+        "--config.training.probe=false",
+    ]  # fmt: skip
+    first = launch("--mode=compare", *arguments, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    head, joint, mla = first.stdout.splitlines()[:3]
+    titles = "method fusion seeds fused audio (split) visual (split) minus joint"
+    assert " ".join(head.split()) == titles
+    assert joint.startswith("joint")
+    assert mla.startswith("mla     share_head  1")
+    again = launch("--mode=compare", *arguments, cwd=tmp_path)
+    assert again.stdout == first.stdout
+    assert "[2/2] mla-share_head-seed0: finished before" in again.stderr
+
+    run = tmp_path / "all" / "mla-share_head-seed0"
+    probed = launch("--mode=probe", f"--workdir={run}", arguments[0], cwd=tmp_path)
+    assert probed.returncode == 0, probed.stderr
+    assert "audio accuracy (probe)" in probed.stdout
+    assert "probe/visual" in json.loads((run / "results.json").read_text())["splits"]["test"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--config.optimizer.lr=1"], "Expected a field of optimizer (name, learning_rate"),
         (["--experiment=nowhere.py"], "Expected an experiment file, got nowhere.py"),
         (["--mode=evaluate", "--workdir=empty"], "Expected the folder of a run, got empty"),
+        (["--mode=probe", "--workdir=empty"], "Expected the folder of a run, got empty"),
+        (["--config.method.name=ogn"], "expected tags: 'tcmax', 'joint'"),
+        (["--config.method.name=mla"], "cannot train model.fusion=concat; use one of share_head"),
+        (["--config.method.name=agm", "--config.method.alpha=-1"], "should be greater than 0"),
+        (["--mode=compare", '--config.comparison.fusions=["cat"]'], "'concat'"),
         (["--allow_skipped"], "Expected a field of data (kind, train_examples"),
         (["train"], "Expected flags only (--name=value), got 'train'"),
         (["--config.seed"], "Expected a value for --config.seed, got none"),

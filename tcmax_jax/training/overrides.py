@@ -147,5 +147,5 @@ def _explain(error: pydantic.ValidationError) -> str:
         parts = [str(part) for before, part in steps if before not in _SECTIONS_OF_SEVERAL_KINDS]
         path = ".".join(parts) or "configuration"
         got = "" if item["type"] == "value_error" else f", got {item['input']!r}"
-        lines.append(f"{path}: {item['msg']}{got}")
+        lines.append(f"{path}: {item['msg'].removeprefix('Value error, ')}{got}")
     return "Invalid configuration:\n  " + "\n  ".join(lines)
