@@ -1,6 +1,7 @@
 """README and docs hold: their Python blocks run, folders exist, commands parse, links lead."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -34,9 +35,9 @@ def test_every_path_of_the_map_exists():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_launch_commands_name_real_recipes_and_fields(page):
-    commands = re.findall(r"python launch.py ?(.*)", page.read_text())
-    for command in commands:
-        arguments = command.split("#")[0].replace("\\", "").split()
+    text = page.read_text().replace("\\\n", "")
+    for command in re.findall(r"python launch.py ?([^`\n]*)", text):
+        arguments = shlex.split(command, comments=True)
         overrides, flags = split_overrides(arguments)
         if "--mode=estimate" in flags:
             override(Estimation(), overrides)

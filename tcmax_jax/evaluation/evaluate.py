@@ -14,7 +14,7 @@ class Evaluation(NamedTuple):
 
     Attributes:
       metrics: {name: float}, see `tcmax_jax.evaluation.metrics.split_metrics`.
-      collapsed: "fused" and modalities whose prediction or feature is constant.
+      collapsed: "fused" and trained modalities whose prediction or feature is constant.
     """
 
     metrics: dict[str, float]
@@ -35,9 +35,10 @@ def evaluate_split(encode: Callable, head: Callable, method, batches: Iterable[d
     """
     features, labels = encode_split(encode, batches)
     scores = predictions(method, head, features)
+    resting = set(features) - set(method.modalities or features)
     return Evaluation(
         metrics=split_metrics(method, head, features, labels, scores),
-        collapsed=collapsed(features, labels, scores),
+        collapsed=[x for x in collapsed(features, labels, scores) if x not in resting],
     )
 
 

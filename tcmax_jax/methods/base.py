@@ -173,6 +173,7 @@ class Method(NamedTuple):
       epoch_share: share of the training examples that `begin_epoch` sees.
       label_prior: [C] reference measure of the label under which the head is a critic; None for
         the uniform one.
+      modalities: names of those that it trains; None for all.
     """
 
     predict: Callable
@@ -182,6 +183,7 @@ class Method(NamedTuple):
     begin_epoch: Callable | None = None
     epoch_share: float = 0.0
     label_prior: jax.Array | None = None
+    modalities: Sequence[str] | None = None
 
 
 def descend(loss: Callable, predict: Callable, rule=None) -> Callable:
@@ -248,6 +250,12 @@ def mean_of_others(values: Mapping[str, jax.Array]) -> dict:
     """Returns the mean of all other modalities' values for each modality."""
     total = sum(values.values())
     return {m: (total - x) / (len(values) - 1) for m, x in values.items()}
+
+
+def ratio_to_others(scores: Mapping[str, jax.Array]) -> dict:
+    """Returns rho_m = s_m / mean_{w != m} s_w for positive scores s."""
+    others = mean_of_others(scores)
+    return {m: s / jnp.maximum(others[m], 1e-8) for m, s in scores.items()}
 
 
 def encoder_group(modality: str) -> str:

@@ -14,7 +14,7 @@ from tcmax_jax.methods.base import (
     follow,
     joint_logits,
     label_scores,
-    mean_of_others,
+    ratio_to_others,
 )
 
 _SMALLEST_RANK = {"kernels": 2, "all": 0}
@@ -82,9 +82,10 @@ def ogm_coefficients(scores: Mapping[str, jax.Array], alpha: float) -> dict:
       scores: {modality: s_m}, positive scalars.
       alpha: strength.
     """
-    others = mean_of_others(scores)
-    ratios = {m: s / jnp.maximum(others[m], 1e-8) for m, s in scores.items()}
-    return {m: jnp.where(rho > 1, 1 - jnp.tanh(alpha * rho), 1.0) for m, rho in ratios.items()}
+    return {
+        m: jnp.where(rho > 1, 1 - jnp.tanh(alpha * rho), 1.0)
+        for m, rho in ratio_to_others(scores).items()
+    }
 
 
 def modulate(

@@ -12,7 +12,7 @@ from tcmax_jax.methods.base import (
     follow,
     joint_logits,
     label_scores,
-    mean_of_others,
+    ratio_to_others,
 )
 
 
@@ -82,11 +82,9 @@ def drop_probabilities(scores, *, base: float, strength: float, shift: float = 1
       strength: of its growth.
       shift: 1 for a growth from the threshold on.
     """
-    others = mean_of_others(scores)
-    ratios = {m: s / jnp.maximum(others[m], 1e-8) for m, s in scores.items()}
     return {
         m: jnp.where(rho > 1, jnp.clip(base * (1 + strength * jnp.tanh(rho - shift)), 0, 1), 0.0)
-        for m, rho in ratios.items()
+        for m, rho in ratio_to_others(scores).items()
     }
 
 

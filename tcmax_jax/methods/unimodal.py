@@ -21,4 +21,6 @@ def unimodal(*, modality: str | None = None) -> Method:
     def predict_one(head, features):
         return head.modality_logits(features)[modality]
 
-    return follow(loss, joint_logits if modality is None else predict_one)
+    if modality is None:
+        return follow(loss, joint_logits)
+    return follow(loss, predict_one, modalities=(modality,))

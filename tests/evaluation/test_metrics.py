@@ -85,6 +85,18 @@ def test_padding_is_left_out():
     assert evaluation.collapsed == []
 
 
+def test_modalities_that_rest_are_not_said_to_have_collapsed():
+    batches = padded_batches()
+    for batch in batches:
+        batch["inputs"]["visual"] = np.ones_like(batch["inputs"]["visual"])
+    both, one = (
+        evaluate_split(lambda inputs: inputs, HEAD, methods.unimodal(modality=m), batches)
+        for m in (None, "audio")
+    )
+    assert "visual" in both.collapsed
+    assert "visual" not in one.collapsed
+
+
 def test_total_correlation_is_that_of_the_valid_rows(monkeypatch):
     monkeypatch.setattr(evaluate, "tc_report", lambda *args, **options: (args, options))
     (features, labels, head), options = evaluate.total_correlation(
