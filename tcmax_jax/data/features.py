@@ -1,5 +1,8 @@
-"""Features computed from decoded sound."""
+"""Features computed from decoded sound and pictures, each a pure function of arrays."""
 
+import functools
+
+import cv2
 import numpy as np
 import scipy.fft
 
@@ -32,3 +35,103 @@ def log_spectrogram(audio: np.ndarray, *, n_fft: int, hop: int, floor: float = 1
     pieces = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
     spectrum = scipy.fft.rfft(pieces * window, axis=-1)
     return np.log(np.abs(spectrum.T) + np.float32(floor))
+
+
+def log_filter_bank(
+    audio: np.ndarray,
+    *,
+    rate: int,
+    bins: int = 128,
+    window: float = 0.025,
+    hop: float = 0.010,
+    low: float = 20.0,
+) -> np.ndarray:
+    """Logarithm of Kaldi's mel filter bank energies, HTK-compatible, without dither or energy.
+
+    Of each window of L = `window` * `rate` samples, every H = `hop` * `rate` samples (whole windows
+    only), the mean is removed, then
+
+    x'[n] = (x[n] - 0.97 x[n - 1]) (1 - cos(2 pi n / (L - 1))) / 2, with x[-1] = x[0],
+    E[b, m] = log max(sum_k W[b, k] |X'[k]|^2, 2^-23), X' the Fourier transform of x' padded with
+    zeros to the next power of two N.
+
+    W[b, k] is the triangle over the mel frequency 1127 log(1 + f / 700) of f = k `rate` / N that
+    rises from mel_b to 1 at mel_{b + 1} and falls to mel_{b + 2}; the mel_b are even from `low` to
+    `rate` / 2.
+
+    Args:
+        audio: float [samples], at least one window.
+        rate: Samples per second, in Hz.
+        bins: Number of filters.
+        window: Length of a window in seconds.
+        hop: From one window to the next in seconds.
+        low: Lower edge of the first filter in Hz.
+
+    Returns:
+        float32 [bins, 1 + (samples - L) // H].
+
+    Raises:
+        ValueError: If the audio is not one clip of a window or more.
+
+    Source: Kaldi's compute-fbank-feats, as in torchaudio.compliance.kaldi.fbank, which TCMax's
+    preprocessing of Kinetics-Sounds calls.
+    """
+    length, shift = round(rate * window), round(rate * hop)
+    if audio.ndim != 1 or len(audio) < length or shift < 1 or bins < 1:
+        raise ValueError(
+            f"expected audio of at least {length} samples ({window:g} s), bins >= 1 and a hop of a "
+            f"sample or more, got shape {audio.shape}, bins {bins} and hop {hop:g} s; pass one "
+            "mono clip, padded if need be"
+        )
+    n_fft = 1 << (length - 1).bit_length()
+    pieces = np.lib.stride_tricks.sliding_window_view(audio.astype(np.float32), length)[::shift]
+    pieces = pieces - pieces.mean(axis=1, keepdims=True)
+    before = np.concatenate([pieces[:, :1], pieces[:, :-1]], axis=1)
+    pieces = (pieces - np.float32(0.97) * before) * np.hanning(length).astype(np.float32)
+    power = np.abs(scipy.fft.rfft(pieces, n_fft, axis=1)) ** 2
+    energies = _mel_triangles(rate, n_fft, bins, low) @ power.T
+    return np.log(np.maximum(energies, np.finfo(np.float32).eps))
+
+
+@functools.cache
+def _mel_triangles(rate: int, n_fft: int, bins: int, low: float) -> np.ndarray:
+    """Weights [bins, n_fft // 2 + 1] of the filters."""
+
+    def mel(hertz):
+        return 1127 * np.log1p(hertz / 700)
+
+    edges = np.linspace(mel(low), mel(rate / 2), bins + 2)[:, None]
+    at = mel(np.arange(n_fft // 2 + 1) * rate / n_fft)[None]
+    width = edges[1] - edges[0]
+    rising, falling = (at - edges[:-2]) / width, (edges[2:] - at) / width
+    triangles = np.maximum(0, np.minimum(rising, falling))
+    triangles[:, -1] = 0  # Kaldi leaves the highest frequency out.
+    return triangles.astype(np.float32)
+
+
+def optical_flow(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Dense motion from one picture to the next by Farneback's polynomial expansion.
+
+    Around each pixel both pictures are fitted by quadratics, f1(x) = x^T A x + b1^T x + c1 and
+    f2(x) = f1(x - d); then d = -A^-1 (b2 - b1) / 2, averaged over a window and refined from coarse
+    to fine: 3 pyramid levels of scale 0.5, windows of 15 pixels, 3 iterations, fits over 5 pixels
+    with standard deviation 1.2.
+
+    Args:
+        before: uint8 [H, W, 3] RGB.
+        after: uint8 [H, W, 3] RGB, the picture that follows.
+
+    Returns:
+        float32 [H, W, 2], displacement to the right and downwards in pixels.
+
+    Raises:
+        ValueError: If the pictures differ in shape.
+
+    Source: G. Farneback, SCIA 2003, by OpenCV; parameters of TCMax's preprocessing of UCF101.
+    """
+    if before.shape != after.shape:
+        raise ValueError(
+            f"expected two pictures of one shape, got {before.shape} and {after.shape}; resize one"
+        )
+    grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (before, after)]
+    return cv2.calcOpticalFlowFarneback(*grey, None, 0.5, 3, 15, 3, 5, 1.2, 0)
