@@ -36,6 +36,10 @@ _ALLOW_SKIPPED = flags.DEFINE_bool(
     "allow_skipped", False, "Leave out clips that cannot be decoded, and list them, instead of "
     "stopping at the first; short for --config.data.allow_skipped=true.",
 )  # fmt: skip
+_DROP_MODALITY = flags.DEFINE_list(
+    "drop_modality", [], "With --mode=evaluate or probe: modalities (a,b) without which to predict "
+    "as well; additive heads only.",
+)  # fmt: skip
 _SAMPLES = flags.DEFINE_string(
     "samples", None, "With --mode=estimate: an .npz file, one array a variable, row i of each from "
     "example i; integers of rank 1 are labels. Its --config fields are those of "
@@ -100,6 +104,10 @@ def _run_mode(overrides):
         return _estimate(overrides)
     if _SAMPLES.value:
         raise ValueError(f"Expected --samples with --mode=estimate only, got mode {_MODE.value}.")
+    if _DROP_MODALITY.value and _MODE.value not in ("evaluate", "probe"):
+        raise ValueError(
+            f"Expected --drop_modality with --mode=evaluate or probe, got mode {_MODE.value}."
+        )
     from tcmax_jax.evaluation.comparison import comparison_table
     from tcmax_jax.evaluation.report import results_table
     from tcmax_jax.training import build, compare, loop
@@ -129,8 +137,10 @@ def _run_mode(overrides):
         case "evaluate" | "probe":
             if _EXPERIMENT.value or overrides:
                 workdirs.check(workdir, config)
-            probe = _MODE.value == "probe"
-            print(results_table(loop.evaluate(workdir, data_dir, probe=probe)))
+            results = loop.evaluate(
+                workdir, data_dir, probe=_MODE.value == "probe", dropped=_DROP_MODALITY.value
+            )
+            print(results_table(results))
 
 
 def _estimate(overrides):

@@ -71,8 +71,10 @@ def test_compare_again_and_probe(tmp_path):
     assert "[2/2] mla-share_head-seed0: finished before" in again.stderr
 
     run = tmp_path / "all" / "mla-share_head-seed0"
-    probed = launch("--mode=probe", f"--workdir={run}", arguments[0], cwd=tmp_path)
+    dropped = "--drop_modality=visual"
+    probed = launch("--mode=probe", dropped, f"--workdir={run}", arguments[0], cwd=tmp_path)
     assert probed.returncode == 0, probed.stderr
+    assert "fused accuracy without visual" in probed.stdout
     assert "audio accuracy (probe)" in probed.stdout
     assert "probe/visual" in json.loads((run / "results.json").read_text())["splits"]["test"]
 
@@ -84,6 +86,7 @@ def test_compare_again_and_probe(tmp_path):
         (["--experiment=nowhere.py"], "Expected an experiment file, got nowhere.py"),
         (["--mode=evaluate", "--workdir=empty"], "Expected the folder of a run, got empty"),
         (["--mode=probe", "--workdir=empty"], "Expected the folder of a run, got empty"),
+        (["--drop_modality=visual"], "Expected --drop_modality with --mode=evaluate or probe"),
         (["--config.method.name=ogn"], "expected tags: 'tcmax', 'joint'"),
         (["--config.method.name=mla"], "cannot train model.fusion=concat; use one of share_head"),
         (["--config.method.name=agm", "--config.method.alpha=-1"], "should be greater than 0"),

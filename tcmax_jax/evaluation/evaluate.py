@@ -1,12 +1,17 @@
 """Runs a classifier over a split."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 import numpy as np
 
 from tcmax_jax.estimators import tc_report
-from tcmax_jax.evaluation.metrics import collapsed, predictions, split_metrics
+from tcmax_jax.evaluation.metrics import (
+    collapsed,
+    metrics_without,
+    predictions,
+    split_metrics,
+)
 
 
 class Evaluation(NamedTuple):
@@ -21,7 +26,14 @@ class Evaluation(NamedTuple):
     collapsed: list[str]
 
 
-def evaluate_split(encode: Callable, head: Callable, method, batches: Iterable[dict]) -> Evaluation:
+def evaluate_split(
+    encode: Callable,
+    head: Callable,
+    method,
+    batches: Iterable[dict],
+    *,
+    dropped: Collection[str] = (),
+) -> Evaluation:
     """Evaluates a classifier on every example of a split, each counted once.
 
     Args:
@@ -29,15 +41,22 @@ def evaluate_split(encode: Callable, head: Callable, method, batches: Iterable[d
       head: the classifier's head, see `tcmax_jax.models.head_of`.
       method: the `tcmax_jax.methods.Method` that predicts.
       batches: padded batches, see `tcmax_jax.data.pipeline.eval_batches`.
+      dropped: modalities without which to predict as well, for additive heads.
 
     Returns:
       Metrics over the valid rows of all batches, and what has collapsed.
+
+    Raises:
+      ValueError: modalities that cannot be dropped.
     """
     features, labels = encode_split(encode, batches)
     scores = predictions(method, head, features)
+    metrics = split_metrics(method, head, features, labels, scores)
+    if dropped:
+        metrics |= metrics_without(method, head, features, labels, dropped)
     resting = set(features) - set(method.modalities or features)
     return Evaluation(
-        metrics=split_metrics(method, head, features, labels, scores),
+        metrics=metrics,
         collapsed=[x for x in collapsed(features, labels, scores) if x not in resting],
     )
 

@@ -7,7 +7,11 @@ _COLUMNS = {
     "cross_entropy": "cross-entropy (nats)",
     "tc_bound": "TC bound (nats)",
 }
-_KINDS = {"accuracy": "split", "probe": "probe"}
+_KINDS = {
+    "accuracy": "{} accuracy (split)",
+    "probe": "{} accuracy (probe)",
+    "without": "fused accuracy without {}",
+}
 
 
 def results_table(results: Mapping) -> str:
@@ -22,7 +26,7 @@ def results_table(results: Mapping) -> str:
     splits = results["splits"]
     names = list(dict.fromkeys(name for metrics in splits.values() for name in metrics))
     # Accuracies first, then the rest, as people read them.
-    names.sort(key=lambda name: not name.startswith(("accuracy", "probe")))
+    names.sort(key=lambda name: name.partition("/")[0] not in _KINDS)
     titles = [_title(name) for name in names]
     width = max(map(len, titles))
     lines = [
@@ -38,5 +42,5 @@ def results_table(results: Mapping) -> str:
 def _title(name):
     kind, _, modality = name.partition("/")
     if modality:
-        return f"{modality} accuracy ({_KINDS[kind]})"
+        return _KINDS[kind].format(modality)
     return _COLUMNS[name]

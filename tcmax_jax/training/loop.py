@@ -5,6 +5,7 @@ import functools
 import json
 import math
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import jax
@@ -60,7 +61,14 @@ def train(config: Config, workdir: Path, data_dir: str, devices=None) -> dict:
     return _evaluate(parts, workdir)
 
 
-def evaluate(workdir: Path, data_dir: str, devices=None, *, probe: bool = False) -> dict:
+def evaluate(
+    workdir: Path,
+    data_dir: str,
+    devices=None,
+    *,
+    probe: bool = False,
+    dropped: Collection[str] = (),
+) -> dict:
     """Evaluates the best checkpoint of a run on validation and test, and writes results.json.
 
     Args:
@@ -68,6 +76,7 @@ def evaluate(workdir: Path, data_dir: str, devices=None, *, probe: bool = False)
       data_dir: folder that holds prepared data sets.
       devices: devices to use; all local ones when None.
       probe: whether to add linear probes if the configuration does not ask for them.
+      dropped: modalities without which to predict as well, for additive heads.
 
     Returns:
       {"run", "method", "seed", "step", "epoch", "splits": {split: {metric: float}}, "collapsed"}.
@@ -78,10 +87,10 @@ def evaluate(workdir: Path, data_dir: str, devices=None, *, probe: bool = False)
     """
     parts = build(workdirs.stored_config(workdir), data_dir, devices)
     workdirs.check_data(workdir, parts.dataset)
-    return _evaluate(parts, workdir, probe)
+    return _evaluate(parts, workdir, probe=probe, dropped=dropped)
 
 
-def _evaluate(parts: Parts, workdir: Path, probe: bool = False) -> dict:
+def _evaluate(parts: Parts, workdir: Path, *, probe=False, dropped=()) -> dict:
     with Checkpoints(workdir / "checkpoints") as checkpoints:
         if checkpoints.best is None:
             raise FileNotFoundError(
@@ -89,7 +98,7 @@ def _evaluate(parts: Parts, workdir: Path, probe: bool = False) -> dict:
                 f"{parts.config.training.eval_every} epochs. Go on training with the same command."
             )
         state = checkpoints.restore(checkpoints.best, initial_state(parts))
-    evaluate_on = _evaluator(parts)
+    evaluate_on = _evaluator(parts, dropped)
     replicated = parallel.replicate(state, parts.devices)
     splits = [s for s in ("validation", "test") if s in parts.dataset.sources]
     evaluations = {split: evaluate_on(replicated, split) for split in splits}
@@ -178,14 +187,14 @@ def initial_state(parts: Parts) -> TrainState:
     return jax.device_get(jax.jit(init)(example["inputs"], jax.random.key(parts.config.seed)))
 
 
-def _evaluator(parts: Parts):
+def _evaluator(parts: Parts, dropped=()):
     """Returns a function (replicated state, split) -> `Evaluation`, compiled once."""
     encoder = _encoder(parts)
 
     def evaluate_on(state, split) -> Evaluation:
         head = head_of(parts.model, parallel.unreplicate(state.params))
         batches = _eval_batches(parts, parts.dataset.sources[split])
-        return evaluate_split(encoder(state), head, parts.method, batches)
+        return evaluate_split(encoder(state), head, parts.method, batches, dropped=dropped)
 
     return evaluate_on
 

@@ -6,7 +6,7 @@ import pytest
 from tcmax_jax import methods
 from tcmax_jax.evaluation import evaluate
 from tcmax_jax.evaluation.evaluate import encode_split, evaluate_split
-from tcmax_jax.evaluation.metrics import collapsed, predictions, split_metrics
+from tcmax_jax.evaluation.metrics import collapsed, metrics_without, predictions, split_metrics
 from tcmax_jax.evaluation.report import results_table
 from tcmax_jax.losses import AdditiveHead
 from tests.losses.reference import brute_force
@@ -85,6 +85,51 @@ def test_padding_is_left_out():
     assert evaluation.collapsed == []
 
 
+THREE = FEATURES | {"text": np.array([[0, 0, 5], [0, 0, 5], [0, 0, 5], [9, 0, 0]], np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("dropped", "name", "share"),
+    # Text is right on rows 2 and 3, and outweighs the others where it is not.
+    [
+        (["text"], "text", 0.75),
+        (["visual"], "visual", 0.5),
+        (["visual", "text"], "text+visual", 0.75),
+        (["audio", "visual"], "audio+visual", 0.5),
+    ],
+)
+def test_accuracy_without_modalities(dropped, name, share):
+    got = metrics_without(methods.joint(), HEAD, THREE, LABELS, dropped)
+    assert got == {f"without/{name}": share}
+    evaluation = evaluate_split(
+        lambda inputs: THREE, HEAD, methods.joint(),
+        [{"inputs": None, "label": LABELS, "where": np.ones(4, bool)}], dropped=dropped,
+    )  # fmt: skip
+    assert evaluation.metrics[f"without/{name}"] == share
+
+
+def test_a_method_predicts_by_its_own_rule_without_a_modality():
+    # MLA weights by certainty: the sure text wins on row 1, where the sum is undecided.
+    features = {"audio": np.float32([[0, 3, 0]]), "text": np.float32([[0, 0, 3.5]])}
+    features["visual"] = np.float32([[9, 0, 0]])
+    got = metrics_without(methods.mla(tuple(features)), HEAD, features, np.array([2]), ["visual"])
+    assert got == {"without/visual": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("method", "head", "dropped", "message"),
+    [
+        (methods.joint(), lambda z: z["audio"], ["audio"], "Expected an additive head to predict"),
+        (methods.joint(), HEAD, ["text"], "modalities audio, visual and to keep one .* got text"),
+        (methods.joint(), HEAD, ["audio", "visual"], "got audio, visual"),
+        (methods.unimodal(modality="audio"), HEAD, ["audio"], "that the method trains, got audio"),
+    ],
+)
+def test_modalities_that_cannot_be_dropped(method, head, dropped, message):
+    with pytest.raises(ValueError, match=message):
+        metrics_without(method, head, FEATURES, LABELS, dropped)
+
+
 def test_modalities_that_rest_are_not_said_to_have_collapsed():
     batches = padded_batches()
     for batch in batches:
@@ -127,6 +172,7 @@ def test_constant_features_are_named_whatever_the_head():
 
 def test_table_shows_every_number():
     metrics = {"accuracy": 0.9125, "cross_entropy": 0.25, "tc_bound": 1.5, "accuracy/lips": 0.5}
+    metrics |= {"without/lips": 0.75}
     results = {"run": "r", "epoch": 3, "step": 12, "splits": {"test": metrics}}
     lines = results_table(results).splitlines()
     assert lines[0] == "r: best checkpoint on validation, epoch 3 (step 12)"
@@ -134,7 +180,9 @@ def test_table_shows_every_number():
         "test",
         "0.9125",
         "0.5000",
+        "0.7500",
         "0.2500",
         "1.5000",
     ]
     assert "lips accuracy (split)" in lines[3]
+    assert "fused accuracy without lips" in lines[4]
