@@ -53,6 +53,7 @@ class RunLog:
             "epoch": epoch,
             "loss": f"{values['loss']:.3f}",
             "examples/s": f"{values['examples_per_second']:.0f}",
+            "input wait": f"{100 * values['input_wait']:.0f}%",
         }
         self._bar.set_postfix(self._progress, refresh=False)
         self._bar.update(step - self._bar.n)
@@ -66,7 +67,8 @@ class RunLog:
         )
         self.say(
             f"epoch {epoch}/{epochs}  step {step}  loss {self._progress['loss']}  "
-            f"{self._progress['examples/s']} examples/s  validation: {accuracies}  "
+            f"{self._progress['examples/s']} examples/s  "
+            f"input wait {self._progress['input wait']}  validation: {accuracies}  "
             f"TC bound {values['tc_bound']:.3f}"
         )
 

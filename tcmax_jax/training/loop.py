@@ -20,9 +20,12 @@ from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.build import Parts, build
 from tcmax_jax.training.checkpoint import Checkpoints
 from tcmax_jax.training.config import Config
+from tcmax_jax.training.feed import Feed
 from tcmax_jax.training.logs import RunLog, write_atomically
 from tcmax_jax.training.state import TrainState, init_state
 from tcmax_jax.training.step import encode_step, train_step
+
+_STEPS_IN_FLIGHT = 2
 
 
 class NonFiniteError(ArithmeticError):
@@ -153,18 +156,21 @@ def _fit(parts: Parts, state: TrainState, checkpoints: Checkpoints, workdir: Pat
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(RunLog(workdir, first_step=first_step, total_steps=total_steps))
         batches = stack.enter_context(contextlib.closing(_train_batches(parts, first_step)))
-        for step, batch in enumerate(batches, start=first_step + 1):
+        feed = Feed(batches, functools.partial(parallel.put, devices=parts.devices))
+        for step, batch in enumerate(feed, start=first_step + 1):
             epoch = -(-step // parts.steps_per_epoch)
             epoch_ends = step % parts.steps_per_epoch == 0
             if step % parts.steps_per_epoch == 1 % parts.steps_per_epoch:
                 state = begin_epoch(state, epoch)
-            state, metrics = step_fn(state, parallel.shard(batch, parts.devices))
-            pending[step] = metrics
+            state, pending[step] = step_fn(state, batch)
+            # No further ahead of the devices than this, or time waited for data would mean nothing.
+            jax.block_until_ready(pending.get(step - _STEPS_IN_FLIGHT))
             if epoch_ends or step % training.log_every == 0:
                 window = _fetch(pending, parts.steps_per_epoch, checkpoints.latest)
                 seconds, since = time.monotonic() - since, time.monotonic()
                 window["learning_rate"] = float(parts.schedule(step - 1))
                 window["examples_per_second"] = len(pending) * training.batch_size / seconds
+                window["input_wait"] = feed.waited() / seconds
                 log.metrics(step, epoch, "train", window)
                 log.progress(step, window, epoch)
                 pending = {}

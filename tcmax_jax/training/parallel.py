@@ -41,6 +41,14 @@ def shard(batch, devices):
     return jax.tree.map(lambda x: x.reshape(len(devices), -1, *x.shape[1:]), batch)
 
 
+def put(batch, devices):
+    """Starts moving a batch of [B, ...] arrays to the devices; returns what `shard` does, there."""
+    # Made of a plain mesh: pmap refuses the explicit axes that jax.make_mesh gives.
+    mesh = jax.sharding.Mesh(np.array(devices), (AXIS_NAME,))
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS_NAME))
+    return jax.device_put(shard(batch, devices), sharding)
+
+
 def unshard(x):
     """Returns [devices, B / devices, ...] arrays as one NumPy array [B, ...]."""
     return np.asarray(x).reshape(-1, *x.shape[2:])
