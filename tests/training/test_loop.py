@@ -42,14 +42,8 @@ def test_the_log_has_every_window_and_every_validation(finished):
     assert [e["step"] for e in log if e["split"] == "train"] == [3, 4, 6, 8, 9, 12]
     validations = [e for e in log if e["split"] == "validation"]
     assert [(e["step"], e["epoch"]) for e in validations] == [(4, 1), (8, 2), (12, 3)]
-    assert {
-        "loss",
-        "accuracy",
-        "grad_norm/audio",
-        "learning_rate",
-        "examples_per_second",
-        "input_wait",
-    } <= set(log[0])
+    clock = {"learning_rate", "examples_per_second", "input_wait"}
+    assert {"loss", "accuracy", "grad_norm/audio"} | clock <= set(log[0])
 
 
 def test_results_are_those_of_the_best_validation(finished):
