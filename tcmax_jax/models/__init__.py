@@ -3,7 +3,7 @@
 from tcmax_jax.models.classifier import MultimodalClassifier, head_of
 from tcmax_jax.models.fusion import ADDITIVE_FUSIONS, FUSIONS
 from tcmax_jax.models.mlp import MLP
-from tcmax_jax.models.resnet import ResNet, resnet18
+from tcmax_jax.models.resnet import ResNet, resnet18, resnet34, resnet50
 
 __all__ = [
     "ADDITIVE_FUSIONS",
@@ -13,4 +13,6 @@ __all__ = [
     "ResNet",
     "head_of",
     "resnet18",
+    "resnet34",
+    "resnet50",
 ]

@@ -34,6 +34,33 @@ class BasicBlock(nn.Module):
         return nn.relu(x + y)
 
 
+class Bottleneck(nn.Module):
+    """A 3 x 3 convolution between two 1 x 1 ones, the last to four times the channels.
+
+    The 3 x 3 convolution has the stride, as in torchvision (the paper gives it to the first one).
+    """
+
+    channels: int
+    stride: int
+    conv: nn.Module
+    norm: nn.Module
+
+    @nn.compact
+    def __call__(self, x):
+        """Maps [N, H, W, C] to [N, H / stride, W / stride, 4 channels]."""
+        stride = (self.stride, self.stride)
+        y = self.conv(self.channels, (1, 1), padding=0, name="conv1")(x)
+        y = nn.relu(self.norm(name="norm1")(y))
+        y = self.conv(self.channels, (3, 3), stride, padding=1, name="conv2")(y)
+        y = nn.relu(self.norm(name="norm2")(y))
+        y = self.conv(4 * self.channels, (1, 1), padding=0, name="conv3")(y)
+        y = self.norm(name="norm3")(y)
+        if x.shape != y.shape:
+            x = self.conv(4 * self.channels, (1, 1), stride, padding=0, name="shortcut_conv")(x)
+            x = self.norm(name="shortcut_norm")(x)
+        return nn.relu(x + y)
+
+
 class ResNet(nn.Module):
     """A residual network (He et al., CVPR 2016) that ends in its pooled features.
 
@@ -47,6 +74,7 @@ class ResNet(nn.Module):
       std: channel standard deviations of the input.
       dtype: dtype of the computation; parameters and batch statistics stay float32.
       axis_name: mapped axis over which batch statistics are shared; None keeps them on the device.
+      block: kind of the blocks, `BasicBlock` or `Bottleneck`.
     """
 
     stage_sizes: Sequence[int]
@@ -55,6 +83,7 @@ class ResNet(nn.Module):
     std: Sequence[float] = (1.0,)
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
+    block: type[nn.Module] = BasicBlock
 
     @nn.compact
     def __call__(self, x, train: bool):
@@ -65,7 +94,8 @@ class ResNet(nn.Module):
           train: whether batch normalisation uses (and updates) the batch's own statistics.
 
         Returns:
-          [B, width * 2^(stages - 1)] float32: the mean over space (and time) of the last maps.
+          [B, width * 2^(stages - 1)] float32, four times as many with `Bottleneck`: the mean over
+          space (and time) of the last maps.
 
         Raises:
           ValueError: another rank.
@@ -91,7 +121,7 @@ class ResNet(nn.Module):
         x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
         for stage, blocks in enumerate(self.stage_sizes):
             for block in range(blocks):
-                x = BasicBlock(
+                x = self.block(
                     channels=self.width * 2**stage,
                     stride=2 if stage > 0 and block == 0 else 1,
                     conv=conv,
@@ -103,3 +133,5 @@ class ResNet(nn.Module):
 
 
 resnet18 = functools.partial(ResNet, stage_sizes=(2, 2, 2, 2))
+resnet34 = functools.partial(ResNet, stage_sizes=(3, 4, 6, 3))
+resnet50 = functools.partial(ResNet, stage_sizes=(3, 4, 6, 3), block=Bottleneck)
