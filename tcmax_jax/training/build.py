@@ -24,7 +24,7 @@ from tcmax_jax.data.builders.synthetic.synthetic_dataset_builder import (
 from tcmax_jax.data.datasets import Dataset, open_dataset
 from tcmax_jax.data.pipeline import steps_per_epoch
 from tcmax_jax.data.transforms import frames_input, spectrogram_input
-from tcmax_jax.models import FUSIONS, MLP, MultimodalClassifier, resnet18
+from tcmax_jax.models import FUSIONS, MLP, MultimodalClassifier, resnet18, resnet34, resnet50
 from tcmax_jax.training import config as configs
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.optimizer import make_optimizer, make_schedule
@@ -35,6 +35,7 @@ _PREPARE = {
     "manifest": (ManifestSettings, prepare_manifest),
 }
 _INPUTS = {"spectrogram": spectrogram_input, "frames": frames_input}
+_RESNETS = {"resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}
 
 
 class Parts(NamedTuple):
@@ -127,7 +128,8 @@ def make_model(config: Config, num_classes: int) -> MultimodalClassifier:
         options = _options(modality.encoder) | {"dtype": dtype}
         match modality.encoder:
             case configs.ResNetEncoder():
-                encoders[name] = resnet18(axis_name=axis_name, **options)
+                del options["weights"], options["weights_prefix"]
+                encoders[name] = _RESNETS[modality.encoder.kind](axis_name=axis_name, **options)
             case configs.MLPEncoder():
                 encoders[name] = MLP(**options)
     head = FUSIONS[config.model.fusion](tuple(config.modalities), num_classes)

@@ -127,24 +127,29 @@ class Frames:
 
 @section
 class ResNetEncoder:
-    """ResNet-18 without its classifier layer.
+    """A residual network without its classifier layer.
 
     Attributes:
-      kind: names this section among the encoders.
-      width: channels of the first stage; the feature has 8 times as many.
+      kind: names this section among the encoders, and the network.
+      width: channels of the first stage; the feature has 8 times as many, 32 times with resnet50.
       mean: channel means of the input (pictures: in 0 .. 1).
       std: channel standard deviations of the input.
+      weights: file of weights to start from, see `tcmax_jax.models.convert`; None starts anew.
+      weights_prefix: what their names begin with; None takes "<modality>_net." if there are such
+        names, as in checkpoints of the PyTorch TCMax code, and otherwise all.
     """
 
-    kind: Literal["resnet18"] = "resnet18"
+    kind: Literal["resnet18", "resnet34", "resnet50"] = "resnet18"
     width: PositiveInt = 64
     mean: tuple[float, ...] = (0.0,)
     std: tuple[PositiveFloat, ...] = (1.0,)
+    weights: FilePath | None = None
+    weights_prefix: str | None = None
 
     @property
     def feature_size(self):
         """Number of entries of the feature."""
-        return 8 * self.width
+        return (32 if self.kind == "resnet50" else 8) * self.width
 
 
 @section

@@ -22,6 +22,7 @@ from tcmax_jax.training.checkpoint import Checkpoints
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.feed import Feed
 from tcmax_jax.training.logs import RunLog, write_atomically
+from tcmax_jax.training.pretrained import check_weights, load_weights
 from tcmax_jax.training.state import TrainState, init_state
 from tcmax_jax.training.step import encode_step, train_step
 
@@ -53,12 +54,16 @@ def train(config: Config, workdir: Path, data_dir: str, devices=None) -> dict:
       NonFiniteError: a quantity of a step is NaN or infinite; names step and quantity.
     """
     workdirs.check(workdir, config)
+    if not (workdir / "checkpoints").exists():
+        check_weights(config)
     parts = build(config, data_dir, devices)
     workdirs.check_data(workdir, parts.dataset)
     workdirs.claim(workdir, config, parts.dataset)
     with Checkpoints(workdir / "checkpoints") as checkpoints:
         state = initial_state(parts)
-        if checkpoints.latest is not None:
+        if checkpoints.latest is None:
+            state = load_weights(config, state)
+        else:
             state = checkpoints.restore(checkpoints.latest, state)
         _fit(parts, state, checkpoints, workdir)
     return _evaluate(parts, workdir)
