@@ -7,13 +7,13 @@ that cuts them into spoken words, `id,split,label,path,start,end` (4500 / 600 / 
 
 and the same with --config.method.name=joint or =unimodal for the comparison.
 
-Several methods, three seeds each, with intervals (`comparison` below; hours on two cores):
+Several methods, three seeds each, with intervals (`comparison` below; two hours on two cores):
 
     python launch.py --mode=compare --experiment=experiments/grid.py --config.data.manifest=...
 
 Hardware and time: 2 CPU cores; preparation takes about a minute, two trainings side by side took 17
 minutes. It is sized for them: ResNet-18 of width 8 in place of 64; 96 pixels, since XLA is slow on
-maps smaller than a kernel. Results: experiments/results/grid.md.
+maps smaller than a kernel. Results: experiments/results/grid_comparison.md.
 """
 
 from tcmax_jax.training import config as c
