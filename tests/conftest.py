@@ -19,6 +19,13 @@ import jax
 import pytest
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_compiled_code_outlives_its_module():
+    """Frees compiled code: each program holds memory maps, of which Linux grants 65530."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def devices():
     """Returns the four fake devices."""
