@@ -4,10 +4,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow_datasets as tfds
 
-from tcmax_jax.data.builders.quiet import quiet
+from tcmax_jax.data.preparation.quiet import quiet
 
 
 class Dataset(NamedTuple):
@@ -16,13 +15,16 @@ class Dataset(NamedTuple):
     Attributes:
       name: name and version of the prepared folder.
       class_names: names of the classes, in the order of their labels.
-      kinds: {modality: "frames" for encoded pictures, "spectrogram" for arrays}.
+      kinds: {modality: kind of input that reads it: spectrogram, frames, flow or features}.
+      summary: what became of the listed clips, see
+        `tcmax_jax.data.preparation.summary.summarise`; {} for generated sets.
       sources: {split: random-access source of records {"id", "label", modality: value}}.
     """
 
     name: str
     class_names: Sequence[str]
     kinds: Mapping[str, str]
+    summary: Mapping
     sources: Mapping[str, Sequence]
 
 
@@ -51,12 +53,11 @@ def open_dataset(path: str | os.PathLike, modalities: Sequence[str]) -> Dataset:
                 f"Expected a {split} split in {path}, got {', '.join(builder.info.splits)}. "
                 "Training fits train and selects the best checkpoint on validation."
             )
+    metadata = dict(builder.info.metadata)
     return Dataset(
         name=builder.info.full_name,
         class_names=builder.info.features["label"].names,
-        kinds={
-            name: "frames" if builder.info.features[name].np_dtype == np.object_ else "spectrogram"
-            for name in stored
-        },
+        kinds=metadata.pop("kinds"),
+        summary=metadata,
         sources={split: builder.as_data_source(split) for split in builder.info.splits},
     )

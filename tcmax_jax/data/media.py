@@ -20,7 +20,20 @@ TIME_SLACK = 1e-6
 
 
 class MediaError(ValueError):
-    """A media file that does not hold what was asked of it."""
+    """A media file that does not hold what was asked of it.
+
+    Attributes:
+        reason: Why, in a few words that are the same for all files of the same fault.
+    """
+
+    def __init__(self, reason: str, message: str):
+        """Takes the reason, and the message that names the file."""
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self):
+        """Lets it cross from one process to another."""
+        return MediaError, (self.reason, str(self))
 
 
 def read_audio(
@@ -93,22 +106,43 @@ def read_frames(
     Raises:
         MediaError: If the file is missing, without pictures, broken, or ends before `start`.
     """
-    begin = start or 0.0
-    stop = _video_end(path) if end is None else end
-    times = begin + (np.arange(count) + 0.5) * (stop - begin) / count
-    images, shown, shown_until = [], None, 0.0
-    with _opened(path, "video") as (container, stream):
-        for time, frame in _timed_frames(container, stream):
-            while shown and len(images) < count and times[len(images)] < time - TIME_SLACK:
-                images.append(_picture(shown, box, short_side))
-            shown, shown_until = frame, time + _display_seconds(frame, stream)
-            if len(images) == count:
-                break
-        if shown is None or shown_until <= begin:
-            raise _nothing_inside(path, "frames", start, end, shown_until)
-        if len(images) < count:
-            images += [_picture(shown, box, short_side)] * (count - len(images))
-        return np.stack(images)
+    shown = _shown_frames(path, count, start, end)
+    return np.stack([_picture(frame, box, short_side) for frame, _, _ in shown])
+
+
+def read_frame_pairs(
+    path: str | os.PathLike,
+    *,
+    count: int,
+    short_side: int,
+    box: Box = (0, 0, 1, 1),
+    start: float | None = None,
+    end: float | None = None,
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Decode evenly spaced frames as `read_frames` does, each with the frame that follows it.
+
+    The stream's last frame comes second, behind the one before it; a stream of one frame is paired
+    with itself.
+
+    Args:
+        path: Any file FFmpeg can read.
+        count: Number of pairs.
+        short_side: Pixels of the shorter side of the results; the aspect is kept.
+        box: Crop (left, top, right, bottom) as fractions of width and height, before resizing.
+        start: Begin of the interval in seconds; None is the begin of the clip.
+        end: End of the interval in seconds; None is the end of the stream.
+
+    Returns:
+        `count` pairs of uint8 [height, width, 3], RGB.
+
+    Raises:
+        MediaError: If the file is missing, without pictures, broken, or ends before `start`.
+    """
+    pairs = []
+    for frame, before, after in _shown_frames(path, count, start, end):
+        pair = (frame, after) if after is not None else (before or frame, frame)
+        pairs.append(tuple(_picture(each, box, short_side) for each in pair))
+    return pairs
 
 
 def fit_length(audio: np.ndarray, samples: int, fill: Fill) -> np.ndarray:
@@ -155,11 +189,39 @@ def decode_image(encoded: bytes) -> np.ndarray:
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
+def encode_flow(flow: np.ndarray, bound: float) -> bytes:
+    """Encode optical flow as one grey JPEG of quality 95, the x components above the y components.
+
+    A component v becomes the grey level round(127.5 (1 + v / bound)), at most `bound` to each side.
+
+    Args:
+        flow: float [H, W, 2], displacement to the right and downwards in pixels.
+        bound: Largest displacement in pixels.
+    """
+    levels = np.rint(127.5 * (1 + np.clip(flow / bound, -1, 1))).astype(np.uint8)
+    stacked = np.concatenate([levels[..., 0], levels[..., 1]])
+    _, encoded = cv2.imencode(".jpg", stacked, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return encoded.tobytes()
+
+
+def decode_flow(encoded: bytes) -> np.ndarray:
+    """Decode what `encode_flow` wrote to grey levels uint8 [H, W, 2]; 127.5 is no motion."""
+    stacked = decode_image(encoded)[..., 0]
+    return np.stack(np.split(stacked, 2), axis=-1)
+
+
 @contextlib.contextmanager
 def _opened(path, kind: str) -> Iterator[tuple]:
     """Open a file's first stream of a kind; the library's errors inside become MediaError."""
     if not Path(path).is_file():
-        raise MediaError(f"{path}: expected a media file, got none there; correct the path")
+        raise MediaError(
+            "missing file", f"{path}: expected a media file, got none there; correct the path"
+        )
+    if _is_lfs_pointer(path):
+        raise MediaError(
+            "Git LFS pointer",
+            f"{path}: expected a media file, got a Git LFS pointer; fetch the files (git lfs pull)",
+        )
     try:
         # Tags in a strange encoding are no reason to refuse a clip.
         with av.open(os.fspath(path), metadata_errors="replace") as container:
@@ -167,7 +229,8 @@ def _opened(path, kind: str) -> Iterator[tuple]:
             if not streams:
                 found = ", ".join(s.type for s in container.streams) or "no stream"
                 raise MediaError(
-                    f"{path}: expected a decodable {kind} stream, got {found}; use another file"
+                    f"no {kind} stream",
+                    f"{path}: expected a decodable {kind} stream, got {found}; use another file",
                 )
             # Files are decoded in parallel by processes, so one thread each is enough.
             streams[0].codec_context.thread_count = 1
@@ -177,8 +240,14 @@ def _opened(path, kind: str) -> Iterator[tuple]:
     except (av.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise MediaError(
-            f"{path}: expected decodable {kind}, got '{reason}'; re-encode or replace the file"
+            f"broken {kind}",
+            f"{path}: expected decodable {kind}, got '{reason}'; re-encode or replace the file",
         ) from error
+
+
+def _is_lfs_pointer(path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(40).startswith(b"version https://git-lfs")
 
 
 def _origin(container) -> float:
@@ -211,6 +280,27 @@ def _timed_frames(container, stream) -> Iterator[tuple]:
         time = time if frame.time is None else frame.time - _origin(container)
         yield time, frame
         time += _display_seconds(frame, stream)
+
+
+def _shown_frames(path, count: int, start, end) -> Iterator[tuple]:
+    """Yield (frame, frame before or None, frame after or None) at the times of `read_frames`."""
+    begin = start or 0.0
+    stop = _video_end(path) if end is None else end
+    times = list(begin + (np.arange(count) + 0.5) * (stop - begin) / count)
+    before = shown = None
+    shown_until = 0.0
+    with _opened(path, "video") as (container, stream):
+        for time, frame in _timed_frames(container, stream):
+            while shown and times and times[0] < time - TIME_SLACK:
+                del times[0]
+                yield shown, before, frame
+            if not times:
+                return
+            before, shown, shown_until = shown, frame, time + _display_seconds(frame, stream)
+        if shown is None or shown_until <= begin:
+            raise _nothing_inside(path, "frames", start, end, shown_until)
+        for _ in times:
+            yield shown, before, None
 
 
 def _display_seconds(item, stream) -> float:
@@ -249,6 +339,7 @@ def _picture(frame, box: Box, short_side: int) -> np.ndarray:
 def _nothing_inside(path, what: str, start, end, clip_seconds: float) -> MediaError:
     until = "its end" if end is None else f"{end:g} s"
     return MediaError(
+        f"no {what} in the cut",
         f"{path}: expected {what} from {start or 0:g} s to {until}, got a clip of "
-        f"{clip_seconds:.2f} s; correct start and end"
+        f"{clip_seconds:.2f} s; correct start and end",
     )

@@ -71,7 +71,7 @@ def train_batches(
 
     Args:
       source: records of the training split.
-      transforms: {modality: function (stored value, generator) -> array}.
+      transforms: {modality: function (stored value, seed of the example) -> array}.
       batch_size: examples in a batch over all processes; each epoch drops its own remainder.
       epochs: passes over the data.
       seed: seed of order and augmentation.
@@ -167,8 +167,9 @@ class _Augment:
 
     def __call__(self, element: dict, rng: np.random.Generator | None = None) -> dict:
         record = element["record"]
+        seed = None if rng is None else rng.integers(2**63)
         return {
-            "inputs": {m: f(record[m], rng) for m, f in self._transforms.items()},
+            "inputs": {m: f(record[m], seed) for m, f in self._transforms.items()},
             "label": np.int32(record["label"]),
             "where": np.bool_(element["where"]),
             "index": np.int32(element["index"]),

@@ -1,7 +1,9 @@
-"""From a stored record to an encoder's input, with augmentation where a generator is given.
+"""From a stored record to an encoder's input, with augmentation where a seed is given.
 
-Each function takes the stored value and a NumPy random generator, or None for evaluation, which is
-deterministic. Values stay in their stored width (uint8, float16): the device makes the floats.
+Each function takes the stored value and the example's seed, or None for evaluation, which is
+deterministic. Modalities that show the same scene draw from the same stream of random numbers, so
+that frames and optical flow of a clip are cut and mirrored alike; sound draws from its own. Values
+stay in their stored width (uint8, float16): the device makes the floats.
 """
 
 import math
@@ -9,17 +11,18 @@ import math
 import cv2
 import numpy as np
 
-from tcmax_jax.data.media import decode_image
+from tcmax_jax.data.media import decode_flow, decode_image
 
+_SOUND, _SCENE = 0, 1  # streams of random numbers
 _CROP_ATTEMPTS = 10
 
 
-def spectrogram_input(stored, rng, *, steps):
+def spectrogram_input(stored, seed, *, steps):
     """Crops a spectrogram in time and adds the channel axis.
 
     Args:
       stored: [F, T] float.
-      rng: generator of the crop's start in training; None crops at the centre.
+      seed: seed of the crop's start in training; None crops at the centre.
       steps: time steps to keep; None keeps all.
 
     Returns:
@@ -34,18 +37,17 @@ def spectrogram_input(stored, rng, *, steps):
             f"Expected spectrograms of at least steps={steps} time steps, got "
             f"{stored.shape[1]} stored ones. Store longer sound or lower steps."
         )
-    start = spare // 2 if rng is None else int(rng.integers(spare + 1))
+    start = spare // 2 if seed is None else int(_stream(seed, _SOUND).integers(spare + 1))
     end = None if steps is None else start + steps
     return stored[:, start:end, None]
 
 
-def frames_input(stored, rng, *, size, area, aspect, flip):
+def frames_input(stored, seed, *, size, area, aspect, flip):
     """Decodes pictures and brings them to one size, all frames of a clip in the same way.
 
     Args:
       stored: [T] encoded pictures (JPEG or PNG bytes).
-      rng: generator of a random resized crop and of a flip in training; None takes the whole
-        picture.
+      seed: seed of a random resized crop and of a flip in training; None takes the whole picture.
       size: height and width of the result in pixels; None keeps the pictures as they are.
       area: smallest and largest share of the picture's area in the crop.
       aspect: smallest and largest ratio of width to height of the crop.
@@ -57,18 +59,61 @@ def frames_input(stored, rng, *, size, area, aspect, flip):
     frames = [decode_image(image) for image in stored]
     if size is None:
         return np.stack(frames)
-    height, width = frames[0].shape[:2]
+    resized, _ = _resized(frames, seed, size, area, aspect, flip)
+    return resized
+
+
+def flow_input(stored, seed, *, size, area, aspect, flip):
+    """Decodes optical flow and stacks it in the channels, cut and mirrored as the frames are.
+
+    Where the scene is mirrored, displacements to the right change their sign. Their lengths stay
+    those in stored pixels, whatever the crop.
+
+    Args:
+      stored: [T] flow fields, see `tcmax_jax.data.media.encode_flow`.
+      seed: seed of a random resized crop and of a flip in training; None takes the whole picture.
+      size: height and width of the result in pixels.
+      area: smallest and largest share of the picture's area in the crop.
+      aspect: smallest and largest ratio of width to height of the crop.
+      flip: whether training mirrors half of the clips.
+
+    Returns:
+      [size, size, 2 T] uint8: x and y of the first field, of the second, and so on; 127.5 is no
+      motion.
+    """
+    fields = [decode_flow(field) for field in stored]
+    resized, mirrored = _resized(fields, seed, size, area, aspect, flip)
+    if mirrored:
+        resized[..., 0] = 255 - resized[..., 0]
+    return resized.transpose(1, 2, 0, 3).reshape(size, size, -1)
+
+
+def features_input(stored, seed):
+    """Returns a stored feature vector as it is."""
+    del seed
+    return stored
+
+
+def _resized(pictures, seed, size, area, aspect, flip):
+    """Returns ([T, size, size, channels], whether mirrored) of one crop of all pictures."""
+    height, width = pictures[0].shape[:2]
     box = (0, 0, height, width)
     mirrored = False
-    if rng is not None:
+    if seed is not None:
+        rng = _stream(seed, _SCENE)
+        # Drawn first: how many numbers a box takes may depend on the size of the pictures.
+        mirrored = bool(rng.random() < 0.5) and flip
         box = random_crop_box(rng, height, width, area=area, aspect=aspect)
-        mirrored = flip and rng.random() < 0.5
     top, left, rows, columns = box
-    cut = [frame[top : top + rows, left : left + columns] for frame in frames]
+    cut = [picture[top : top + rows, left : left + columns] for picture in pictures]
     # Averaging over areas when shrinking, since interpolation would alias.
     method = cv2.INTER_AREA if rows * columns > size * size else cv2.INTER_LINEAR
-    resized = np.stack([cv2.resize(frame, (size, size), interpolation=method) for frame in cut])
-    return np.ascontiguousarray(resized[:, :, ::-1]) if mirrored else resized
+    resized = np.stack([cv2.resize(picture, (size, size), interpolation=method) for picture in cut])
+    return (np.ascontiguousarray(resized[:, :, ::-1]) if mirrored else resized), mirrored
+
+
+def _stream(seed, number):
+    return np.random.default_rng((int(seed), number))
 
 
 def random_crop_box(rng, height, width, *, area, aspect):

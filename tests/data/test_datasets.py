@@ -5,8 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tcmax_jax.data.builders.manifest.manifest_dataset_builder import prepare_manifest
-from tcmax_jax.data.builders.manifest.settings import ManifestSettings
+from tcmax_jax.data.builders.manifest.manifest_dataset_builder import Manifest, ManifestSettings
 from tcmax_jax.data.builders.synthetic import synthetic_dataset_builder
 from tcmax_jax.data.builders.synthetic.synthetic_dataset_builder import (
     SyntheticSettings,
@@ -14,7 +13,9 @@ from tcmax_jax.data.builders.synthetic.synthetic_dataset_builder import (
 )
 from tcmax_jax.data.datasets import open_dataset
 from tcmax_jax.data.media import decode_image
+from tcmax_jax.data.preparation.builder import prepare_clips
 from tcmax_jax.data.synthetic import generate
+from tests.data.forms import ALONE, AUDIO_VISUAL
 from tests.data.media_files import flat_frames, tone, write_media
 
 KNOBS = {
@@ -50,24 +51,14 @@ def manifest(tmp_path):
     write_media(folder / "a.avi", frames=flat_frames([50] * 5), audio=tone(0.5))
     rows = "a,train,low,a.avi\nb,test,low,a.avi\n"
     (folder / "manifest.csv").write_text("id,split,label,path\n" + rows)
-    return ManifestSettings(
-        manifest=str(folder / "manifest.csv"),
-        rate=16000,
-        seconds=0.5,
-        fill="zero",
-        n_fft=64,
-        hop=64,
-        frames=1,
-        short_side=8,
-        box=(0, 0, 1, 1),
-        allow_skipped=False,
-        processes=1,
-    )
+    return ManifestSettings(manifest=str(folder / "manifest.csv"), stored=AUDIO_VISUAL, **ALONE)
 
 
 def test_dataset_of_the_folder(prepared):
     dataset = open_dataset(prepared, ["audio", "visual"])
     assert dataset.name == f"synthetic/{prepared.parent.name}/1.0.0"
+    assert dataset.kinds == {"audio": "spectrogram", "visual": "frames"}
+    assert dataset.summary == {}
     assert list(dataset.class_names) == ["class0", "class1", "class2"]
     assert {split: len(source) for split, source in dataset.sources.items()} == SIZES
 
@@ -114,6 +105,6 @@ def test_other_fields_are_no_modalities(prepared, name):
 
 
 def test_validation_split_is_required(manifest, tmp_path):
-    path = prepare_manifest(manifest, tmp_path / "data").data_path
+    path = prepare_clips(Manifest, manifest, tmp_path / "data").data_path
     with pytest.raises(ValueError, match=r"a validation split in .*, got train, test\. Training"):
         open_dataset(path, ["audio"])

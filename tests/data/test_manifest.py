@@ -1,6 +1,7 @@
 import pytest
 
-from tcmax_jax.data.manifest import ManifestError, Row, labels_of, read_manifest
+from tcmax_jax.data.clips import Clip, RawDataError
+from tcmax_jax.data.manifest import read_manifest
 
 HEADER = "id,split,label,path,start,end\n"
 FIRST = "a,train,cat,a.mp4,,\n"
@@ -17,22 +18,26 @@ def write(tmp_path):
 
 
 def test_rows(write, tmp_path):
-    rows = read_manifest(write(HEADER + FIRST + "b,test,cat,clips/b.mp4,0.5, 1.25\n"))
-    video = tmp_path / "clips" / "b.mp4"
-    assert rows[0] == Row(
-        2, "a", "train", "cat", tmp_path / "a.mp4", tmp_path / "a.mp4", None, None
+    path = write(HEADER + FIRST + "b,test,cat,clips/b.mp4,0.5, 1.25\n")
+    first, second = read_manifest(path).clips
+    media = tmp_path / "a.mp4"
+    assert first == Clip(
+        "a", "train", "cat", media, media, None, None, f"{path}, line 2", tmp_path, 0
     )
-    assert rows[1] == Row(3, "b", "test", "cat", video, video, 0.5, 1.25)
+    media = tmp_path / "clips" / "b.mp4"
+    assert second == Clip(
+        "b", "test", "cat", media, media, 0.5, 1.25, f"{path}, line 3", tmp_path, 1
+    )
 
 
 def test_optional_columns_may_be_left_out(write):
-    rows = read_manifest(write("label,path,id,split\ncat,a.mp4,a,train\n"))
-    assert (rows[0].label, rows[0].start, rows[0].end) == ("cat", None, None)
+    (clip,) = read_manifest(write("label,path,id,split\ncat,a.mp4,a,train\n")).clips
+    assert (clip.label, clip.start, clip.end) == ("cat", None, None)
 
 
 def test_separate_sound(write, tmp_path):
     text = "id,split,label,path,audio_path\na,train,cat,a.mp4,a.wav\nb,train,cat,b.mp4,\n"
-    first, second = read_manifest(write(text))
+    first, second = read_manifest(write(text)).clips
     assert (first.video, first.audio) == (tmp_path / "a.mp4", tmp_path / "a.wav")
     assert second.audio == second.video == tmp_path / "b.mp4"
 
@@ -40,32 +45,38 @@ def test_separate_sound(write, tmp_path):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_byte_order_mark_and_line_ends(write, encoding):
     text = (HEADER + "a,train,Bär,a.mp4,,\n").replace("\n", "\r\n")
-    assert read_manifest(write(text, encoding))[0].label == "Bär"
+    assert read_manifest(write(text, encoding)).clips[0].label == "Bär"
+
+
+def test_paths_may_be_left_out(write, tmp_path):
+    (clip,) = read_manifest(write("id,split,label\na,train,cat\n")).clips
+    assert (clip.video, clip.audio, clip.folder) == (None, None, tmp_path)
 
 
 def test_absolute_paths_stay(write):
-    assert str(read_manifest(write(HEADER + "a,train,cat,/x/a.mp4,,\n"))[0].video) == "/x/a.mp4"
+    (clip,) = read_manifest(write(HEADER + "a,train,cat,/x/a.mp4,,\n")).clips
+    assert str(clip.video) == "/x/a.mp4"
 
 
 def test_labels_are_those_of_train_sorted(write):
-    rows = read_manifest(write(HEADER + "a,train,dog,a,,\nb,train,cat,b,,\nc,test,dog,c,,\n"))
-    assert labels_of(rows) == ["cat", "dog"]
+    path = write(HEADER + "a,train,dog,a,,\nb,train,cat,b,,\nc,test,dog,c,,\n")
+    assert read_manifest(path).class_names == ["cat", "dog"]
 
 
 @pytest.mark.parametrize(
     "text,message",
     [
-        ("", r"got none, which lacks 'id', 'split', 'label', 'path'; correct the first line"),
+        ("", r"got none, which lacks 'id', 'split', 'label'; correct the first line"),
         ("id,split,lable,path\n", r"got id, split, lable, path, which lacks 'label'"),
         ("id,split,label,path,strat\n", r"which has unknown 'strat'; correct"),
         ("id,split,label,path,path\n", r"which repeats 'path'; correct"),
-        (HEADER, r"expected at least one row of the split train, got 0 other rows; add"),
-        (HEADER + "a,test,cat,a,,\n", r"expected at least one row of the split train, got 1"),
+        (HEADER, r"expected at least one clip of the split train, got 0 others; add"),
+        (HEADER + "a,test,cat,a,,\n", r"expected at least one clip of the split train, got 1"),
         (HEADER + ",train,cat,a,,\n", r"line 2: expected a value for id, got an empty cell; fill"),
         (HEADER + "a,,cat,a,,\n", r"line 2: expected a value for split, got an empty cell"),
         (HEADER + "a,train, ,a,,\n", r"line 2: expected a value for label, got an empty cell"),
         (HEADER + FIRST + "b,train,cat\n", r"line 3: expected a value for path, got an empty"),
-        (HEADER + FIRST + "\na,test,cat,b,,\n", r"line 4: expected a new id, got 'a' of line 2"),
+        (HEADER + FIRST + "\na,test,cat,b,,\n", r"line 4: expected a new id, got 'a' of .*line 2"),
         (HEADER + "a,dev,cat,a,,\n", r"line 2: expected the split train, .*got 'dev'; use one"),
         (HEADER + "a,train,cat,a,x,\n", r"line 2: expected start in seconds, .*got 'x'; correct"),
         (HEADER + "a,train,cat,a,nan,\n", r"line 2: expected start .*got 'nan'; correct"),
@@ -78,22 +89,22 @@ def test_labels_are_those_of_train_sorted(write):
         (HEADER + "a,train,cat,a,,0\n", r"line 2: expected end after start, got start 0 and end 0"),
         (
             HEADER + FIRST + "b,test,cow,b,,\n",
-            r"line 3: expected a label that train has, got 'cow'",
+            r"line 3: expected one of the 1 labels of train \(cat\), got 'cow' in test",
         ),
         (HEADER + "a,train,cat,a,1,2,3\n", r"line 2: expected 6 cells, got 7; put cells"),
         (HEADER + 'a,train,cat,"a,,\n', r"line 2: expected CSV, got .*; correct the quotes"),
     ],
 )
 def test_errors_name_the_place_and_the_value(write, text, message):
-    with pytest.raises(ManifestError, match=message):
+    with pytest.raises(RawDataError, match=message):
         read_manifest(write(text))
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(ManifestError, match="expected a CSV file, got none there; correct"):
+    with pytest.raises(RawDataError, match="expected a CSV file, got none there; correct"):
         read_manifest(tmp_path / "none.csv")
 
 
 def test_other_encoding(write):
-    with pytest.raises(ManifestError, match=r"expected UTF-8, got .*; save it as UTF-8"):
+    with pytest.raises(RawDataError, match=r"expected UTF-8, got .*; save it as UTF-8"):
         read_manifest(write(HEADER + "a,train,Bär,a,,\n", "latin-1"))

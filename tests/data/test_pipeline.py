@@ -14,23 +14,23 @@ THREADS = Readers(threads=2, workers=0)
 ALONE = Process()
 
 
-def stored(value, rng):
-    del rng
+def stored(value, seed):
+    del seed
     return np.float32(value)
 
 
-def drawn(value, rng):
+def drawn(value, seed):
     del value
-    return rng.random()
+    return np.random.default_rng(seed).random()
 
 
-def generator_given(value, rng):
+def seed_given(value, seed):
     del value
-    return np.bool_(rng is not None)
+    return np.bool_(seed is not None)
 
 
-def process_id(value, rng):
-    del value, rng
+def process_id(value, seed):
+    del value, seed
     return np.int64(os.getpid())
 
 
@@ -51,7 +51,7 @@ def train(**changes):
 
 
 def evaluate(source, *, process=ALONE):
-    transforms = {"value": stored, "noise": generator_given}
+    transforms = {"value": stored, "noise": seed_given}
     options = {"batch_size": BATCH, "readers": THREADS, "process": process}
     return list(eval_batches(source, transforms, **options))
 

@@ -5,8 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from tcmax_jax.data.media import encode_image
-from tcmax_jax.data.transforms import frames_input, random_crop_box, spectrogram_input
+from tcmax_jax.data.media import encode_flow, encode_image
+from tcmax_jax.data.transforms import (
+    features_input,
+    flow_input,
+    frames_input,
+    random_crop_box,
+    spectrogram_input,
+)
 
 WHOLE = {"area": (1, 1), "aspect": (1, 1)}  # with a square picture, a crop that keeps it
 QUARTER = {"area": (0.25, 0.25), "aspect": (1, 1)}
@@ -22,10 +28,6 @@ def encoded(frames):
     return np.array([encode_image(frame, lossless=True) for frame in frames], object)
 
 
-def rngs(count):
-    return [np.random.default_rng(seed) for seed in range(count)]
-
-
 @pytest.fixture
 def spectrogram():
     return np.arange(14, dtype=np.float16).reshape(2, 7)
@@ -39,24 +41,24 @@ def test_spectrogram_is_cropped_at_the_centre(spectrogram):
 
 def test_random_crop_of_a_spectrogram_reaches_every_start(spectrogram):
     starts = set()
-    for rng in rngs(60):
-        cropped = spectrogram_input(spectrogram, rng, steps=4)
+    for seed in range(60):
+        cropped = spectrogram_input(spectrogram, seed, steps=4)
         starts.add(start := int(cropped[0, 0, 0]))
         np.testing.assert_array_equal(cropped[:, :, 0], spectrogram[:, start : start + 4])
     assert starts == {0, 1, 2, 3}
 
 
-@pytest.mark.parametrize("rng", [None, np.random.default_rng(0)])
+@pytest.mark.parametrize("seed", [None, 0])
 @pytest.mark.parametrize("steps", [None, 7])
-def test_whole_spectrogram(spectrogram, rng, steps):
-    kept = spectrogram_input(spectrogram, rng, steps=steps)
+def test_whole_spectrogram(spectrogram, seed, steps):
+    kept = spectrogram_input(spectrogram, seed, steps=steps)
     np.testing.assert_array_equal(kept, spectrogram[:, :, None], strict=True)
 
 
-@pytest.mark.parametrize("rng", [None, np.random.default_rng(0)])
-def test_spectrogram_that_is_too_short(spectrogram, rng):
+@pytest.mark.parametrize("seed", [None, 0])
+def test_spectrogram_that_is_too_short(spectrogram, seed):
     with pytest.raises(ValueError, match=r"at least steps=8 time steps, got 7 stored ones"):
-        spectrogram_input(spectrogram, rng, steps=8)
+        spectrogram_input(spectrogram, seed, steps=8)
 
 
 def test_evaluation_shrinks_the_whole_picture():
@@ -77,10 +79,10 @@ def test_evaluation_enlarges_by_interpolation():
     np.testing.assert_array_equal(result, expected)
 
 
-@pytest.mark.parametrize("rng", [None, np.random.default_rng(0)])
-def test_no_size_keeps_the_pictures(rng):
+@pytest.mark.parametrize("seed", [None, 0])
+def test_no_size_keeps_the_pictures(seed):
     frames = pictures(3, 5, 7)
-    kept = frames_input(encoded(frames), rng, size=None, flip=True, **QUARTER)
+    kept = frames_input(encoded(frames), seed, size=None, flip=True, **QUARTER)
     np.testing.assert_array_equal(kept, frames, strict=True)
 
 
@@ -92,14 +94,14 @@ def test_training_crops_inside_the_picture():
         for left in range(6)
     }
     # A crop of the result's size is not interpolated, so it is found again bit for bit.
-    crops = [frames_input(encoded([frame]), r, size=5, flip=False, **QUARTER) for r in rngs(100)]
+    crops = [frames_input(encoded([frame]), r, size=5, flip=False, **QUARTER) for r in range(100)]
     places = {windows[crop.tobytes()] for crop in crops}
     assert {top for top, _ in places} == {left for _, left in places} == set(range(6))
 
 
 def test_frames_of_a_clip_share_crop_and_flip():
     clip = encoded(pictures(1, 12, 16)).repeat(4)
-    results = [frames_input(clip, rng, size=6, flip=True, **ANY) for rng in rngs(40)]
+    results = [frames_input(clip, seed, size=6, flip=True, **ANY) for seed in range(40)]
     for result in results:
         assert result.shape == (4, 6, 6, 3) and result.dtype == np.uint8
         np.testing.assert_array_equal(result, result[:1].repeat(4, axis=0))
@@ -109,8 +111,8 @@ def test_frames_of_a_clip_share_crop_and_flip():
 def test_flip_mirrors_half_of_the_clips():
     frames = pictures(2, 6, 6)
     mirrored = 0
-    for rng in rngs(200):
-        result = frames_input(encoded(frames), rng, size=6, flip=True, **WHOLE)
+    for seed in range(200):
+        result = frames_input(encoded(frames), seed, size=6, flip=True, **WHOLE)
         flipped = not (result == frames).all()
         np.testing.assert_array_equal(result, frames[:, :, ::-1] if flipped else frames)
         mirrored += flipped
@@ -119,8 +121,8 @@ def test_flip_mirrors_half_of_the_clips():
 
 def test_no_flip_unless_asked_for():
     frames = pictures(2, 6, 6)
-    for rng in rngs(20):
-        result = frames_input(encoded(frames), rng, size=6, flip=False, **WHOLE)
+    for seed in range(20):
+        result = frames_input(encoded(frames), seed, size=6, flip=False, **WHOLE)
         np.testing.assert_array_equal(result, frames)
 
 
@@ -167,3 +169,71 @@ def test_crop_box_that_never_fits_is_the_largest_centred_one(height, width, box)
     rng = np.random.default_rng(0)
     drawn = random_crop_box(rng, height, width, area=(0.9, 1.0), aspect=(3 / 4, 4 / 3))
     assert drawn == box
+
+
+def smooth_flow(count, height, width):
+    """Fields whose x component grows to the right and whose y component grows downwards."""
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    return [np.stack([x + t, y], axis=-1) for t in range(count)]
+
+
+def encoded_flow(fields, bound):
+    return np.array([encode_flow(field, bound) for field in fields], object)
+
+
+def displacements(levels, bound):
+    return (levels.astype(np.float32) / 127.5 - 1) * bound
+
+
+def test_flow_is_stacked_in_the_channels():
+    fields, bound = smooth_flow(3, 16, 24), 32.0
+    result = flow_input(encoded_flow(fields, bound), None, size=8, flip=True, **WHOLE)
+    assert result.shape == (8, 8, 6) and result.dtype == np.uint8
+    got = displacements(result, bound)
+    for t, field in enumerate(fields):
+        # Every pixel is the mean of a block of 2 x 3; a level is 1/4 pixel, JPEG adds as much.
+        blocks = field.reshape(8, 2, 8, 3, 2).mean(axis=(1, 3))
+        np.testing.assert_allclose(got[..., 2 * t : 2 * t + 2], blocks, atol=0.6)
+
+
+def test_large_displacements_are_clipped():
+    field = np.full((8, 8, 2), (100.0, -100.0), np.float32)
+    result = flow_input(encoded_flow([field], 20.0), None, size=8, flip=False, **WHOLE)
+    assert (result[..., 0] == 255).all() and (result[..., 1] == 0).all()
+
+
+def test_flow_is_cut_and_mirrored_as_its_frames_are():
+    # Frames that show their own coordinates: red grows to the right, green downwards.
+    height, width = 24, 32
+    y, x = np.mgrid[0:height, 0:width]
+    frame = np.stack([x * 8, y * 8, 0 * x], axis=-1).astype(np.uint8)
+    field = np.stack([x, y], axis=-1).astype(np.float32)
+    mirrored = 0
+    for seed in range(40):
+        options = {"size": 16, "flip": True, **ANY}
+        picture = frames_input(encoded([frame]), seed, **options)[0].astype(np.float32) / 8
+        flow = displacements(flow_input(encoded_flow([field], 64.0), seed, **options), 64.0)
+        flipped = picture[8, -1, 0] < picture[8, 0, 0]
+        sign = -1 if flipped else 1
+        np.testing.assert_allclose(sign * flow[..., 0], picture[..., 0], atol=1.3)
+        np.testing.assert_allclose(flow[..., 1], picture[..., 1], atol=1.3)
+        mirrored += flipped
+    assert 8 <= mirrored <= 32  # 20 on average, standard deviation 3
+
+
+def test_sound_is_not_cut_by_the_numbers_of_the_scene():
+    stored = np.arange(1000, dtype=np.float32)[None]
+    starts = np.array([spectrogram_input(stored, s, steps=1)[0, 0, 0] for s in range(400)])
+    frames = pictures(1, 6, 6)
+    flips = [
+        (frames_input(encoded(frames), s, size=6, flip=True, **WHOLE) != frames).any()
+        for s in range(400)
+    ]
+    # Independent: |r| stays below 3 / sqrt(400).
+    assert abs(np.corrcoef(starts, flips)[0, 1]) < 0.15
+
+
+@pytest.mark.parametrize("seed", [None, 0])
+def test_features_stay(seed):
+    stored = np.arange(3, dtype=np.float16)
+    np.testing.assert_array_equal(features_input(stored, seed), stored, strict=True)

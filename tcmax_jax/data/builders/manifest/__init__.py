@@ -1,1 +1,1 @@
-"""Data set built from a CSV of clips; kept empty so that worker processes start fast."""
+"""TensorFlow Datasets builder of anybody's clips."""

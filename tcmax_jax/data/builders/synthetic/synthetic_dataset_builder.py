@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tcmax_jax.data.builders.naming import digest
-from tcmax_jax.data.builders.quiet import quiet
 from tcmax_jax.data.media import encode_image
+from tcmax_jax.data.preparation.naming import digest
+from tcmax_jax.data.preparation.quiet import quiet
 from tcmax_jax.data.synthetic import generate
 
 
@@ -70,7 +70,10 @@ class Synthetic(tfds.core.GeneratorBasedBuilder):
             ),
             "visual": tfds.features.Tensor(shape=(settings.visual_shape[0],), dtype=np.str_),
         }
-        return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(features),
+            metadata=tfds.core.MetadataDict(kinds={"audio": "spectrogram", "visual": "frames"}),
+        )
 
     def _split_generators(self, dl_manager) -> dict[str, Iterator]:
         del dl_manager

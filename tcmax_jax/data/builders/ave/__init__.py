@@ -1,0 +1,1 @@
+"""TensorFlow Datasets builder of ave."""

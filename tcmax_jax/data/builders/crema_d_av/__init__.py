@@ -1,0 +1,1 @@
+"""TensorFlow Datasets builder of crema_d_av."""

@@ -1,0 +1,100 @@
+"""MVSA-Single as pre-extracted features of its pictures and texts."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_clips
+from tcmax_jax.data.preparation.builder import ClipsBuilder
+from tcmax_jax.data.preparation.settings import ClipsSettings
+from tcmax_jax.data.raw import open_folder, read_rows
+from tcmax_jax.data.splits import move
+
+SENTIMENTS = ("negative", "neutral", "positive")
+EXPECTED = {"train": 1555, "validation": 518, "test": 519}
+LAYOUT = """
+  train.jsonl, dev.jsonl, test.jsonl    lines {"id": .., "label": .., ..}, the list that other
+                                        papers share; or labelResultAll.txt, from which pictures
+                                        and texts of one label are taken
+  image.npz, text.npz                   `ids` and `features`, see experiments/embed.py"""
+_LISTS = {"train": "train.jsonl", "validation": "dev.jsonl", "test": "test.jsonl"}
+_SHARE = 0.2  # of the clips in test, as in the shared list
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MvsaSettings(ClipsSettings):
+    """Source and form of MVSA-Single.
+
+    Attributes:
+        raw_dir: Folder of the raw data.
+    """
+
+    raw_dir: str | None
+
+
+class MvsaFeatures(ClipsBuilder):
+    """Tweets of a picture and a text, in three sentiments."""
+
+    LAYOUT = f"Layout: {LAYOUT}"
+
+    def list_clips(self) -> Listing:
+        """Lists the raw folder."""
+        return list_mvsa(self.settings.raw_dir)
+
+
+def list_mvsa(raw_dir: str | None) -> Listing:
+    """List the tweets of MVSA-Single.
+
+    Args:
+        raw_dir: Folder of the raw data.
+
+    Raises:
+        RawDataError: If the folder does not fit.
+    """
+    folder = open_folder(raw_dir, LAYOUT)
+    if all((folder / name).is_file() for name in _LISTS.values()):
+        clips, note = list(_listed(folder)), "split by train.jsonl, dev.jsonl and test.jsonl"
+    elif (folder / "labelResultAll.txt").is_file():
+        clips = move(list(_agreeing(folder)), _SHARE, to="test")
+        clips = move(clips, _SHARE / (1 - _SHARE), to="validation")
+        note = "split by a hash of the ids, not the list of other papers"
+    else:
+        raise RawDataError(
+            f"{folder}: expected {', '.join(_LISTS.values())} or labelResultAll.txt, got none; put "
+            f"them there. Layout: {LAYOUT}"
+        )
+    listing = Listing(clips, SENTIMENTS, EXPECTED, [note])
+    check_clips(listing, folder)
+    return listing
+
+
+def _listed(folder: Path) -> Iterator[Clip]:
+    for split, name in _LISTS.items():
+        lines = (folder / name).read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines, start=1):
+            place = f"{folder / name}, line {number}"
+            try:
+                entry = json.loads(line)
+                tweet, label = str(entry["id"]), entry["label"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise RawDataError(
+                    f'{place}: expected {{"id": .., "label": ..}}, got {line[:60]!r}; correct it'
+                ) from error
+            yield Clip(tweet, split, label, place=place, folder=folder)
+
+
+def _agreeing(folder: Path) -> Iterator[Clip]:
+    """Yields the tweets whose picture and text have one label, as in the list others share."""
+    rows = read_rows(folder / "labelResultAll.txt", 2, delimiter="\t", encoding="latin-1")
+    for place, (tweet, labels) in rows:
+        if tweet == "ID":
+            continue
+        text, _, image = labels.partition(",")
+        for label in (text, image):
+            if label not in SENTIMENTS:
+                raise RawDataError(
+                    f"{place}: expected two of {', '.join(SENTIMENTS)}, got {labels!r}; correct it"
+                )
+        if text == image:
+            yield Clip(tweet, "train", text, place=place, folder=folder)

@@ -1,0 +1,146 @@
+"""Files of features that were extracted elsewhere, a row for each clip.
+
+Three kinds: a folder with `<id>.npy` [D] for each clip; an .npz file with `ids` [N] (text) and
+`features` [N, D]; an .npy file [N, D] whose rows are in the order of the list. Nothing is
+unpickled.
+"""
+
+import functools
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tcmax_jax.data.clips import Clip, RawDataError
+from tcmax_jax.data.media import MediaError
+
+_DAMAGED = (ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile)
+
+
+class _Table(NamedTuple):
+    """The content of an .npz file: [N, D], and {id: row}."""
+
+    features: np.ndarray
+    rows: dict[str, int]
+
+
+def read_feature(path: Path, clip: Clip, size: int) -> np.ndarray:
+    """Read the feature of one clip.
+
+    Args:
+        path: Folder, .npz or .npy file.
+        clip: The clip.
+        size: Expected number of entries, D.
+
+    Returns:
+        float32 [D].
+
+    Raises:
+        MediaError: If it is missing, of another shape, not numeric or not finite.
+    """
+    feature = _find(path, clip)
+    if feature.shape != (size,) or feature.dtype.kind not in "fiu":
+        raise MediaError(
+            "feature of another form",
+            f"{path}: expected {size} numbers of {clip.id!r}, got shape {list(feature.shape)} of "
+            f"{feature.dtype}; correct `size`, or extract it again",
+        )
+    with np.errstate(over="ignore"):
+        feature = feature.astype(np.float32)
+    if not np.isfinite(feature).all():
+        raise MediaError(
+            "feature not finite",
+            f"{path}: expected finite float32 numbers of {clip.id!r}, got NaN or infinity; extract "
+            "it again",
+        )
+    return feature
+
+
+def check_rows(path: Path, number: int) -> None:
+    """Check that an .npy file has one row for each clip of its list; other kinds name their clips.
+
+    Raises:
+        RawDataError: If not.
+    """
+    if path.suffix == ".npy" and path.is_file() and len(rows := _open(path)) != number:
+        raise RawDataError(
+            f"{path}: expected a row for each of the {number} clips of the list, got "
+            f"{list(rows.shape)}; extract it again, or write an .npz file with `ids`"
+        )
+
+
+def write_features(path: Path, ids, features) -> None:
+    """Write an .npz file that `read_feature` reads, whole or not at all.
+
+    Args:
+        path: The file, its name ending in .npz.
+        ids: Ids of N clips.
+        features: float [N, D] in the same order.
+    """
+    temporary = path.with_name(f".{path.name}")
+    np.savez(temporary, ids=np.array(ids, np.str_), features=np.asarray(features))
+    temporary.replace(path)
+
+
+def _find(path: Path, clip: Clip) -> np.ndarray:
+    if path.is_dir():
+        return _open(path / f"{clip.id}.npy")
+    if path.suffix == ".npy":
+        if clip.row is None:
+            raise MediaError(
+                "features without ids",
+                f"{path}: expected an .npz file with `ids`, since this list has no order of rows, "
+                "got an .npy file; write it anew",
+            )
+        return _open(path)[clip.row]
+    table = _table(path, path.stat().st_mtime_ns if path.is_file() else 0)
+    if clip.id not in table.rows:
+        raise MediaError(
+            "missing feature",
+            f"{path}: expected a feature of {clip.id!r}, got those of {len(table.rows)} others; "
+            "extract it too",
+        )
+    return table.features[table.rows[clip.id]]
+
+
+def _open(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise MediaError(
+            "missing feature", f"{path}: expected a feature, got none there; extract it too"
+        ) from error
+    except _DAMAGED as error:
+        raise MediaError(
+            "broken features", f"{path}: expected a plain array, got '{error}'; extract it again"
+        ) from error
+
+
+@functools.lru_cache(maxsize=8)
+def _table(path: Path, changed: int) -> _Table:
+    del changed  # Of the key only: a file that changes is read again.
+    expected = f"{path}: expected `ids` [N] (text) and `features` [N, D] without Python objects"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            ids, features = file["ids"], file["features"]
+    except FileNotFoundError as error:
+        raise MediaError(
+            "missing file",
+            f"{path}: expected an .npz or .npy file or a folder of features, got none there; "
+            "extract them, or correct the path",
+        ) from error
+    except _DAMAGED as error:
+        raise MediaError("broken features", f"{expected}, got '{error}'; write it anew") from error
+    if ids.ndim != 1 or ids.dtype.kind != "U" or features.shape[:1] != ids.shape:
+        raise MediaError(
+            "broken features",
+            f"{expected}, got ids {list(ids.shape)} of {ids.dtype} and features "
+            f"{list(features.shape)}; write it anew",
+        )
+    rows = {str(name): row for row, name in enumerate(ids)}
+    if len(rows) < len(ids):
+        raise MediaError(
+            "broken features", f"{path}: expected every id once, got repeated ones; remove them"
+        )
+    return _Table(features, rows)

@@ -1,0 +1,241 @@
+"""The base of all builders of clips: TensorFlow Datasets, shard by shard."""
+
+import dataclasses
+import functools
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from tcmax_jax.data.clips import SPLITS, Clip, Listing, RawDataError
+from tcmax_jax.data.preparation.beam import decode_with_beam
+from tcmax_jax.data.preparation.chunks import Chunk, Outcome, chunks_of, examples_of
+from tcmax_jax.data.preparation.decode import decode_chunks
+from tcmax_jax.data.preparation.naming import digest
+from tcmax_jax.data.preparation.progress import Progress
+from tcmax_jax.data.preparation.quiet import quiet
+from tcmax_jax.data.preparation.settings import ClipsSettings
+from tcmax_jax.data.preparation.summary import summarise, summary_text
+
+# TFDS holds a shard in memory while it writes it.
+CHUNKS_IN_SHARD = 4
+_MISSING_SHOWN = 5
+_WITHOUT_CLIP = "allow_skipped (--allow_skipped) leaves such clips out"
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class ClipsConfig(tfds.core.BuilderConfig):
+    """Names a data set after its content."""
+
+    settings: ClipsSettings
+
+
+class ClipsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
+    """Decodes clips in chunks that are kept, then writes them as shards of records.
+
+    A preparation that is killed goes on where it was: decoded chunks stay in a folder beside the
+    data until all is written, and the data's folder gets its name last.
+
+    Subclasses say `list_clips`, and where their raw data comes from a folder, `LAYOUT`, a text that
+    shows how it has to lie there.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    LAYOUT = ""
+
+    def __init__(self, **options):
+        """Passes `config`, `data_dir` and `file_format` to TFDS."""
+        with quiet():
+            super().__init__(**options)
+
+    @property
+    def settings(self) -> ClipsSettings:
+        """The settings of this data set."""
+        return self.builder_config.settings
+
+    def list_clips(self) -> Listing:
+        """Returns the clips, after checking the lists; media files are not looked at.
+
+        Raises:
+            RawDataError: If the raw data does not fit.
+        """
+        raise NotImplementedError
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        stored = self.settings.stored
+        features = {
+            "id": tfds.features.Text(),
+            "label": tfds.features.ClassLabel(names=list(self.listing.class_names)),
+            **{modality: _feature(form) for modality, form in stored.items()},
+        }
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(features),
+            # The summary comes in when all clips have been decoded, and is saved with the data.
+            metadata=tfds.core.MetadataDict(
+                kinds={modality: form.input_kind for modality, form in stored.items()}
+            ),
+        )
+
+    @functools.cached_property
+    def listing(self) -> Listing:
+        """The clips."""
+        return self.list_clips()
+
+    @functools.cached_property
+    def _chunks(self) -> dict[str, list[Chunk]]:
+        folder = self._kept_folder()
+        by_split = {s: [c for c in self.listing.clips if c.split == s] for s in SPLITS}
+        return {split: chunks_of(clips, folder) for split, clips in by_split.items() if clips}
+
+    def _kept_folder(self) -> Path:
+        """Folder of decoded chunks; its name tells lists and stored forms apart."""
+        clips = [[*map(str, clip[:-1])] for clip in self.listing.clips]
+        name = digest({"clips": clips, "forms": repr(sorted(self.settings.stored.items()))})
+        return Path(self.data_path).parent / f"decoded-{name}"
+
+    def _shard_iterators_per_split(self, dl_manager) -> dict[str, list[Callable]]:
+        del dl_manager
+        _check_files(self.listing, self.settings, self.LAYOUT)
+        for form in self.settings.stored.values():
+            form.check(self.listing.clips)
+        outcomes = self._decode()
+        self.info.metadata.update(summarise(self.listing, outcomes))
+        shards = {}
+        for split, chunks in self._chunks.items():
+            parts = (
+                chunks[i : i + CHUNKS_IN_SHARD] for i in range(0, len(chunks), CHUNKS_IN_SHARD)
+            )
+            shards[split] = [
+                functools.partial(_examples, self.settings.stored, part) for part in parts
+            ]
+        return shards
+
+    def _decode(self) -> list[Outcome]:
+        """Decodes the chunks that have not been, and returns what became of every clip."""
+        settings, outcomes = self.settings, []
+        chunks = [chunk for chunks in self._chunks.values() for chunk in chunks]
+        self._kept_folder().mkdir(parents=True, exist_ok=True)
+        progress = Progress(len(self.listing.clips))
+        if settings.beam is None:
+            decoded = decode_chunks(settings.stored, chunks, settings.processes)
+        else:
+            decoded = decode_with_beam(settings.stored, chunks, settings.beam)
+        for of_chunk in decoded:
+            progress.advance(of_chunk)
+            _check_outcomes(settings, of_chunk)
+            outcomes += of_chunk
+        _check_splits(outcomes)
+        return outcomes
+
+    def remove_kept(self) -> None:
+        """Removes the decoded chunks, once the data is written."""
+        shutil.rmtree(self._kept_folder(), ignore_errors=True)
+
+
+def prepare_clips(
+    builder_class: type[ClipsBuilder],
+    settings: ClipsSettings,
+    data_dir: str | os.PathLike,
+) -> tfds.core.DatasetBuilder:
+    """Prepares a data set unless that was done before, and prints its summary.
+
+    Args:
+        builder_class: The data set.
+        settings: Source and form.
+        data_dir: Folder that holds the prepared data sets.
+
+    Returns:
+        The builder of the prepared data; its `info.metadata` holds the summary.
+
+    Raises:
+        RawDataError: If the raw data does not fit, or a clip cannot be decoded, or clips are
+            missing in data that was prepared before and the settings do not allow that.
+    """
+    name = settings.content_name()
+    # What was prepared is read without its raw data.
+    version = f"{name}/{builder_class.VERSION}"
+    path = Path(data_dir).expanduser() / builder_class.name / version
+    with quiet():
+        if (path / "dataset_info.json").is_file():
+            builder = tfds.builder_from_directory(path)
+        else:
+            config = ClipsConfig(name=name, settings=settings)
+            builder = builder_class(config=config, data_dir=data_dir, file_format="array_record")
+            builder.download_and_prepare()
+            builder.remove_kept()
+    summary = builder.info.metadata
+    print(summary_text(summary))
+    if summary["skipped"] and not settings.allow_skipped:
+        raise RawDataError(
+            f"{builder.data_path}: expected a complete data set, got one without "
+            f"{len(summary['skipped'])} clips, the first {summary['skipped'][0]['message']}; "
+            f"{_WITHOUT_CLIP}; or complete the raw data, delete that folder and prepare it again"
+        )
+    return builder
+
+
+def _feature(form):
+    if form.dtype is None:
+        # Encoded pictures: the Image feature needs TensorFlow, and decoding can wait until use.
+        return tfds.features.Tensor(shape=form.shape, dtype=np.str_)
+    return tfds.features.Tensor(shape=form.shape, dtype=form.dtype, encoding="bytes")
+
+
+def _examples(stored, chunks: Sequence[Chunk]) -> Iterator[tuple[str, dict]]:
+    for chunk in chunks:
+        yield from examples_of(stored, chunk)
+
+
+def _check_outcomes(settings: ClipsSettings, outcomes: Sequence[Outcome]) -> None:
+    failed = [outcome for outcome in outcomes if outcome.reason is not None]
+    if failed and not settings.allow_skipped:
+        raise RawDataError(f"{failed[0].message}; or {_WITHOUT_CLIP}")
+
+
+def _check_splits(outcomes: Sequence[Outcome]) -> None:
+    used = {outcome.split for outcome in outcomes if outcome.reason is None}
+    for outcome in outcomes:
+        if outcome.split not in used:
+            raise _lost_split(outcome.split, outcome.message)
+
+
+def _check_files(listing: Listing, settings: ClipsSettings, layout: str) -> None:
+    """Looks for all files at once, before time goes into decoding some of them."""
+    needed = {clip: _files(clip, settings) for clip in listing.clips}
+    absent = {file for files in needed.values() for file in files if not file.exists()}
+    lacking = {clip: file for clip, files in needed.items() for file in files if file in absent}
+    hint = layout and f". {layout}"
+    if lacking and not settings.allow_skipped:
+        first = list(lacking.items())[:_MISSING_SHOWN]
+        shown = ", ".join(f"{file} ({clip.place})" for clip, file in first)
+        raise RawDataError(
+            f"expected the files of all {len(listing.clips)} clips, got none for {len(lacking)}, "
+            f"first {shown}; correct the paths, or {_WITHOUT_CLIP}{hint}"
+        )
+    for split in SPLITS:
+        own = [clip for clip in listing.clips if clip.split == split]
+        if own and all(clip in lacking for clip in own):
+            raise _lost_split(split, f"{lacking[own[0]]} ({own[0].place}) is missing{hint}")
+
+
+def _files(clip: Clip, settings: ClipsSettings) -> list[Path]:
+    files = []
+    for modality, form in settings.stored.items():
+        file = form.file(clip)
+        if file is None:
+            raise RawDataError(
+                f"{clip.place}: expected a file for {modality}, got none; name it in the list, or "
+                f"leave {modality} out of data.stored"
+            )
+        files.append(file)
+    return files
+
+
+def _lost_split(split: str, reason: str) -> RawDataError:
+    return RawDataError(
+        f"expected clips of the split {split} that can be decoded, got none: {reason}; correct the "
+        "files or leave the split out"
+    )

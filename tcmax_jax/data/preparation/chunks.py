@@ -1,0 +1,150 @@
+"""Clips decoded in chunks, each kept in a file of its own, so that no work is done twice.
+
+A chunk's file is written whole or not at all, by whichever process or machine decodes it. It holds
+the content of the clips that could be decoded and a report on every clip. What failed is tried
+again when the chunk is asked for again. Decoding processes import this module, so it must stay free
+of JAX and TensorFlow Datasets.
+"""
+
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tcmax_jax.data.clips import Clip
+from tcmax_jax.data.media import MediaError
+from tcmax_jax.data.stored import Stored
+
+CLIPS_IN_CHUNK = 32
+_REPORT = "report"
+
+
+class Chunk(NamedTuple):
+    """Some clips of one split, and the file that keeps what was decoded of them.
+
+    Attributes:
+        path: The file, an .npz of plain arrays.
+        clips: The clips.
+    """
+
+    path: Path
+    clips: Sequence[Clip]
+
+
+class Outcome(NamedTuple):
+    """What became of a clip.
+
+    Attributes:
+        id: Name of the clip.
+        split: Its split.
+        label: Its class.
+        seconds: Length of its sound; None where none is stored or it was not decoded.
+        reason: Why it was left out, in a few words; None if it was decoded.
+        message: The same with file and place.
+    """
+
+    id: str
+    split: str
+    label: str
+    seconds: float | None = None
+    reason: str | None = None
+    message: str | None = None
+
+
+def chunks_of(clips: Sequence[Clip], folder: Path) -> list[Chunk]:
+    """Divide the clips of one split.
+
+    Args:
+        clips: The clips, at least one.
+        folder: Folder of the chunks' files.
+    """
+    starts = range(0, len(clips), CLIPS_IN_CHUNK)
+    return [
+        Chunk(folder / f"{clips[0].split}-{number:06d}.npz", clips[first : first + CLIPS_IN_CHUNK])
+        for number, first in enumerate(starts)
+    ]
+
+
+def decode_chunk(stored: Mapping[str, Stored], chunk: Chunk) -> list[Outcome]:
+    """Decode what is not yet in the chunk's file, and tell what became of every clip.
+
+    Args:
+        stored: {modality: what is stored of it}.
+        chunk: The chunk.
+    """
+    outcomes = {
+        outcome.id: outcome for outcome in read_report(chunk.path) if outcome.reason is None
+    }
+    if len(outcomes) == len(chunk.clips):
+        return [outcomes[clip.id] for clip in chunk.clips]
+    arrays = _load(chunk.path) if outcomes else {}
+    for clip in chunk.clips:
+        if clip.id not in outcomes:
+            outcomes[clip.id], content = _decode(stored, clip)
+            arrays |= content
+    report = [outcomes[clip.id] for clip in chunk.clips]
+    text = json.dumps([outcome._asdict() for outcome in report]).encode()
+    _save(chunk.path, {_REPORT: np.frombuffer(text, np.uint8), **arrays})
+    return report
+
+
+def examples_of(stored: Mapping[str, Stored], chunk: Chunk) -> Iterator[tuple[str, dict]]:
+    """Yield (id, {"id", "label", modality: value}) of the decoded clips of a decoded chunk."""
+    arrays = _load(chunk.path)
+    for outcome in read_report(chunk.path):
+        if outcome.reason is None:
+            values = {m: _value(arrays, outcome.id, m, stored[m]) for m in stored}
+            yield outcome.id, {"id": outcome.id, "label": outcome.label, **values}
+
+
+def read_report(path: Path) -> list[Outcome]:
+    """Returns what a file says of its clips; nothing if there is no such file, or a damaged one."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return [Outcome(**entry) for entry in json.loads(bytes(file[_REPORT]))]
+    except (FileNotFoundError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return []
+
+
+def _decode(stored, clip: Clip) -> tuple[Outcome, dict]:
+    """Returns what became of a clip, and its content as named arrays."""
+    arrays, seconds = {}, None
+    about = clip.id, clip.split, clip.label
+    for modality, form in stored.items():
+        try:
+            value, length = form.read(clip)
+        except MediaError as error:
+            return Outcome(*about, None, error.reason, f"{clip.place} ({clip.id}): {error}"), {}
+        name = f"{clip.id}/{modality}"
+        if form.dtype is None:
+            arrays[name] = np.frombuffer(b"".join(value), np.uint8)
+            arrays[f"{name}/ends"] = np.cumsum([len(picture) for picture in value])
+        else:
+            arrays[name] = value
+        seconds = length if seconds is None else seconds
+    return Outcome(*about, seconds), arrays
+
+
+def _value(arrays, name: str, modality: str, form: Stored):
+    value = arrays[f"{name}/{modality}"]
+    if form.dtype is not None:
+        return value
+    ends = arrays[f"{name}/{modality}/ends"]
+    return [part.tobytes() for part in np.split(value, ends[:-1])]
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    """Returns the arrays of a file."""
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files if name != _REPORT}
+
+
+def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        np.savez(file, **arrays)
+    os.replace(temporary, path)

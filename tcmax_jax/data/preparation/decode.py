@@ -1,0 +1,67 @@
+"""Decoding of chunks by many processes."""
+
+import collections
+import concurrent.futures
+import functools
+import multiprocessing
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+
+from tcmax_jax.data.preparation.chunks import Chunk, Outcome, decode_chunk
+from tcmax_jax.data.stored import Stored
+
+# Enough that no process waits, and few enough that an error ends the work soon.
+_CHUNKS_AHEAD_PER_PROCESS = 2
+
+
+def decode_chunks(
+    stored: Mapping[str, Stored], chunks: Sequence[Chunk], processes: int
+) -> Iterator[list[Outcome]]:
+    """Decode chunks into their files, in order; memory holds one clip's content a process.
+
+    Args:
+        stored: {modality: what is stored of it}.
+        chunks: The chunks.
+        processes: Number of processes; 0 takes all cores.
+
+    Yields:
+        What became of the clips of each chunk.
+
+    Raises:
+        RuntimeError: If a process died.
+    """
+    decode = functools.partial(decode_chunk, stored)
+    processes = min(processes or os.cpu_count() or 1, len(chunks))
+    if processes <= 1:
+        yield from map(decode, chunks)
+        return
+    # Spawned, because a fork of a process that runs JAX's threads may hang.
+    context = multiprocessing.get_context("spawn")
+    place = chunks[0].clips[0].place
+    with concurrent.futures.ProcessPoolExecutor(processes, mp_context=context) as pool:
+        try:
+            ahead = processes * _CHUNKS_AHEAD_PER_PROCESS
+            for chunk, outcomes in _in_order(pool, decode, chunks, ahead):
+                place = chunk.clips[-1].place
+                yield outcomes
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                f"expected decoded clips, got a decoding process that died soon after {place}; "
+                "look at the files there, or use fewer processes if memory ran out; what was "
+                "decoded is kept"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _in_order(pool, decode, chunks: Sequence[Chunk], ahead: int) -> Iterator[tuple]:
+    """Map in a pool, submitting no more than `ahead` chunks before their results are taken."""
+    pending = collections.deque()
+    for chunk in chunks:
+        if len(pending) == ahead:
+            done, future = pending.popleft()
+            yield done, future.result()
+        pending.append((chunk, pool.submit(decode, chunk)))
+    for done, future in pending:
+        yield done, future.result()

@@ -1,0 +1,112 @@
+"""What became of a data set's clips, as plain data that JSON can hold, and as a text."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from tcmax_jax.data.clips import SPLITS, Listing
+from tcmax_jax.data.preparation.chunks import Outcome
+
+_SHOWN = 5
+
+
+def summarise(listing: Listing, outcomes: Sequence[Outcome]) -> dict:
+    """Summarises a prepared data set.
+
+    Args:
+        listing: All clips.
+        outcomes: What became of each.
+
+    Returns:
+        {"splits": {split: {"listed", "used", "classes": {label: used clips}, "seconds": {"total",
+        "min", "mean", "max"} (None without sound)}}, "expected": {split: published number, train
+        with validation where validation is cut from it}, "skipped": [{"id", "split", "reason",
+        "message"}], "notes": [sentence],
+        "checksum": SHA-256 of the used clips' splits, ids and labels}.
+    """
+    used = [outcome for outcome in outcomes if outcome.reason is None]
+    listed = Counter(clip.split for clip in listing.clips)
+    splits = {}
+    for split in (name for name in SPLITS if listed[name]):
+        own = [outcome for outcome in used if outcome.split == split]
+        splits[split] = {
+            "listed": listed[split],
+            "used": len(own),
+            "classes": dict(sorted(Counter(outcome.label for outcome in own).items())),
+            "seconds": _seconds([o.seconds for o in own if o.seconds is not None]),
+        }
+    lines = sorted(json.dumps([outcome.split, outcome.id, outcome.label]) for outcome in used)
+    return {
+        "splits": splits,
+        "expected": dict(listing.expected),
+        "skipped": [
+            {"id": o.id, "split": o.split, "reason": o.reason, "message": o.message}
+            for o in outcomes
+            if o.reason is not None
+        ],
+        "notes": list(listing.notes),
+        "checksum": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
+    }
+
+
+def summary_text(summary: Mapping) -> str:
+    """Lays out a summary as a short table.
+
+    Args:
+        summary: What `summarise` returns.
+
+    Returns:
+        A line for each split, the notes, the reasons for which clips were left out, and the first
+        of these clips.
+    """
+    skipped = summary["skipped"]
+    lines = [
+        f"{'split':<12}{'clips':>8}{'skipped':>9}{'classes':>9}{'a class':>13}"
+        f"{'min s':>8}{'mean s':>8}{'max s':>8}{'total s':>10}"
+    ]
+    for name, split in summary["splits"].items():
+        counts, seconds = split["classes"].values(), split["seconds"]
+        times = ("min", "mean", "max") if seconds else ()
+        lines.append(
+            f"{name:<12}{split['used']:>8}{split['listed'] - split['used']:>9}"
+            f"{len(counts):>9}{f'{min(counts)}-{max(counts)}':>13}"
+            + "".join(f"{seconds[time]:>8.2f}" for time in times)
+            + (f"{seconds['total']:>10.1f}" if seconds else "")
+        )
+    lines += [_expectation(summary, split) for split in summary["expected"]]
+    lines += [f"note: {note}" for note in summary["notes"]]
+    if skipped:
+        reasons = Counter(clip["reason"] for clip in skipped).most_common()
+        lines.append("skipped: " + ", ".join(f"{n} ({reason})" for reason, n in reasons))
+        lines += [f"skipped {clip['message']}" for clip in skipped[:_SHOWN]]
+    if len(skipped) > _SHOWN:
+        lines.append(f"... and {len(skipped) - _SHOWN} more, listed in the metadata")
+    lines.append(f"checksum of the list: {summary['checksum'][:16]}")
+    return "\n".join(lines)
+
+
+def _expectation(summary: Mapping, split: str) -> str:
+    """Says how many clips were published of a split, and how many of them are used."""
+    parts = [split]
+    if split == "train" and "validation" not in summary["expected"]:
+        parts.append("validation")
+    own = [summary["splits"].get(part, {"used": 0, "listed": 0}) for part in parts]
+    used, listed = (sum(each[name] for each in own) for name in ("used", "listed"))
+    published = summary["expected"][split]
+    return (
+        f"{' + '.join(parts)}: {published} clips published, {listed} listed, {used} used "
+        f"({used / published:.1%} of those published)"
+    )
+
+
+def _seconds(lengths: Sequence[float]) -> dict | None:
+    if not lengths:
+        return None
+    total = sum(lengths)
+    return {
+        "total": total,
+        "min": min(lengths),
+        "mean": total / len(lengths),
+        "max": max(lengths),
+    }

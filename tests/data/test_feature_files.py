@@ -1,0 +1,167 @@
+"""Claims about files of pre-extracted features: three kinds, and what is refused."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tcmax_jax.data.builders.manifest.manifest_dataset_builder import Manifest, ManifestSettings
+from tcmax_jax.data.clips import Clip, RawDataError
+from tcmax_jax.data.datasets import open_dataset
+from tcmax_jax.data.feature_files import check_rows, read_feature, write_features
+from tcmax_jax.data.media import MediaError
+from tcmax_jax.data.preparation.builder import prepare_clips
+from tcmax_jax.data.stored import Features
+from tests.data.forms import ALONE
+
+ROWS = np.arange(6, dtype=np.float64).reshape(3, 2)
+IDS = ["a", "b é", "c"]
+CLIP = Clip("b é", "train", "cat", row=1)
+
+
+def folder_of(path):
+    (path / "image").mkdir()
+    for name, row in zip(IDS, ROWS, strict=True):
+        np.save(path / "image" / f"{name}.npy", row)
+    return path / "image"
+
+
+def npz_of(path):
+    write_features(path / "image.npz", IDS, ROWS)
+    return path / "image.npz"
+
+
+def npy_of(path):
+    np.save(path / "image.npy", ROWS)
+    return path / "image.npy"
+
+
+KINDS = [folder_of, npz_of, npy_of]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_clip_finds_its_row(tmp_path, kind):
+    feature = read_feature(kind(tmp_path), CLIP, 2)
+    np.testing.assert_array_equal(feature, np.float32([2, 3]), strict=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_sizes_are_refused(tmp_path, kind):
+    with pytest.raises(MediaError, match=r"image.*expected 3 numbers of 'b é', got shape \[2\]"):
+        read_feature(kind(tmp_path), CLIP, 3)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
+def test_numbers_that_are_not_finite_are_refused(tmp_path, bad):
+    write_features(tmp_path / "x.npz", ["b é"], [[0.0, bad]])
+    with pytest.raises(MediaError, match="finite float32 numbers of 'b é', got NaN or infinity"):
+        read_feature(tmp_path / "x.npz", CLIP, 2)
+
+
+def objects(path):
+    np.savez(path / "x.npz", ids=np.array(["b é"], object), features=ROWS[:1])
+
+
+def without_ids(path):
+    np.savez(path / "x.npz", features=ROWS)
+
+
+def unequal(path):
+    np.savez(path / "x.npz", ids=np.array(IDS), features=ROWS[:2])
+
+
+def repeated(path):
+    write_features(path / "x.npz", ["b é", "b é"], ROWS[:2])
+
+
+def truncated(path):
+    write_features(path / "x.npz", IDS, ROWS)
+    (path / "x.npz").write_bytes((path / "x.npz").read_bytes()[:100])
+
+
+def missing_id(path):
+    write_features(path / "x.npz", ["a"], ROWS[:1])
+
+
+def nothing(path):
+    pass
+
+
+@pytest.mark.parametrize(
+    "write,message",
+    [
+        (objects, "without Python objects, got 'Object arrays cannot be loaded"),
+        (without_ids, r"expected `ids` \[N\] \(text\).*write it anew"),
+        (unequal, r"got ids \[3\] of <U3 and features \[2, 2\]"),
+        (repeated, "expected every id once, got repeated ones"),
+        (truncated, r"expected `ids` .* got '.*'; write it anew"),
+        (missing_id, "expected a feature of 'b é', got those of 1 others; extract it too"),
+        (nothing, "expected an .npz or .npy file or a folder of features, got none there"),
+    ],
+)
+def test_bad_files(tmp_path, write, message):
+    write(tmp_path)
+    with pytest.raises(MediaError, match=message) as error:
+        read_feature(tmp_path / "x.npz", CLIP, 2)
+    assert str(error.value).startswith(str(tmp_path / "x.npz"))
+
+
+def test_bad_file_in_a_folder(tmp_path):
+    folder = folder_of(tmp_path)
+    (folder / "b é.npy").write_bytes(b"nothing")
+    with pytest.raises(MediaError, match=r"b é\.npy: expected a plain array"):
+        read_feature(folder, CLIP, 2)
+    (folder / "b é.npy").unlink()
+    with pytest.raises(MediaError, match=r"b é\.npy: expected a feature, got none there"):
+        read_feature(folder, CLIP, 2)
+
+
+def test_rows_without_names_have_to_be_as_many_as_clips(tmp_path):
+    check_rows(npy_of(tmp_path), 3)
+    check_rows(npz_of(tmp_path), 4)  # names its clips
+    with pytest.raises(RawDataError, match=r"row for each of the 4 clips of the list, got \[3, 2"):
+        check_rows(npy_of(tmp_path), 4)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """Three clips of which nothing but features is there."""
+    npz_of(tmp_path)
+    write_features(tmp_path / "text.npz", IDS, -ROWS[:, :1])
+    listed = "".join(
+        f"{name},{split},{label}\n"
+        for name, split, label in zip(
+            IDS, ["train", "train", "validation"], ["x", "y", "x"], strict=True
+        )
+    )
+    (tmp_path / "list.csv").write_text("id,split,label\n" + listed)
+    stored = {
+        "image": Features(path="image.npz", size=2),
+        "text": Features(path="text.npz", size=1),
+    }
+    return ManifestSettings(manifest=str(tmp_path / "list.csv"), stored=stored, **ALONE)
+
+
+def test_a_data_set_of_features_alone(settings, tmp_path):
+    path = prepare_clips(Manifest, settings, tmp_path / "data").data_path
+    dataset = open_dataset(path, ["image", "text"])
+    assert dataset.kinds == {"image": "features", "text": "features"}
+    records = {record["id"].decode(): record for record in dataset.sources["train"]}
+    np.testing.assert_array_equal(records["b é"]["image"], np.float32([2, 3]), strict=True)
+    np.testing.assert_array_equal(records["b é"]["text"], np.float32([-2]), strict=True)
+
+
+def test_features_that_were_extracted_anew_are_read(settings, tmp_path):
+    before = prepare_clips(Manifest, settings, tmp_path / "data").data_path
+    write_features(tmp_path / "text.npz", IDS, ROWS[:, :1])
+    after = prepare_clips(Manifest, settings, tmp_path / "data").data_path
+    assert before != after
+    assert next(iter(open_dataset(after, ["text"]).sources["validation"]))["text"] == [4]
+
+
+def test_a_list_without_media_cannot_give_sound(settings, tmp_path):
+    from tests.data.forms import SOUND
+
+    settings = dataclasses.replace(settings, stored={"audio": SOUND})
+    with pytest.raises(RawDataError, match="line 2: expected a file for audio, got none; name it"):
+        prepare_clips(Manifest, settings, tmp_path / "data")
