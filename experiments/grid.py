@@ -17,6 +17,7 @@ maps smaller than a kernel. Results: experiments/results/grid_comparison.md.
 """
 
 from tcmax_jax.training import config as c
+from tcmax_jax.training import data_config as d
 from tcmax_jax.training import method_config as m
 
 
@@ -24,16 +25,22 @@ def config():
     """Returns the recipe."""
     return c.Config(
         name="grid",
-        data=c.ManifestData(
+        data=d.ManifestData(
             manifest="data/grid_s1/manifest.csv",
-            rate=16_000,
-            seconds=0.5,  # words last 0.04 .. 0.84 s, a quarter of a second on average
-            fill="tile",  # not silence, which would be most of the picture
-            n_fft=256,
-            hop=80,
-            frames=3,
-            short_side=96,
-            box=(0.29, 0.61, 0.58, 0.885),  # the mouth
+            stored={
+                "audio": d.LogSpectrogram(
+                    rate=16_000,
+                    seconds=0.5,  # words last 0.04 .. 0.84 s, a quarter of a second on average
+                    fill="tile",  # not silence, which would be most of the picture
+                    n_fft=256,
+                    hop=80,
+                ),
+                "visual": d.StoredFrames(
+                    count=3,
+                    short_side=96,
+                    box=(0.29, 0.61, 0.58, 0.885),  # the mouth
+                ),
+            },
         ),
         modalities={
             "audio": c.Modality(

@@ -32,6 +32,9 @@ _WORKDIR = flags.DEFINE_string(
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder of prepared data; $TFDS_DATA_DIR or ~/tensorflow_datasets if none."
 )
+_RAW_DIR = flags.DEFINE_string(
+    "raw_dir", None, "Folder of a data set as its owners ship it; short for --config.data.raw_dir."
+)
 _ALLOW_SKIPPED = flags.DEFINE_bool(
     "allow_skipped", False, "Leave out clips that cannot be decoded, and list them, instead of "
     "stopping at the first; short for --config.data.allow_skipped=true.",
@@ -110,12 +113,14 @@ def _run_mode(overrides):
         )
     from tcmax_jax.evaluation.comparison import comparison_table
     from tcmax_jax.evaluation.report import results_table
-    from tcmax_jax.training import build, compare, loop
+    from tcmax_jax.training import compare, loop, prepare
     from tcmax_jax.training import workdir as workdirs
     from tcmax_jax.training.overrides import load_experiment, override
 
     if _ALLOW_SKIPPED.value:
         overrides = overrides | {"data.allow_skipped": "true"}
+    if _RAW_DIR.value:
+        overrides = overrides | {"data.raw_dir": _RAW_DIR.value}
     config = override(load_experiment(_EXPERIMENT.value), overrides)
     kind = "compare" if _MODE.value == "compare" else f"{config.method.name}-seed{config.seed}"
     workdir = Path(_WORKDIR.value or Path("runs") / f"{config.name}-{kind}")
@@ -123,7 +128,7 @@ def _run_mode(overrides):
     data_dir = str(Path(data_dir).expanduser())
     match _MODE.value:
         case "prepare":
-            print(f"prepared: {build.prepare_data(config, data_dir)}")
+            print(f"prepared: {prepare.prepare_data(config, data_dir)}")
         case "train":
             results = loop.train(config, workdir, data_dir)
             print(results_table(results), f"\nwritten to {workdir}/results.json", sep="")
@@ -153,7 +158,7 @@ def _estimate(overrides):
             "Expected --samples=file.npz with --mode=estimate, got none. Write one with "
             "numpy.savez(path, a=array, b=array), one array a variable."
         )
-    if unused := [f.name for f in (_EXPERIMENT, _DATA_DIR, _ALLOW_SKIPPED) if f.value]:
+    if unused := [f.name for f in (_EXPERIMENT, _DATA_DIR, _RAW_DIR, _ALLOW_SKIPPED) if f.value]:
         raise ValueError(f"Expected no --{unused[0]} with --mode=estimate, which reads --samples.")
     workdir = Path(_WORKDIR.value or Path("runs") / f"estimate-{Path(_SAMPLES.value).stem}")
     results = estimate_file(_SAMPLES.value, workdir, override(Estimation(), overrides))

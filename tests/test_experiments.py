@@ -10,7 +10,8 @@ import pytest
 from tcmax_jax import methods
 from tcmax_jax.training import build
 from tcmax_jax.training.compare import plan
-from tcmax_jax.training.config import Config, Frames, SyntheticData
+from tcmax_jax.training.config import Config
+from tcmax_jax.training.data_config import SyntheticData
 from tcmax_jax.training.optimizer import make_optimizer, make_schedule
 from tcmax_jax.training.overrides import load_experiment
 from tcmax_jax.training.parallel import AXIS_NAME
@@ -24,18 +25,28 @@ def abstract_inputs(config: Config, rows):
     """Returns the shapes that the pipeline would deliver."""
     data, inputs = config.data, {}
     for name, modality in config.modalities.items():
-        if isinstance(modality.input, Frames):
-            shape, dtype = (*frames_shape(data, modality.input.size), 3), jnp.uint8
-        elif isinstance(data, SyntheticData):
-            shape, dtype = (*data.audio_shape, 1), jnp.float16
-        else:
-            shape, dtype = (data.n_fft // 2 + 1, modality.input.steps, 1), jnp.float16
+        shape, dtype = input_form(data, name, modality.input)
         inputs[name] = jax.ShapeDtypeStruct((rows, *shape), dtype)
     return inputs
 
 
-def frames_shape(data, size):
-    return data.visual_shape if isinstance(data, SyntheticData) else (data.frames, size, size)
+def input_form(data, name, source):
+    """Returns shape and dtype of one example."""
+    if isinstance(data, SyntheticData):
+        if name == "audio":
+            return (*data.audio_shape, 1), jnp.float16
+        return (*data.visual_shape, 3), jnp.uint8
+    form = data.stored[name]
+    match source.kind:
+        case "spectrogram":
+            bins = form.bins if form.kind == "filter_bank" else form.n_fft // 2 + 1
+            return (bins, source.steps or form.steps, 1), jnp.float16
+        case "frames":
+            return (form.count, source.size, source.size, 3), jnp.uint8
+        case "flow":
+            return (source.size, source.size, 2 * form.count), jnp.uint8
+        case "features":
+            return (form.size,), jnp.float32
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)

@@ -61,3 +61,14 @@ def open_dataset(path: str | os.PathLike, modalities: Sequence[str]) -> Dataset:
         summary=metadata,
         sources={split: builder.as_data_source(split) for split in builder.info.splits},
     )
+
+
+def clip_counts(dataset: Dataset) -> dict:
+    """Returns {split: {"listed": number of clips in its list, "used": number of them prepared}}.
+
+    Generated data sets have no list; {} for them.
+    """
+    splits = dataset.summary.get("splits", {})
+    return {
+        name: {"listed": split["listed"], "used": split["used"]} for name, split in splits.items()
+    }

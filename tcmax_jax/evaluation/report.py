@@ -18,10 +18,12 @@ def results_table(results: Mapping) -> str:
     """Lays out the results of a run.
 
     Args:
-      results: what a run wrote as results.json: "run", "step", "epoch", "splits": {split: metrics}.
+      results: what a run wrote as results.json: "run", "step", "epoch", "splits": {split: metrics},
+        and "data", the listed and used clips of each split.
 
     Returns:
-      A short table, a row for each metric and a column for each split.
+      A short table, a row for each metric and a column for each split; below it a line where clips
+      of the data set's lists were left out.
     """
     splits = results["splits"]
     names = list(dict.fromkeys(name for metrics in splits.values() for name in metrics))
@@ -36,6 +38,13 @@ def results_table(results: Mapping) -> str:
     ]
     for name, title in zip(names, titles, strict=True):
         lines.append(f"{title:<{width}}" + "".join(f"{splits[s][name]:>12.4f}" for s in splits))
+    counts = results.get("data", {})
+    if any(own["used"] < own["listed"] for own in counts.values()):
+        shares = (
+            f"{split} {own['used']} of {own['listed']} ({own['used'] / own['listed']:.1%})"
+            for split, own in counts.items()
+        )
+        lines.append(f"a part of the data only: {', '.join(shares)} of the listed clips")
     return "\n".join(lines)
 
 

@@ -64,7 +64,7 @@ def _turn(modality: str, projected: bool, step: Step, params, state) -> Turn:
 
     grads, (batch_stats, loss, accuracy, feature) = jax.grad(objective, has_aux=True)(params)
     encoder = encoder_group(modality)
-    moved = {name: grads[name] for name in (encoder, "head")}
+    moved = {name: grads[name] for name in (encoder, "head") if name in grads}
     moved, batch_stats = step.reduce((moved, batch_stats))
     if projected:
         damping = _DECAY ** (1 + step.progress % 1)

@@ -26,11 +26,13 @@ class Entry(NamedTuple):
       make: function of its options that returns the `Method`.
       fusions: names of the heads that it can train.
       takes_modalities: whether `make` takes the names of the modalities first.
+      bends_encoders: whether it differs from joint training only in the gradients of encoders.
     """
 
     make: Callable
     fusions: tuple[str, ...] = tuple(FUSIONS)
     takes_modalities: bool = False
+    bends_encoders: bool = False
 
 
 METHODS = {
@@ -38,12 +40,12 @@ METHODS = {
     "joint": Entry(joint),
     "unimodal": Entry(unimodal, _ADDITIVE),
     "infonce": Entry(infonce),
-    "ogm": Entry(ogm, _ADDITIVE),
-    "ogm_ge": Entry(ogm_ge, _ADDITIVE),
+    "ogm": Entry(ogm, _ADDITIVE, bends_encoders=True),
+    "ogm_ge": Entry(ogm_ge, _ADDITIVE, bends_encoders=True),
     "opm": Entry(opm, _ADDITIVE),
     "agm": Entry(agm),
     "qmf": Entry(qmf, _ADDITIVE),
     "pmr": Entry(pmr),
     "mla": Entry(mla, ("share_head",), takes_modalities=True),
-    "mmpareto": Entry(mmpareto, ("concat_msh",), takes_modalities=True),
+    "mmpareto": Entry(mmpareto, ("concat_msh",), takes_modalities=True, bends_encoders=True),
 }

@@ -1,6 +1,6 @@
 """From a configuration to the parts it describes: data, model, method.
 
-Here, and nowhere else, the names in a configuration meet the code.
+Here and in `prepare`, and nowhere else, the names in a configuration meet the code.
 """
 
 import dataclasses
@@ -15,26 +15,35 @@ import numpy as np
 import optax
 
 from tcmax_jax import methods
-from tcmax_jax.data.builders.manifest.manifest_dataset_builder import prepare_manifest
-from tcmax_jax.data.builders.manifest.settings import ManifestSettings
-from tcmax_jax.data.builders.synthetic.synthetic_dataset_builder import (
-    SyntheticSettings,
-    prepare_synthetic,
-)
 from tcmax_jax.data.datasets import Dataset, open_dataset
 from tcmax_jax.data.pipeline import steps_per_epoch
-from tcmax_jax.data.transforms import frames_input, spectrogram_input
-from tcmax_jax.models import FUSIONS, MLP, MultimodalClassifier, resnet18, resnet34, resnet50
+from tcmax_jax.data.transforms import (
+    features_input,
+    flow_input,
+    frames_input,
+    spectrogram_input,
+)
+from tcmax_jax.models import (
+    FUSIONS,
+    MLP,
+    Frozen,
+    MultimodalClassifier,
+    resnet18,
+    resnet34,
+    resnet50,
+)
 from tcmax_jax.training import config as configs
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.optimizer import make_optimizer, make_schedule
 from tcmax_jax.training.parallel import AXIS_NAME
+from tcmax_jax.training.prepare import prepare_data
 
-_PREPARE = {
-    "synthetic": (SyntheticSettings, prepare_synthetic),
-    "manifest": (ManifestSettings, prepare_manifest),
+_INPUTS = {
+    "spectrogram": spectrogram_input,
+    "frames": frames_input,
+    "flow": flow_input,
+    "features": features_input,
 }
-_INPUTS = {"spectrogram": spectrogram_input, "frames": frames_input}
 _RESNETS = {"resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}
 
 
@@ -44,7 +53,7 @@ class Parts(NamedTuple):
     Attributes:
       config: the configuration.
       dataset: the prepared data.
-      transforms: {modality: function (stored value, generator or None) -> encoder's input}.
+      transforms: {modality: function (stored value, seed or None) -> encoder's input}.
       model: the classifier.
       method: what is minimised, and how the result predicts.
       schedule: learning rate by step.
@@ -105,14 +114,8 @@ def build(config: Config, data_dir: str | os.PathLike, devices=None) -> Parts:
     )
 
 
-def prepare_data(config: Config, data_dir: str | os.PathLike) -> str:
-    """Prepares the data set of a configuration unless it is there, and returns its folder."""
-    settings, prepare = _PREPARE[config.data.kind]
-    return str(prepare(settings(**_fields(config.data, settings)), data_dir).data_path)
-
-
 def make_transforms(config: Config) -> dict:
-    """Returns {modality: function (stored value, generator or None) -> encoder's input}."""
+    """Returns {modality: function (stored value, seed or None) -> encoder's input}."""
     return {
         name: functools.partial(_INPUTS[modality.input.kind], **_options(modality.input))
         for name, modality in config.modalities.items()
@@ -132,6 +135,8 @@ def make_model(config: Config, num_classes: int) -> MultimodalClassifier:
                 encoders[name] = _RESNETS[modality.encoder.kind](axis_name=axis_name, **options)
             case configs.MLPEncoder():
                 encoders[name] = MLP(**options)
+            case configs.FrozenEncoder():
+                encoders[name] = Frozen()
     head = FUSIONS[config.model.fusion](tuple(config.modalities), num_classes)
     return MultimodalClassifier(encoders, head)
 
@@ -170,8 +175,3 @@ def _label_frequencies(dataset):
 def _options(section):
     """Returns the fields of a section but the first, its kind."""
     return {f.name: getattr(section, f.name) for f in dataclasses.fields(section)[1:]}
-
-
-def _fields(section, cls):
-    """Returns the fields of a section that a dataclass has too."""
-    return {f.name: getattr(section, f.name) for f in dataclasses.fields(cls)}

@@ -4,7 +4,6 @@ An experiment is a file with a function `config()` that returns a `Config`. The 
 its sections; `tcmax_jax.training.overrides` reads such files and changes single fields.
 """
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import pydantic
@@ -12,84 +11,12 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from tcmax_jax.methods import METHODS
 from tcmax_jax.models.fusion import ADDITIVE_FUSIONS, FUSIONS, PAIR_FUSIONS
+from tcmax_jax.training.data_config import ClipsData, Data, FilePath, SyntheticData
 from tcmax_jax.training.method_config import AGM, ALL_METHODS, InfoNCE, Method, TCMax, Unimodal
 from tcmax_jax.training.section import Fraction, section
 
 # Heads that use the same parameters for all features.
 _SHARING_FUSIONS = ("share_head", "cosine")
-
-# Absolute, since a run may go on from another folder than the one it was started in.
-FilePath = Annotated[
-    str, pydantic.AfterValidator(lambda path: str(Path(path).expanduser().absolute()))
-]
-
-
-@section
-class SyntheticData:
-    """The built-in set: an easy sound, a hard picture (`tcmax_jax.data.synthetic`).
-
-    Attributes:
-      kind: names this section among the data sets.
-      train_examples: number of training examples.
-      validation_examples: number of validation examples.
-      test_examples: number of test examples.
-      num_classes: number of classes.
-      audio_signal: strength of the class pattern in the spectrogram.
-      audio_noise: standard deviation of the noise in the spectrogram.
-      visual_signal: contrast of the class pattern in the frames.
-      visual_noise: standard deviation of the noise in the frames.
-      correlation: strength of what the modalities share beyond the label.
-      audio_shape: frequencies and time steps of the spectrogram.
-      visual_shape: frames, height and width of the pictures.
-      seed: seed of the examples; the class patterns never change.
-    """
-
-    kind: Literal["synthetic"] = "synthetic"
-    train_examples: PositiveInt = 2000
-    validation_examples: PositiveInt = 500
-    test_examples: PositiveInt = 2000
-    num_classes: Annotated[int, Field(ge=2)] = 10
-    audio_signal: NonNegativeFloat = 0.35
-    audio_noise: NonNegativeFloat = 1.0
-    visual_signal: NonNegativeFloat = 0.4
-    visual_noise: NonNegativeFloat = 1.0
-    correlation: Fraction = 0.0
-    audio_shape: tuple[PositiveInt, PositiveInt] = (32, 32)
-    visual_shape: tuple[PositiveInt, PositiveInt, PositiveInt] = (2, 16, 16)
-    seed: NonNegativeInt = 0
-
-
-@section
-class ManifestData:
-    """Anybody's clips, listed in a CSV file (`tcmax_jax.data.manifest`).
-
-    Attributes:
-      kind: names this section among the data sets.
-      manifest: path of the CSV file, `id,split,label,path[,audio_path][,start][,end]`.
-      rate: sampling rate of the sound in Hz.
-      seconds: length of the stored sound.
-      fill: how shorter sound reaches that length, repeated or amid silence.
-      n_fft: samples in a window of the spectrogram.
-      hop: samples from one window to the next.
-      frames: number of pictures of a clip.
-      short_side: shorter side of the stored pictures in pixels.
-      box: crop (left, top, right, bottom) as fractions of width and height.
-      allow_skipped: leave out rows that cannot be decoded instead of stopping.
-      processes: number of decoding processes; 0 takes all cores.
-    """
-
-    kind: Literal["manifest"] = "manifest"
-    manifest: FilePath
-    rate: PositiveInt = 22050
-    seconds: PositiveFloat = 10.0
-    fill: Literal["tile", "zero"] = "tile"
-    n_fft: PositiveInt = 256
-    hop: PositiveInt = 128
-    frames: PositiveInt = 3
-    short_side: PositiveInt = 256
-    box: tuple[Fraction, Fraction, Fraction, Fraction] = (0, 0, 1, 1)
-    allow_skipped: bool = False
-    processes: NonNegativeInt = 0
 
 
 @section
@@ -123,6 +50,36 @@ class Frames:
     area: tuple[Fraction, Fraction] = (0.08, 1.0)
     aspect: tuple[PositiveFloat, PositiveFloat] = (3 / 4, 4 / 3)
     flip: bool = True
+
+
+@section
+class Flow:
+    """Stored optical flow becomes [size, size, 2 T] uint8, cut and mirrored as the pictures are.
+
+    Attributes:
+      kind: names this section among the inputs.
+      size: height and width in pixels.
+      area: smallest and largest share of the picture that a random crop takes in training.
+      aspect: smallest and largest ratio of width to height of that crop.
+      flip: whether training mirrors half of the clips.
+    """
+
+    kind: Literal["flow"] = "flow"
+    size: PositiveInt = 224
+    area: tuple[Fraction, Fraction] = (0.08, 1.0)
+    aspect: tuple[PositiveFloat, PositiveFloat] = (3 / 4, 4 / 3)
+    flip: bool = True
+
+
+@section
+class Features:
+    """Stored features [D] stay as they are.
+
+    Attributes:
+      kind: names this section among the inputs.
+    """
+
+    kind: Literal["features"] = "features"
 
 
 @section
@@ -175,6 +132,24 @@ class MLPEncoder:
 
 
 @section
+class FrozenEncoder:
+    """No encoder: stored features go to the head as they are, and heads alone are trained.
+
+    Attributes:
+      kind: names this section among the encoders.
+      size: entries of the feature.
+    """
+
+    kind: Literal["frozen"] = "frozen"
+    size: PositiveInt
+
+    @property
+    def feature_size(self):
+        """Number of entries of the feature."""
+        return self.size
+
+
+@section
 class Modality:
     """How one modality of the data is read and encoded.
 
@@ -183,8 +158,8 @@ class Modality:
       encoder: from that input to a feature.
     """
 
-    input: Annotated[Spectrogram | Frames, Field(discriminator="kind")]
-    encoder: Annotated[ResNetEncoder | MLPEncoder, Field(discriminator="kind")]
+    input: Annotated[Spectrogram | Frames | Flow | Features, Field(discriminator="kind")]
+    encoder: Annotated[ResNetEncoder | MLPEncoder | FrozenEncoder, Field(discriminator="kind")]
 
 
 @section
@@ -313,7 +288,7 @@ class Config:
 
     name: str = "synthetic"
     seed: NonNegativeInt = 0
-    data: Annotated[SyntheticData | ManifestData, Field(discriminator="kind")] = SyntheticData()
+    data: Data = SyntheticData()
     modalities: Annotated[dict[str, Modality], Field(min_length=2)] = Field(
         default_factory=_synthetic_modalities
     )
@@ -332,6 +307,9 @@ class Config:
                 f"for more use one of {', '.join(sorted(set(FUSIONS) - set(PAIR_FUSIONS)))}"
             )
         self._check_method()
+        if isinstance(self.data, ClipsData):
+            for name, modality in self.modalities.items():
+                _check_stored(name, modality, self.data.stored)
         if self.optimizer.schedule == "step" and not self.optimizer.decay_epochs:
             raise ValueError("optimizer.schedule=step needs optimizer.decay_epochs, got none")
         return self
@@ -350,6 +328,12 @@ class Config:
             raise ValueError(
                 f"method.modality is one of {', '.join(self.modalities)}, got {method.modality!r}"
             )
+        frozen = [m for m, x in self.modalities.items() if isinstance(x.encoder, FrozenEncoder)]
+        if frozen and METHODS[method.name].bends_encoders:
+            raise ValueError(
+                f"method.name={method.name} changes the gradients of encoders, and those of "
+                f"{', '.join(frozen)} are frozen; choose another method, or encoder.kind=mlp"
+            )
         sizes = {m: modality.encoder.feature_size for m, modality in self.modalities.items()}
         shares = isinstance(method, InfoNCE) or fusion in _SHARING_FUSIONS
         if shares and len(set(sizes.values())) > 1:
@@ -357,3 +341,32 @@ class Config:
                 f"method.name={method.name} with model.fusion={fusion} needs features of one size, "
                 f"got {sizes}; change the encoders' width or sizes"
             )
+
+
+def _check_stored(name, modality, stored):
+    """Checks that an encoder can read what is stored, before any data is prepared."""
+    if name not in stored:
+        raise ValueError(
+            f"modalities.{name} needs data.stored.{name}, got {', '.join(stored)} there"
+        )
+    form, source = stored[name], modality.input
+    if source.kind != form.input_kind:
+        raise ValueError(
+            f"data.stored.{name}.kind={form.kind} needs modalities.{name}.input.kind="
+            f"{form.input_kind}, got {source.kind}"
+        )
+    if isinstance(source, Spectrogram) and (source.steps or 0) > form.steps:
+        raise ValueError(
+            f"modalities.{name}.input.steps is at most the {form.steps} that are stored, got "
+            f"{source.steps}; store longer sound"
+        )
+    features, encoder = isinstance(source, Features), modality.encoder
+    if isinstance(encoder, FrozenEncoder) and not (features and encoder.size == form.size):
+        raise ValueError(
+            f"modalities.{name}.encoder.kind=frozen needs stored features of {encoder.size} "
+            f"entries, got data.stored.{name}={form}"
+        )
+    if features and isinstance(encoder, ResNetEncoder):
+        raise ValueError(
+            f"modalities.{name}.encoder.kind is frozen or mlp for features, got {encoder.kind}"
+        )

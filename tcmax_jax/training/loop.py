@@ -11,6 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from tcmax_jax.data.datasets import clip_counts
 from tcmax_jax.data.pipeline import Process, Readers, Subset, eval_batches, train_batches
 from tcmax_jax.evaluation.evaluate import Evaluation, encode_split, evaluate_split
 from tcmax_jax.evaluation.probe import probe_accuracies
@@ -87,7 +88,8 @@ def evaluate(
       dropped: modalities without which to predict as well, for additive heads.
 
     Returns:
-      {"run", "method", "seed", "step", "epoch", "splits": {split: {metric: float}}, "collapsed"}.
+      {"run", "dataset", "data", "method", "seed", "step", "epoch", "splits": {split: {metric:
+      float}}, "collapsed"}.
 
     Raises:
       ConfigError: there is no run in the folder, or its data has changed.
@@ -118,6 +120,7 @@ def _evaluate(parts: Parts, workdir: Path, *, probe=False, dropped=()) -> dict:
     results = {
         "run": workdir.name,
         "dataset": parts.dataset.name,
+        "data": clip_counts(parts.dataset),
         "method": parts.config.method.name,
         "seed": parts.config.seed,
         "step": step,

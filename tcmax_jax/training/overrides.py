@@ -10,6 +10,7 @@ import pydantic
 from tcmax_jax.training.config import Config
 
 _SECTIONS_OF_SEVERAL_KINDS = ("data", "input", "encoder", "method")
+_FORMS = "stored"  # holds a section of several kinds for each modality
 
 
 class ConfigError(ValueError):
@@ -76,7 +77,7 @@ def override(config, overrides: Mapping[str, str]):
         if _is_kind(path) and node.get(name) != text:
             node.clear()
             restarted.append(parents)
-        elif name not in node and parents not in (["modalities"], *restarted):
+        elif name not in node and parents not in (["modalities"], ["data", _FORMS], *restarted):
             raise ConfigError(
                 f"Expected a field of {'.'.join(parents) or 'the configuration'} "
                 f"({', '.join(node)}), got {name!r}."
@@ -143,8 +144,12 @@ def _explain(error: pydantic.ValidationError) -> str:
     lines = []
     for item in error.errors():
         # Behind a section of several kinds pydantic names the kind, which is no part of the path.
-        steps = zip((None, *item["loc"]), item["loc"], strict=False)
-        parts = [str(part) for before, part in steps if before not in _SECTIONS_OF_SEVERAL_KINDS]
+        loc = (None, None, *item["loc"])
+        parts = [
+            str(part)
+            for above, before, part in zip(loc, loc[1:], item["loc"], strict=False)
+            if before not in _SECTIONS_OF_SEVERAL_KINDS and above != _FORMS
+        ]
         path = ".".join(parts) or "configuration"
         got = "" if item["type"] == "value_error" else f", got {item['input']!r}"
         lines.append(f"{path}: {item['msg'].removeprefix('Value error, ')}{got}")

@@ -54,7 +54,8 @@ def train_step(state, batch, *, model, optimizer, method, seed, steps_per_epoch=
         loss, metrics, grads = loss + result.loss, metrics | result.metrics, grads | result.grads
     metrics = {"loss": loss, **metrics, "grad_norm": optax.tree.norm(grads)}
     for modality in model.encoders:
-        metrics[f"grad_norm/{modality}"] = optax.tree.norm(grads[encoder_group(modality)])
+        if encoder_group(modality) in grads:  # Frozen encoders have no parameters.
+            metrics[f"grad_norm/{modality}"] = optax.tree.norm(grads[encoder_group(modality)])
     return TrainState(state.step + 1, params, batch_stats, opt_state, method_state), metrics
 
 

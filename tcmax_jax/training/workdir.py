@@ -15,8 +15,12 @@ from tcmax_jax.training.overrides import ConfigError, differences, from_dict, to
 _CONFIG, _DATA = "config.json", "data.json"
 # Fields that change no number: a run may go on with others, on a machine of other speed.
 _FREE = (
-    "data.manifest",  # where the list lies; what it says is compared by `check_data`
+    # Where the raw data lies and how it is decoded; what came of it is compared by `check_data`.
+    "data.manifest",
+    "data.raw_dir",
+    "data.allow_skipped",
     "data.processes",
+    "data.beam",
     "training.log_every",
     "training.threads",
     "training.workers",
@@ -56,10 +60,9 @@ def check_data(workdir: Path, dataset: Dataset) -> None:
     stored = json.loads((workdir / _DATA).read_text())
     if stored != _identity(dataset):
         raise ConfigError(
-            f"{workdir} holds a run on the data set {stored['name']} "
-            f"({len(stored['class_names'])} classes), and the configuration now gives "
-            f"{dataset.name} ({len(dataset.class_names)} classes). Choose another --workdir, or "
-            "restore the data, for instance the manifest as it was."
+            f"{workdir} holds a run on {_describe(stored)}, and the configuration now gives "
+            f"{_describe(_identity(dataset))}. Choose another --workdir, or restore the data, for "
+            "instance the manifest as it was."
         )
 
 
@@ -89,7 +92,16 @@ def stored_config(workdir: Path) -> Config:
 
 
 def _identity(dataset):
-    return {"name": dataset.name, "class_names": list(dataset.class_names)}
+    return {
+        "name": dataset.name,
+        "class_names": list(dataset.class_names),
+        "checksum": dataset.summary.get("checksum"),
+    }
+
+
+def _describe(identity):
+    clips = f", list {identity['checksum'][:16]}" if identity.get("checksum") else ""
+    return f"the data set {identity['name']} ({len(identity['class_names'])} classes{clips})"
 
 
 def _versions():

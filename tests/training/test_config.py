@@ -2,7 +2,8 @@
 
 import pytest
 
-from tcmax_jax.training.config import Comparison, Config, ManifestData
+from tcmax_jax.training.config import Comparison, Config
+from tcmax_jax.training.data_config import ManifestData
 from tcmax_jax.training.method_config import OGM, PMR, QMF, Joint
 from tcmax_jax.training.overrides import (
     ConfigError,

@@ -6,7 +6,8 @@ import math
 import pytest
 
 from tcmax_jax.training import loop
-from tcmax_jax.training.config import Frames, ManifestData, MLPEncoder, Modality, Spectrogram
+from tcmax_jax.training.config import Frames, MLPEncoder, Modality, Spectrogram
+from tcmax_jax.training.data_config import LogSpectrogram, ManifestData, StoredFrames
 from tcmax_jax.training.overrides import ConfigError
 from tests.data.media_files import flat_frames, tone, write_media
 from tests.training.tiny import tiny_config
@@ -68,9 +69,11 @@ def write_manifest(path, rows):
 
 
 def manifest_config(path):
-    data = ManifestData(
-        manifest=str(path), rate=8000, seconds=0.2, hop=64, frames=2, short_side=16, processes=1
-    )
+    stored = {
+        "audio": LogSpectrogram(rate=8000, seconds=0.2, hop=64),
+        "visual": StoredFrames(count=2, short_side=16),
+    }
+    data = ManifestData(manifest=str(path), stored=stored, processes=1)
     modalities = {
         "audio": Modality(input=Spectrogram(steps=20), encoder=MLPEncoder(sizes=(8,))),
         "visual": Modality(input=Frames(size=12), encoder=MLPEncoder(sizes=(8,))),

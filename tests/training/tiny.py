@@ -1,14 +1,7 @@
 """A configuration that trains in seconds, shared by the tests of training."""
 
-from tcmax_jax.training.config import (
-    Config,
-    Frames,
-    MLPEncoder,
-    Modality,
-    Spectrogram,
-    SyntheticData,
-    Training,
-)
+from tcmax_jax.training.config import Config, Frames, MLPEncoder, Modality, Spectrogram, Training
+from tcmax_jax.training.data_config import SyntheticData
 from tcmax_jax.training.overrides import override
 
 
