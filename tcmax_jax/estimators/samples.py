@@ -15,7 +15,8 @@ class Samples(NamedTuple):
     """Samples in the form that estimators take.
 
     Attributes:
-      arrays: {variable: [N, D_m] float32}; a label is one-hot, its columns in the order of values.
+      arrays: {variable: [N, D_m]}, numbers in float64; a label is one-hot in float32, its columns
+        in the order of values.
       labels: the names of the labels.
     """
 
@@ -81,19 +82,24 @@ def prepare(samples: Mapping) -> Samples:
         if name in labels:
             arrays[name] = _one_hot(name, x)
         else:
-            arrays[name] = x.reshape(len(x), -1).astype(np.float32)
+            # In float32 the seconds of a year would be all alike, and 1e39 infinite.
+            arrays[name] = x.reshape(len(x), -1).astype(np.float64)
     return Samples(arrays, labels)
 
 
 def standardise(samples: Samples, rows) -> dict[str, np.ndarray]:
-    """Returns the arrays with mean 0 and standard deviation 1 over `rows`; labels stay one-hot.
+    """Returns float32 arrays of mean 0 and standard deviation 1 over `rows`; labels stay one-hot.
 
-    A bijection of each variable, so mutual information and total correlation stay the same.
+    A bijection of each variable, so mutual information and total correlation stay the same. Columns
+    that are constant over `rows` become 0 there.
     """
 
     def scale(x):
         deviation = x[rows].std(0)
-        return (x - x[rows].mean(0)) / np.where(deviation > 0, deviation, 1)
+        return ((x - x[rows].mean(0)) / np.where(deviation > 0, deviation, 1)).astype(np.float32)
+        largest = np.abs(x[rows]).max(0)
+        # So that squares stay finite, and a constant is exactly 1 or -1, without rounding.
+        x = x / np.where(largest > 0, largest, 1)
 
     return {m: x if m in samples.labels else scale(x) for m, x in samples.arrays.items()}
 

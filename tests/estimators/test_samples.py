@@ -87,3 +87,18 @@ def test_standardised_over_the_rows_fitted_on():
     np.testing.assert_allclose(scaled["x"][:3, :3].std(0), 1, rtol=1e-6)
     assert np.all(scaled["x"][:, 3] == 0)
     np.testing.assert_array_equal(scaled["y"], samples.arrays["y"])
+
+
+def test_large_numbers_keep_what_tells_them_apart():
+    seconds = np.array([0.0, 1.0, 2.0, 5.0])  # 1.7e9 is one number with its neighbours in float32
+    columns = np.stack([1.7e9 + seconds, 1e39 * seconds, 1e300 * seconds, seconds], axis=1)
+    scaled = standardise(prepare({"x": columns, "y": Y}), np.arange(4))["x"]
+    assert scaled.dtype == np.float32
+    expected = (seconds - 2) / np.sqrt((4 + 1 + 0 + 9) / 4)
+    np.testing.assert_allclose(scaled, np.repeat(expected[:, None], 4, axis=1), atol=1e-6)
+
+
+def test_a_constant_column_is_no_noise():
+    # The mean of thirty 0.1 is not 0.1 in floating point; their deviation is 0 all the same.
+    samples = prepare({"x": np.full((30, 1), 0.1), "y": np.zeros(30, int)})
+    np.testing.assert_array_equal(standardise(samples, np.arange(30))["x"], 0)
