@@ -74,6 +74,31 @@ def test_wrong_arguments_end_with_a_message(tmp_path, arguments, message):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("arrays", "damage", "message"),
+    [
+        ({}, lambda raw: raw[:300], "error: Expected an .npz file that can be read, got bad.npz"),
+        (
+            {},
+            lambda raw: raw.replace(b"\x93NUMPY", b"\x93NAMPY", 1),
+            "error: Expected an undamaged",
+        ),
+        ({"y": np.array([{}] * 9)}, bytes, "holds Python objects; those are not unpickled"),
+        ({"y": np.zeros(8)}, bytes, "error: Expected as many rows in all arrays, got {'x': 9, 'y'"),
+        ({"y": np.full(9, np.nan)}, bytes, "error: Expected finite numbers in 'y', got 9 NaN"),
+    ],
+)
+def test_files_that_cannot_be_estimated_from(tmp_path, arrays, damage, message):
+    path = tmp_path / "bad.npz"
+    np.savez(path, **({"x": np.arange(9.0), "y": np.arange(9.0)} | arrays))
+    path.write_bytes(damage(path.read_bytes()))
+    result = launch("--mode=estimate", "--samples=bad.npz", cwd=tmp_path)
+    assert result.returncode != 0
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_the_section_refuses_what_cannot_be():
     for path, value, message in [
         ("estimators", '["tcme"]', "estimators.0: Input should be 'tcne', 'tcne_dv', 'line_dv'"),

@@ -1,6 +1,7 @@
 """Samples: reading a file of arrays, checking them, and bringing them into the estimators' form."""
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,12 @@ import numpy as np
 
 # Above this an integer column is an identifier or a count rather than a label.
 MAX_CLASSES = 1000
+_HOW = "Write it with numpy.savez(path, a=array, b=array), one array a variable."
+_AGAIN = "Copy or write the file again."
+_BEGINNINGS = (b"PK\x03\x04", b"PK\x05\x06")  # of a zip file, and of an empty one
+# What a damaged member raises: by its checksum, in decompression, at its header or its end, and
+# (RuntimeError) where damage looks like a kind of zip file that is not supported.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
 
 
 class Samples(NamedTuple):
@@ -32,29 +39,24 @@ def read_samples(path) -> dict[str, np.ndarray]:
 
     Raises:
       FileNotFoundError: no such file.
-      ValueError: another kind of file, or arrays of objects.
+      ValueError: another kind of file, a damaged one, or arrays of objects.
     """
     path = Path(path).expanduser()
-    how = "Write it with numpy.savez(path, a=array, b=array), one array a variable."
     if not path.is_file():
         raise FileNotFoundError(
             f"Expected an .npz file of samples, got {path}, which is not there."
         )
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"Expected an .npz file, got {path}, which is none. {how}")
-    arrays = {}
-    with np.load(path, allow_pickle=False) as file:
-        for name in file.files:
-            try:
-                arrays[name] = file[name]
-            except ValueError as error:
-                raise ValueError(
-                    f"Expected arrays of numbers in {path}, got {name!r}, which holds Python "
-                    f"objects; those are not unpickled. {how}"
-                ) from error
-            if not isinstance(arrays[name], np.ndarray):
-                raise ValueError(f"Expected arrays in {path}, got the file {name!r}. {how}")
-    return arrays
+    try:
+        with path.open("rb") as stream:
+            if stream.read(4) not in _BEGINNINGS:
+                raise ValueError(f"Expected an .npz file, got {path}, which is none. {_HOW}")
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as file:
+                return {name: _read_array(path, file, name) for name in file.files}
+    except (zipfile.BadZipFile, RuntimeError, OSError) as error:
+        raise ValueError(
+            f"Expected an .npz file that can be read, got {path}: {error}. {_AGAIN}"
+        ) from error
 
 
 def prepare(samples: Mapping) -> Samples:
@@ -95,13 +97,31 @@ def standardise(samples: Samples, rows) -> dict[str, np.ndarray]:
     """
 
     def scale(x):
-        deviation = x[rows].std(0)
-        return ((x - x[rows].mean(0)) / np.where(deviation > 0, deviation, 1)).astype(np.float32)
         largest = np.abs(x[rows]).max(0)
         # So that squares stay finite, and a constant is exactly 1 or -1, without rounding.
         x = x / np.where(largest > 0, largest, 1)
+        deviation = x[rows].std(0)
+        return ((x - x[rows].mean(0)) / np.where(deviation > 0, deviation, 1)).astype(np.float32)
 
     return {m: x if m in samples.labels else scale(x) for m, x in samples.arrays.items()}
+
+
+def _read_array(path, file, name):
+    try:
+        array = file[name]
+    except _DAMAGED as error:
+        if "allow_pickle" in str(error):
+            raise ValueError(
+                f"Expected arrays of numbers in {path}, got {name!r}, which holds Python objects; "
+                f"those are not unpickled. {_HOW}"
+            ) from error
+        raise ValueError(
+            f"Expected an undamaged .npz file, got {path}, whose array {name!r} cannot be read: "
+            f"{str(error) or 'it ends too early'}. {_AGAIN}"
+        ) from error
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"Expected arrays in {path}, got the file {name!r}. {_HOW}")
+    return array
 
 
 def _check(samples):

@@ -1,5 +1,7 @@
 """Samples: what a file may hold, and what is refused with which words."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -40,12 +42,73 @@ def test_files_that_are_none(tmp_path):
     (tmp_path / "text.npz").write_text("x,y\n1,2\n")
     with pytest.raises(ValueError, match=r"an \.npz file, got .*text.npz, which is none"):
         read_samples(tmp_path / "text.npz")
-    import zipfile
-
     with zipfile.ZipFile(tmp_path / "zip.npz", "w") as file:
         file.writestr("notes.txt", "none")
     with pytest.raises(ValueError, match=r"arrays in .*zip.npz, got the file 'notes.txt'"):
         read_samples(tmp_path / "zip.npz")
+
+
+def damaged(tmp_path, damage, save=np.savez):
+    """Returns the path of a file of x and y after `damage`, bytes -> bytes."""
+    path = tmp_path / "d.npz"
+    save(path, x=X, y=Y)
+    path.write_bytes(damage(path.read_bytes()))
+    return path
+
+
+def flip(raw, position):
+    """Returns bytes with all bits of one of them turned."""
+    return raw[:position] + bytes([raw[position] ^ 255]) + raw[position + 1 :]
+
+
+def unknown_compression(raw):
+    """Returns a file with another compression method of its first member in the directory."""
+    return flip(raw, raw.index(b"PK\x01\x02") + 10)
+
+
+# In a zip file a member begins with 30 bytes and its name, "x.npy"; zip64 fields of 20 follow.
+DATA = 30 + len("x.npy") + 20
+
+
+@pytest.mark.parametrize(
+    ("damage", "save", "message"),
+    [
+        (lambda raw: flip(raw, DATA + 140), np.savez, "'x' cannot be read: Bad CRC-32"),
+        (lambda raw: flip(raw, DATA), np.savez_compressed, "'x' cannot be read: Error -3 while"),
+        (lambda raw: flip(raw, DATA), np.savez, "'x' cannot be read: "),
+        (unknown_compression, np.savez, "'x' cannot be read: That compression method is not supp"),
+    ],
+    ids=["data", "deflated", "header", "compression"],
+)
+def test_damaged_arrays(tmp_path, damage, save, message):
+    path = damaged(tmp_path, damage, save)
+    whole = rf"Expected an undamaged \.npz file, got .*d\.npz, whose array {message}.*Copy or write"
+    with pytest.raises(ValueError, match=whole):
+        read_samples(path)
+
+
+def test_damaged_files(tmp_path):
+    cut = damaged(tmp_path, lambda raw: raw[: len(raw) // 2])
+    with pytest.raises(
+        ValueError, match=r"that can be read, got .*d\.npz: File is not a zip file\."
+    ):
+        read_samples(cut)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [(EOFError(), "it ends too early"), (OSError("the disk is gone"), "the disk is gone")],
+)
+def test_reading_that_fails(tmp_path, monkeypatch, error, message):
+    """What the checksum does not catch, raised in place of a medium that gives out."""
+
+    def fail(*arguments, **options):
+        raise error
+
+    path = damaged(tmp_path, lambda raw: raw)
+    monkeypatch.setattr(np.lib.format, "read_array", fail)
+    with pytest.raises(ValueError, match=f"array 'x' cannot be read: {message}. Copy or write"):
+        read_samples(path)
 
 
 @pytest.mark.parametrize(
