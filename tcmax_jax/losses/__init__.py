@@ -2,7 +2,7 @@
 
 from tcmax_jax.losses.adaptive import adaptive_tcmax_loss
 from tcmax_jax.losses.additive import additive_tcmax_loss
-from tcmax_jax.losses.ceiling import tcmax_ceiling
+from tcmax_jax.losses.ceiling import sampled_tcmax_ceiling, tcmax_ceiling
 from tcmax_jax.losses.collectives import masked_mean
 from tcmax_jax.losses.dispatch import tcmax_loss, tcmax_terms
 from tcmax_jax.losses.exhaustive import exhaustive_tcmax_loss
@@ -19,6 +19,7 @@ __all__ = [
     "additive_tcmax_loss",
     "exhaustive_tcmax_loss",
     "masked_mean",
+    "sampled_tcmax_ceiling",
     "sampled_tcmax_loss",
     "tcmax_ceiling",
     "tcmax_loss",

@@ -63,8 +63,8 @@ class Loss(NamedTuple):
       values: [B], per-example losses in nats; those of padding are left out by the caller.
       metrics: {name: scalar} to log, the same on every device.
       state: the method's next state, the same on every device.
-      floor: a number below the mean loss whatever the head, for the bound on steps; None for no
-        bound.
+      floor: a number below the mean loss, which it cannot soon fall below, for the bound on steps;
+        None for no bound.
       rule_args: {name: value}, extra arguments of the method's gradient rule.
     """
 

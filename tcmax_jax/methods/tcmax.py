@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from tcmax_jax.losses import tcmax_ceiling, tcmax_terms
+from tcmax_jax.losses import sampled_tcmax_ceiling, tcmax_ceiling, tcmax_terms
 from tcmax_jax.methods.base import Loss, Method, follow
 
 
@@ -37,8 +37,13 @@ def tcmax(*, num_negatives=None, label_prior=None) -> Method:
         metrics = {"effective_sample_size": terms.effective_sample_size}
         if num_negatives == "adaptive":
             metrics["tuples"] = terms.tuples
-        num_classes = predict(forward.head, forward.features).shape[-1]
-        ceiling = tcmax_ceiling(forward.labels, len(forward.features), num_classes, **shared)
+        logits, modalities = forward.head(forward.features), len(forward.features)
+        if num_negatives is None:
+            ceiling = tcmax_ceiling(forward.labels, modalities, logits.shape[-1], **shared)
+        else:
+            ceiling = sampled_tcmax_ceiling(
+                logits, forward.labels, terms.log_partition, modalities, **shared
+            )
         return Loss(terms.loss, metrics, state, floor=-ceiling)
 
     def predict(head, features):

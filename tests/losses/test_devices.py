@@ -15,6 +15,7 @@ from tcmax_jax.losses import (
     additive_tcmax_loss,
     exhaustive_tcmax_loss,
     masked_mean,
+    sampled_tcmax_ceiling,
     sampled_tcmax_loss,
     tcmax_loss,
 )
@@ -130,6 +131,17 @@ def test_four_devices_equal_one(devices, problem, loss, mapping, masked):
     for name, expected in gradient.items():
         for device in range(4):
             np.testing.assert_allclose(gradient4[name][device], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_sampled_ceiling_is_that_of_the_whole_batch(devices, problem):
+    params, inputs, labels, where = problem
+    logits = gated(params, project(params, inputs))
+    whole = sampled_tcmax_ceiling(logits, labels, 1.5, 2, where=where)
+    ceiling = functools.partial(sampled_tcmax_ceiling, axis_name="batch")
+    sharded = jax.pmap(
+        lambda logits, labels, where: ceiling(logits, labels, 1.5, 2, where=where), "batch"
+    )(shard(logits), shard(labels), shard(where))
+    np.testing.assert_allclose(sharded, np.full(4, whole), rtol=1e-5)
 
 
 def test_summing_the_gradients_over_devices_is_four_times_too_much(devices, problem):

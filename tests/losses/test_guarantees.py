@@ -9,6 +9,7 @@ import scipy.optimize
 from tcmax_jax.losses import (
     AdditiveHead,
     exhaustive_tcmax_loss,
+    sampled_tcmax_ceiling,
     tcmax_ceiling,
     tcmax_loss,
     tcmax_terms,
@@ -110,6 +111,69 @@ def test_the_ceiling_counts_valid_rows_only():
     labels, where = np.array([0, 1, -1, 2]), np.array([True, True, False, True])
     stated = tcmax_ceiling(labels, 3, 3, where=where)
     np.testing.assert_allclose(stated, np.log(3**2 * 3), rtol=1e-6)
+
+
+def memorised(scale, batch_size=32, num_classes=4):
+    """Returns (head, features, labels): the head scores true tuples by `scale`, all others by 0."""
+    labels = np.arange(batch_size) % num_classes
+    features = {m: np.eye(batch_size, dtype=np.float32) for m in ("a", "v")}
+    table = scale * jax.nn.one_hot(labels, num_classes)
+    return lambda z: (z["a"] * z["v"]) @ table, features, labels
+
+
+@pytest.mark.parametrize("scale", [1.0, 5.0, 10.0, 80.0])
+@pytest.mark.parametrize("num_negatives", [64, "adaptive"])
+def test_sampled_tuples_have_a_ceiling_that_knows_the_true_ones(num_negatives, scale):
+    head, features, labels = memorised(scale)
+
+    def bound(key):
+        terms = tcmax_terms(head, features, labels, num_negatives=num_negatives, key=key)
+        stated = sampled_tcmax_ceiling(head(features), labels, terms.log_partition, 2)
+        return -terms.loss.mean(), stated, terms.log_partition
+
+    bounds, stated, log_partitions = jax.jit(jax.vmap(bound))(
+        jax.random.split(jax.random.key(0), 40)
+    )
+    assert np.all(stated >= bounds)
+    # No less is left than of the exact loss, whether or not true tuples were drawn.
+    left = tcmax_ceiling(labels, 2, 4) + tcmax_loss(head, features, labels).mean()
+    assert np.all(stated - bounds > 0.99 * left - 1e-4)
+    # With few tuples and a head that has learnt the true ones by heart, the other one is exceeded.
+    exceeded = np.mean(bounds > tcmax_ceiling(labels, 2, 4) + 1e-3)
+    assert (exceeded > 0.05) == (num_negatives == 64 and scale >= 10)
+    # True tuples in full: 32 of the 32^2 tuples, each with one class of four scored.
+    true = np.log((np.exp(np.float64(scale)) + 3) / 4 / 32)
+    expected = np.log(32 * 4) + np.logaddexp(0, true - log_partitions)
+    np.testing.assert_allclose(stated, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("prior", [None, np.float32([0.2, 0.5, 0.3])])
+@pytest.mark.parametrize("scale", [0.1, 1.0, 2.0])
+def test_the_sampled_ceiling_holds_on_random_heads_with_masks_and_priors(prior, scale):
+    where = np.array([True, True, False, True, True, True])
+    for seed in range(5):
+        features, labels = make_batch(
+            seed, batch_size=6, modalities=3, scale=scale, dtype=np.float32
+        )
+        features["m0"][2] = np.nan
+        shared = {"label_prior": prior, "where": where}
+        terms = tcmax_terms(
+            product_head, features, labels, num_negatives=4, key=jax.random.key(seed), **shared
+        )
+        logits = product_head(features)
+        stated = sampled_tcmax_ceiling(logits, labels, terms.log_partition, 3, **shared)
+        assert -np.mean(terms.loss[where]) < stated
+        q = np.full(3, 1 / 3) if prior is None else np.float64(prior)
+        ours = np.log(np.sum(q * np.exp(np.float64(logits[where])))) - 3 * np.log(5)
+        plain = 2 * np.log(5) - np.mean(np.log(q[labels[where]]))
+        expected = plain + np.logaddexp(ours, terms.log_partition) - terms.log_partition
+        np.testing.assert_allclose(stated, expected, rtol=1e-5)
+
+
+def test_the_sampled_ceiling_of_no_valid_row_is_a_number():
+    none = np.zeros(2, bool)
+    stated = sampled_tcmax_ceiling(jnp.ones((2, 3)), np.zeros(2, int), -jnp.inf, 2, where=none)
+    assert np.isfinite(stated)
 
 
 @pytest.mark.parametrize("head", [ADDITIVE, PRODUCT, product_head])

@@ -1,10 +1,15 @@
 """Joint, unimodal and TCMax training against formulas in NumPy."""
 
+import functools
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tcmax_jax import methods
+from tcmax_jax.methods import Forward
+from tcmax_jax.training.optimizer import bound_decrease
 from tests.losses.reference import ADDITIVE, additive_head, brute_force, make_batch, product_head
 from tests.methods.problem import Problem
 from tests.methods.reference import cross_entropy, forward_of, random_params, take_turn
@@ -69,6 +74,28 @@ def test_sampled_tcmax_uses_its_key():
     )
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other)
+
+
+@pytest.mark.parametrize("num_negatives", [64, "adaptive"])
+def test_sampled_tcmax_leaves_its_steps_what_exact_tcmax_has_left(num_negatives):
+    """A head that knows its batch by heart: true tuples, rarely sampled, carry the partition."""
+    labels = np.arange(32) % 4
+    scores = 8 * jax.nn.one_hot(labels, 4)
+    features = {m: np.eye(32, dtype=np.float32) for m in "av"}
+
+    def gap(key, **options):
+        forward = Forward(lambda z: (z["a"] * z["v"]) @ scores, features, labels, key=key)
+        loss = methods.tcmax(**options).loss(forward, ())
+        return loss.values.mean() - loss.floor
+
+    keys = jax.random.split(jax.random.key(0), 20)
+    gaps = jax.jit(jax.vmap(functools.partial(gap, num_negatives=num_negatives)))(keys)
+    exact = gap(None)
+    assert exact > 0.04 and np.all(gaps > 0.99 * exact)
+    # So no gradient is zeroed.
+    rule = bound_decrease(0.1)
+    update = lambda gap: rule.update(jnp.ones(3), rule.init(None), gap=gap)[0]
+    assert np.all(jax.vmap(update)(gaps) > 0)
 
 
 def test_adaptive_tcmax_logs_the_number_of_tuples():
