@@ -58,6 +58,7 @@ class Setting:
       clip: nothing; "norm" (global norm 1); "adaptive" (unit-wise, 0.01 of the parameter's norm);
         "row" (no row's cotangent larger than cross-entropy's bound 2 / B: biased); "nat", "gap"
         and "half" (`bound_decrease` to 1 nat, to what the loss can still fall, to half of it).
+      num_negatives: of TCMax; None for all tuples.
       warmup: whether the rate rises linearly over the first epoch.
       epochs: passes over the training split.
     """
@@ -67,6 +68,7 @@ class Setting:
     normalised: bool = False
     head: str = "random"
     clip: str = ""
+    num_negatives: int | str | None = None
     warmup: bool = False
     epochs: int = 20
 
@@ -150,18 +152,17 @@ def _bound_rows_backward(_, cotangent):
 bound_rows.defvjp(lambda logits: (logits, None), _bound_rows_backward)
 
 
-def allowed_decrease(setting, loss, num_classes):
+def allowed_decrease(setting, loss, floor):
     """Returns the decrease of the loss that a step may promise, in nats.
 
-    The gap is that to a lower bound of any batch's loss: no critic can do better than know the true
-    tuples, see `tcmax_ceiling`.
+    Args:
+      setting: a `Setting`.
+      loss: of the batch.
+      floor: a number below it: what the method states (see `tcmax_ceiling`), or 0.
     """
     if setting.clip == "nat":
         return jnp.ones(())
-    least = 0.0
-    if setting.loss == "tcmax":
-        least = -(len(MODALITIES) - 1) * np.log(setting.batch_size) - np.log(num_classes)
-    return (loss - least) * (0.5 if setting.clip == "half" else 1.0)
+    return (loss - floor) * (0.5 if setting.clip == "half" else 1.0)
 
 
 class Trainer:
@@ -177,7 +178,8 @@ class Trainer:
             {m: Encoder(setting.normalised) for m in MODALITIES},
             FUSIONS["concat"](MODALITIES, data.num_classes),
         )
-        self._method = getattr(methods, setting.loss)()
+        options = {"num_negatives": setting.num_negatives} if setting.loss == "tcmax" else {}
+        self._method = getattr(methods, setting.loss)(**options)
         self.steps_per_epoch = len(data.train[1]) // setting.batch_size
 
     def init(self, seed):
@@ -209,16 +211,20 @@ class Trainer:
         return head_of(self._model, params).modality_logits(features), features
 
     def loss(self, params, rows, method=None):
-        """Returns (mean loss, effective sample size or 0) of training rows."""
+        """Returns (mean loss, {"ess": effective sample size or 0, "floor"}) of training rows."""
         method = method or self._method
         features = self._encode(params, {m: x[rows] for m, x in self._data.train[0].items()})
         head = head_of(self._model, params)
         if self._setting.clip == "row":
             logits = head.modality_logits
             head = AdditiveHead(lambda z: jax.tree.map(bound_rows, logits(z)))
-        forward = methods.Forward(head, features, self._data.train[1][rows])
+        # The order within a batch is random, and so is this number.
+        key = jax.random.key(jnp.sum(rows * jnp.arange(len(rows))))
+        forward = methods.Forward(head, features, self._data.train[1][rows], key=key)
         loss = method.loss(forward, ())
-        return loss.values.mean(), loss.metrics.get("effective_sample_size", jnp.zeros(()))
+        ess = loss.metrics.get("effective_sample_size", jnp.zeros(()))
+        floor = jnp.zeros(()) if loss.floor is None else loss.floor
+        return loss.values.mean(), {"ess": ess, "floor": floor}
 
     def optimizer(self, learning_rate):
         """Returns the update rule: perhaps a bound, then the library's SGD with momentum."""
@@ -237,12 +243,12 @@ class Trainer:
     def step(self, optimizer, state, rows):
         """One update; returns ((params, optimiser state), {name: scalar})."""
         params, opt_state = state
-        (loss, ess), grads = jax.value_and_grad(self.loss, has_aux=True)(params, rows)
+        (loss, log), grads = jax.value_and_grad(self.loss, has_aux=True)(params, rows)
         extra = {}
         if self._setting.clip in _BOUNDS:
-            extra["gap"] = allowed_decrease(self._setting, loss, self._data.num_classes)
+            extra["gap"] = allowed_decrease(self._setting, loss, log["floor"])
         updates, opt_state = optimizer.update(grads, opt_state, params, **extra)
-        log = {"loss": loss, "ess": ess, "grad_norm": optax.tree.norm(grads)}
+        log |= {"loss": loss, "grad_norm": optax.tree.norm(grads)}
         return (optax.apply_updates(params, updates), opt_state), log
 
     def run(self, learning_rate, seed):
