@@ -144,7 +144,8 @@ def report_table(report: Report) -> str:
 
 def _head_bound(head, features, labels, *, num_negatives, block_size, seed) -> Estimate:
     batch = {m: np.asarray(x, np.float32) for m, x in features.items()}
-    num_classes = jax.eval_shape(head, batch).shape[-1]
+    # Wrapped, since JAX keeps weak references to functions and heads are named tuples.
+    num_classes = jax.eval_shape(lambda z: head(z), batch).shape[-1]
     if labels.min() < 0 or labels.max() >= num_classes:
         raise ValueError(
             f"Expected labels in 0 .. {num_classes - 1}, since the head scores {num_classes} "

@@ -3,12 +3,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from tcmax_jax.estimators import evaluate, ground_truth, head_information, report_table, tc_report
 from tcmax_jax.estimators.fit import Estimate, Fitted
 from tcmax_jax.estimators.report import Sum, _verdict
 from tcmax_jax.losses import tcmax_loss
+from tcmax_jax.models import FUSIONS, MLP, MultimodalClassifier, head_of
 
 QUICK = {"steps": 200, "eval_every": 200, "learning_rate": 0.01, "num_negatives": 512}
 
@@ -48,12 +50,74 @@ def test_chain_of_a_labelled_mixture():
     assert by_head.standard_error < 0.05
     # What the sums share does not count twice in the error of their difference.
     first, second = report.decompositions
-    assert report.difference == first.value - second.value
     assert report.difference_error < np.hypot(first.standard_error, second.standard_error)
-    assert report.agree == (abs(report.difference) <= 2 * report.difference_error)
+    value = {name: term.value for name, term in report.terms.items()}
+    left = value["I(y;a,v)"] + value["I(a;v)"] - value["I(y;a)"] - value["I(y;v)"]
+    np.testing.assert_allclose(report.difference, left - value["I(a;v|y)"], atol=1e-6)
+    # Both sums are the total correlation, and these small fits come near enough to show it.
+    assert report.agree
     table = report_table(report)
     assert f"I(a;v|y)                       {given.value:11.3f}"[-11:] in table
     assert "I(y;a,v) + I(a;v)" in table and report.verdict in table
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A report on a tiny classifier, trained where the audio is the class and the visual noise."""
+
+    def draw(seed, number):
+        rng = np.random.default_rng(seed)
+        labels = rng.integers(0, 3, number)
+        audio = np.eye(3)[labels] + 0.1 * rng.normal(size=(number, 3))
+        inputs = {"audio": audio, "visual": rng.normal(size=(number, 3))}
+        return {m: np.float32(x) for m, x in inputs.items()}, labels
+
+    modalities = ("audio", "visual")
+    encoders = {m: MLP((8, 4)) for m in modalities}
+    model = MultimodalClassifier(encoders, FUSIONS["concat"](modalities, 3))
+    inputs, labels = draw(0, 256)
+    params = model.init(jax.random.key(0), inputs)["params"]
+    optimizer = optax.adam(0.02)
+
+    def loss(params):
+        features = model.apply({"params": params}, inputs, True, method="encode")
+        return tcmax_loss(head_of(model, params), features, labels).mean()
+
+    @jax.jit
+    def step(params, state):
+        updates, state = optimizer.update(jax.grad(loss)(params), state)
+        return optax.apply_updates(params, updates), state
+
+    state = optimizer.init(params)
+    for _ in range(60):
+        params, state = step(params, state)
+    inputs, labels = draw(1, 2000)
+    encode = jax.jit(lambda z: model.apply({"params": params}, z, method="encode"))
+    return tc_report(encode(inputs), labels, head_of(model, params), **QUICK)
+
+
+def test_terms_of_a_trained_classifier(trained):
+    """All facts are of the data: y is a function of the audio, and nothing else is told."""
+    log_c = np.log(3)
+    facts = {
+        "I(y;audio)": log_c,
+        "I(y;visual)": 0,
+        "I(y;audio,visual)": log_c,
+        "I(audio;visual)": 0,
+        "I(audio;visual|y)": 0,
+        "TC(audio;visual;y)": log_c,
+    }
+    for name, fact in facts.items():
+        term = trained.terms[name]
+        assert abs(term.value - fact) < 3 * term.standard_error + 0.05, name
+    by_head = trained.terms["TC(audio;visual;y) by the head"]
+    assert 0.5 * log_c < by_head.value < log_c + 3 * by_head.standard_error + 0.02
+
+
+def test_decompositions_of_a_trained_classifier(trained):
+    for each in trained.decompositions:
+        assert abs(each.value - np.log(3)) < 3 * each.standard_error + 0.1
+    assert abs(trained.difference) < 3 * trained.difference_error + 0.05
 
 
 def test_head_bound_is_the_tcmax_loss_with_the_empirical_prior():
@@ -77,13 +141,14 @@ def test_head_bound_is_the_tcmax_loss_with_the_empirical_prior():
     assert 0 < error < 1
 
 
-def test_sums_of_three_modalities(monkeypatch):
+@pytest.mark.parametrize(("spread", "agree"), [(1.0, True), (0.71, True), (0.70, False)])
+def test_sums_of_three_modalities(monkeypatch, spread, agree):
     """With known estimates in place of fitted ones, one number a term."""
     numbers = iter([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0])
 
     def fake_fit(parts, estimator, **options):
         value = next(numbers)
-        return Fitted(Estimate(value, 0.0, np.array([value, -value]), None), 0, [], None)
+        return Fitted(Estimate(value, 0.0, spread * np.array([value, -value]), None), 0, [], None)
 
     monkeypatch.setattr("tcmax_jax.estimators.report.fit", fake_fit)
     rng = np.random.default_rng(0)
@@ -102,9 +167,11 @@ def test_sums_of_three_modalities(monkeypatch):
     assert (first.name, first.value) == ("I(y_;a,v,y) + TC(a;v;y)", 24)
     assert (second.name, second.value) == ("I(y_;a) + I(y_;v) + I(y_;y) + TC(a;v;y|y_)", 39)
     # Influences add before they are squared: (24, -24) and (39, -39), so (-15, 15) between them.
-    assert first.standard_error == pytest.approx(np.sqrt(2) * 24 / 2)
-    assert report.difference_error == pytest.approx(np.sqrt(2) * 15 / 2)
-    assert report.difference == -15 and report.agree
+    assert first.standard_error == pytest.approx(spread * np.sqrt(2) * 24 / 2)
+    assert report.difference_error == pytest.approx(spread * np.sqrt(2) * 15 / 2)
+    # 15 apart, two standard errors are 15 sqrt(2) of the spread: it decides at 0.707.
+    assert report.difference == -15 and report.agree == agree
+    assert report.verdict.startswith(f"The decompositions {'agree' if agree else 'disagree'}: 15")
 
 
 def test_verdicts():
