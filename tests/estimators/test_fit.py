@@ -63,6 +63,26 @@ def test_gaussians():
     assert fitted.running[0].value < 0.2 < 0.8 < fitted.running[-1].value
 
 
+def test_total_correlation_does_not_see_a_bijection():
+    """The same examples and their cubes, which crowd at 0 and have heavy tails."""
+    truth = ground_truth.equicorrelated_gaussians(1.0, num_variables=3, dim=1)
+    critic = functools.partial(JointCritic, sizes=(32, 32))
+    estimator = make_estimator("tcne", ("x1", "x2", "x3"), num_negatives=512, critic=critic)
+    options = QUICK | {"steps": 800, "learning_rate": 0.01}
+    plain, cubed = (
+        fit(each.sample(jax.random.key(1), 4000), estimator, **options).estimate
+        for each in (truth, ground_truth.cubic(truth))
+    )
+    # On the same held-out examples, so that most of the two errors cancels.
+    influence = plain.influence - cubed.influence
+    error = np.sqrt(np.sum(influence**2)) / len(influence)
+    assert error < plain.standard_error
+    # Beyond chance a small critic may lose a tenth of a nat on cubes, and gain nothing.
+    assert -3 * error < plain.value - cubed.value < 3 * error + 0.1
+    assert abs(plain.value - 1) < 3 * plain.standard_error + 0.05
+    assert abs(cubed.value - 1) < 3 * cubed.standard_error + 0.1
+
+
 def test_information_of_a_label():
     table = np.array([[0.4, 0.05, 0.05], [0.05, 0.15, 0.3]])
     truth = ground_truth.discrete(table)
