@@ -35,7 +35,10 @@ def files(layer):
         ("models", ["models", "losses"]),
         ("data", ["data"]),
         ("evaluation", ["evaluation", "losses", "estimators", "models", "methods"]),
-        ("training", ["training", "losses", "models", "methods", "data", "evaluation"]),
+        (
+            "training",
+            ["training", "losses", "models", "methods", "data", "evaluation", "step_bound"],
+        ),
     ],
 )
 def test_layers_know_only_what_lies_below(layer, allowed):
@@ -78,6 +81,18 @@ def test_importing_the_losses_imports_no_data_stack():
     heavy = {"tensorflow_datasets", "grain", "orbax", "flax", "tensorflow", "torch", "av", "cv2"}
     assert "jax" in modules
     assert not heavy & set(modules)
+
+
+def test_the_bound_on_steps_needs_optax_alone():
+    code = "import sys, tcmax_jax.step_bound; print(*sorted(sys.modules))"
+    modules = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout.split()
+    assert [m for m in modules if m.startswith("tcmax_jax")] == [
+        "tcmax_jax",
+        "tcmax_jax.step_bound",
+    ]
+    assert not {"pydantic", "flax", "grain", "orbax"} & set(modules)
 
 
 def test_only_one_file_maps_over_devices():

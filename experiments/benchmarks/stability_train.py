@@ -21,9 +21,10 @@ from tcmax_jax.data.media import decode_image
 from tcmax_jax.data.synthetic import generate
 from tcmax_jax.losses import AdditiveHead
 from tcmax_jax.models import FUSIONS, MLP, MultimodalClassifier, head_of
+from tcmax_jax.step_bound import bound_decrease
 from tcmax_jax.training.config import Optimizer
 from tcmax_jax.training.data_config import SyntheticData
-from tcmax_jax.training.optimizer import bound_decrease, make_optimizer
+from tcmax_jax.training.optimizer import make_optimizer
 
 MODALITIES = ("audio", "visual")
 MOMENTUM = Optimizer().momentum

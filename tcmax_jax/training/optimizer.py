@@ -1,8 +1,8 @@
-"""The optimiser of a configuration, in optax, and the bound that keeps TCMax's steps safe."""
+"""The optimiser of a configuration, in optax."""
 
-import jax.numpy as jnp
 import optax
 
+from tcmax_jax.step_bound import bound_decrease
 from tcmax_jax.training.config import Optimizer
 
 
@@ -62,49 +62,3 @@ def make_optimizer(
         case "adamw":
             rule = optax.chain(clip, optax.adamw(schedule, weight_decay=config.weight_decay))
     return optax.with_extra_args_support(rule)
-
-
-def bound_decrease(
-    learning_rate: optax.ScalarOrSchedule, momentum: float = 0.0, share: float = 0.5
-) -> optax.GradientTransformationExtraArgs:
-    """Scales the gradient down where a step would promise a larger decrease than is likely.
-
-      g <- g min(1, share gap / (learning_rate / (1 - momentum) |g|^2))
-
-    A gradient moves the parameters by learning_rate / (1 - momentum) g in all, which to first order
-    lowers the loss by learning_rate / (1 - momentum) |g|^2. With `gap`, the loss less a number that
-    no loss of the batch is below (for TCMax -`tcmax_ceiling`), this is Polyak's step size with the
-    learning rate as its ceiling, carried over to momentum. Unlike clipping to a norm it makes steps
-    shorter as gradients grow, and at low rates it never acts. The objective is not changed.
-
-    Put it before `optax.sgd`; the update then takes `gap`, a scalar in nats, infinite for no bound.
-
-    Args:
-      learning_rate: that of the sgd that follows, a number or a schedule.
-      momentum: that of the sgd that follows.
-      share: part of the gap that a step may promise; see experiments/results/stability.md.
-
-    Source: SPS_max (Loizou et al., AISTATS 2021, arXiv 2002.10542); the gap of TCMax and momentum
-    are added here.
-
-    Example:
-      >>> rule = optax.chain(bound_decrease(0.1), optax.sgd(0.1))
-      >>> params = jnp.array([4.0])  # of the loss 50 x^2, whose least value is 0
-      >>> updates, _ = rule.update(100 * params, rule.init(params), gap=50 * params[0] ** 2)
-      >>> print(updates)  # half way to 0 is -2; a plain step goes -40
-      [-1.]
-    """
-
-    def init(params):
-        del params
-        return optax.ScaleByScheduleState(count=jnp.zeros((), jnp.int32))
-
-    def update(grads, state, params=None, *, gap, **extra_args):
-        del params, extra_args
-        rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
-        promised = rate / (1 - momentum) * optax.tree.norm(grads) ** 2
-        allowed = share * jnp.maximum(gap, 0)
-        scale = jnp.where(promised > allowed, allowed / jnp.maximum(promised, 1e-30), 1.0)
-        return optax.tree.scale(scale, grads), state._replace(count=state.count + 1)
-
-    return optax.GradientTransformationExtraArgs(init, update)

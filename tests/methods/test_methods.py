@@ -9,7 +9,7 @@ import pytest
 
 from tcmax_jax import methods
 from tcmax_jax.methods import Forward
-from tcmax_jax.training.optimizer import bound_decrease
+from tcmax_jax.step_bound import bound_decrease
 from tests.losses.reference import ADDITIVE, additive_head, brute_force, make_batch, product_head
 from tests.methods.problem import Problem
 from tests.methods.reference import cross_entropy, forward_of, random_params, take_turn
