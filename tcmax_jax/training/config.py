@@ -192,7 +192,7 @@ class Optimizer:
       weight_decay: of all parameters, as in torch.
       clip_norm: largest global norm of the gradient; None leaves it as it is, as the paper does.
       bound_decrease: whether sgd shortens steps that promise TCMax more than half of what its loss
-        can still fall; see `tcmax_jax.training.optimizer.bound_decrease`. Other methods and adamw
+        can still fall; see `tcmax_jax.step_bound.bound_decrease`. Other methods and adamw
         go without.
     """
 

@@ -112,6 +112,57 @@ def test_what_cannot_be_is_explained(overrides, message):
         override(Config(), overrides)
 
 
+FEATURES = '{"kind": "features", "path": "x.npz", "size": 8}'
+RESNET = '{"input": {"kind": "features"}, "encoder": {"kind": "resnet18"}}'
+CLIPS = Config(data=ManifestData(manifest="clips.csv"))
+FROZEN = '{"input": {"kind": "features"}, "encoder": {"kind": "frozen", "size": 8}}'
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"modalities.text": FROZEN}, r"modalities.text needs data.stored.text, got audio, visual"),
+        (
+            {"modalities.audio.input.kind": "flow"},
+            r"data.stored.audio.kind=log_spectrogram needs modalities.audio.input.kind=spectrogram",
+        ),
+        (
+            {"modalities.audio.input.steps": "9999"},
+            r"modalities.audio.input.steps is at most the 1723 that are stored, got 9999; store",
+        ),
+        (
+            {"data.stored.text": FEATURES.replace("8", "9"), "modalities.text": FROZEN},
+            r"modalities.text.encoder.kind=frozen needs stored features of 8 entries, got .*size=9",
+        ),
+        (
+            {"modalities.visual.encoder": '{"kind": "frozen", "size": 8}'},
+            r"modalities.visual.encoder.kind=frozen needs stored features of 8 entries, got",
+        ),
+        (
+            {
+                "data.stored.text": FEATURES,
+                "modalities.text": RESNET,
+            },
+            r"modalities.text.encoder.kind is frozen or mlp for features, got resnet18",
+        ),
+        (
+            {"data.stored.text": FEATURES, "modalities.text": FROZEN, "method.name": "ogm"},
+            r"method.name=ogm changes the gradients of encoders, and those of text are frozen",
+        ),
+        ({"data.stored.audio.rate": "0"}, r"data.stored.audio.rate: .*greater than 0, got 0"),
+        ({"data.stored.text": '{"kind": "tokens"}'}, r"data.stored.text: .*'tokens'.*'features'"),
+    ],
+)
+def test_encoders_that_cannot_read_what_is_stored(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        override(CLIPS, overrides)
+
+
+def test_text_as_features_beside_sound_and_pictures():
+    config = override(CLIPS, {"data.stored.text": FEATURES, "modalities.text": FROZEN})
+    assert list(config.modalities) == ["audio", "visual", "text"]
+
+
 def test_experiment_files(tmp_path):
     assert load_experiment(None) == Config()
     path = tmp_path / "recipe.py"

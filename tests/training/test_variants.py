@@ -97,7 +97,8 @@ def test_a_run_refuses_other_data_than_it_was_trained_on(tmp_path, manifest):
     loop.train(config, workdir, data_dir)
     write_manifest(manifest, rows=26)
     message = (
-        r"run on the data set manifest/my_clips-\w+/1.0.0 \(2 classes\).*now gives manifest/my"
+        r"run on the data set manifest/my_clips-\w+/1.0.0 \(2 classes, list \w+\), .*now gives the "
+        "data set manifest/my"
     )
     with pytest.raises(ConfigError, match=message):
         loop.train(config, workdir, data_dir)

@@ -120,7 +120,7 @@ def ucf101(folder: Path) -> list[Path]:
 
 
 def mvsa(folder: Path) -> list[Path]:
-    """Six tweets, and features of four and two entries."""
+    """Six tweets, and features of four entries each."""
     entries = [
         ("1", "train", "neutral"), ("2", "train", "positive"), ("3", "train", "negative"),
         ("4", "dev", "positive"), ("5", "test", "negative"), ("6", "test", "neutral"),
@@ -133,13 +133,13 @@ def mvsa(folder: Path) -> list[Path]:
         ]
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
     ids = [tweet for tweet, _, _ in entries]
-    for name, size in (("image", 4), ("text", 2)):
+    for name, size in (("image", 4), ("text", 4)):
         rows = np.arange(6 * size, dtype=np.float32).reshape(6, size)
         write_features(folder / f"{name}.npz", ids, rows)
     return [folder / "image.npz", folder / "text.npz"]
 
 
-FEATURES = {"image": Features(path="image.npz", size=4), "text": Features(path="text.npz", size=2)}
+FEATURES = {"image": Features(path="image.npz", size=4), "text": Features(path="text.npz", size=4)}
 CLASSES = ("playing organ", "tap dancing")
 
 # name: (writes the raw folder and returns its media, builder, settings of a folder)

@@ -1,0 +1,141 @@
+"""Extracts features of pictures and texts with a frozen model, for recipes that train heads only.
+
+For MVSA-Single (experiments/mvsa.py), with CLIP from the transformers library
+(pip install torch transformers pillow; the model is fetched once):
+
+    python experiments/embed.py --raw_dir=FOLDER --model=openai/clip-vit-base-patch32
+
+FOLDER holds train.jsonl, dev.jsonl and test.jsonl with lines {"id", "text", "img"}; image.npz and
+text.npz are written beside them. For data of your own, list it as CSV with the columns id, image
+and text (paths relative to the CSV):
+
+    python experiments/embed.py --list=pairs.csv --model=PATH_OR_NAME
+
+With another model, call `embed` with two functions of your own.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from absl import app, flags
+from tqdm import tqdm
+
+from tcmax_jax.data.feature_files import write_features
+from tcmax_jax.data.media import decode_image
+
+_RAW_DIR = flags.DEFINE_string("raw_dir", None, "Folder of MVSA-Single.")
+_LIST = flags.DEFINE_string("list", None, "CSV file with the columns id, image and text.")
+_MODEL = flags.DEFINE_string("model", "openai/clip-vit-base-patch32", "Name or folder of a CLIP.")
+_BATCH = flags.DEFINE_integer("batch", 64, "Pairs that the model sees at once.")
+
+
+class Pair(NamedTuple):
+    """A picture and its text.
+
+    Attributes:
+        id: Name of the pair, as in the list that is trained on.
+        image: File of the picture.
+        text: The text.
+    """
+
+    id: str
+    image: Path
+    text: str
+
+
+def embed(
+    pairs: Sequence[Pair], encode_images: Callable, encode_texts: Callable, out: Path, batch: int
+) -> None:
+    """Write the features of all pairs to image.npz and text.npz.
+
+    Args:
+        pairs: The pairs.
+        encode_images: Function of a list of uint8 [H, W, 3] RGB pictures that returns [N, D].
+        encode_texts: Function of a list of strings that returns [N, D].
+        out: Folder of the two files.
+        batch: Number of pairs that the functions see at once.
+
+    Raises:
+        ValueError: If a picture cannot be read; names its file.
+    """
+    ids, images, texts = [pair.id for pair in pairs], [], []
+    for first in tqdm(range(0, len(pairs), batch), unit="batch", disable=None):
+        some = pairs[first : first + batch]
+        images.append(encode_images([read_image(pair.image) for pair in some]))
+        texts.append(encode_texts([pair.text for pair in some]))
+    write_features(out / "image.npz", ids, np.concatenate(images))
+    write_features(out / "text.npz", ids, np.concatenate(texts))
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Returns a picture, uint8 [H, W, 3] RGB.
+
+    Raises:
+        ValueError: If it cannot be read; names the file.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: expected a picture, got no such file; correct the list")
+    try:
+        return decode_image(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def mvsa_pairs(folder: Path) -> Iterator[Pair]:
+    """Yields the pairs of MVSA-Single."""
+    for name in ("train.jsonl", "dev.jsonl", "test.jsonl"):
+        for line in (folder / name).read_text(encoding="utf-8").splitlines():
+            entry = json.loads(line)
+            yield Pair(str(entry["id"]), folder / entry["img"], entry["text"])
+
+
+def listed_pairs(path: Path) -> Iterator[Pair]:
+    """Yields the pairs of a CSV file."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        for row in csv.DictReader(file):
+            yield Pair(row["id"], path.parent / row["image"], row["text"])
+
+
+def clip(name: str) -> tuple[Callable, Callable]:
+    """Returns the functions that encode pictures and texts with a CLIP of transformers."""
+    import torch
+    from transformers import AutoProcessor, CLIPModel
+
+    model, processor = CLIPModel.from_pretrained(name).eval(), AutoProcessor.from_pretrained(name)
+
+    @torch.no_grad()
+    def encode_images(pictures):
+        inputs = processor(images=pictures, return_tensors="pt")
+        pooled = model.vision_model(**inputs).pooler_output
+        return model.visual_projection(pooled).numpy()
+
+    @torch.no_grad()
+    def encode_texts(texts):
+        inputs = processor(text=texts, return_tensors="pt", padding=True, truncation=True)
+        pooled = model.text_model(**inputs).pooler_output
+        return model.text_projection(pooled).numpy()
+
+    return encode_images, encode_texts
+
+
+def main(argv):
+    """Runs the command."""
+    del argv
+    if (_RAW_DIR.value is None) == (_LIST.value is None):
+        raise app.UsageError("Expected either --raw_dir or --list.")
+    if _RAW_DIR.value:
+        out = Path(_RAW_DIR.value)
+        pairs = list(mvsa_pairs(out))
+    else:
+        out = Path(_LIST.value).parent
+        pairs = list(listed_pairs(Path(_LIST.value)))
+    embed(pairs, *clip(_MODEL.value), out, _BATCH.value)
+    print(f"written: {out / 'image.npz'} and {out / 'text.npz'}, {len(pairs)} pairs")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,38 @@
+"""UCF101: which of 101 actions? Three frames and ten fields of optical flow.
+
+Data: UCF-101/ and ucfTrainTestlist/ as the owners ship them (official split 1, 9537 / 3783); see
+tcmax_jax/data/builders/ucf101_flow. Validation takes whole groups; --config.data.validation=example
+cuts single clips, as the PyTorch code does.
+
+    python launch.py --mode=prepare --experiment=experiments/ucf101.py --raw_dir=FOLDER
+    python launch.py --experiment=experiments/ucf101.py
+
+and for all methods, three seeds each:
+
+    python launch.py --mode=compare --experiment=experiments/ucf101.py
+
+Expected: the paper reports 56.0 % for TCMax with the shared head, 55.9 for MMPareto. Not run here:
+neither the data nor an accelerator was at hand; the tests build the recipe and take a step of it on
+tiny data. Hardware: not measured. One GPU of 16 GB is meant.
+
+Settings of the paper, but for two: the loss is exact in place of sampled negatives, of which 256
+were best in its ablation, and steps of TCMax are bounded (--config.optimizer.bound_decrease=false
+leaves that out).
+"""
+
+from tcmax_jax.training import config as c
+from tcmax_jax.training import data_config as d
+from tcmax_jax.training import recipes
+
+
+def config():
+    """Returns the recipe."""
+    return c.Config(
+        name="ucf101",
+        data=d.Ucf101Data(),
+        modalities={"visual": recipes.pictures(), "flow": recipes.motion()},
+        model=c.Model(fusion="share_head"),
+        optimizer=recipes.sgd(300),
+        training=c.Training(epochs=400, batch_size=32, eval_batch_size=64, threads=8, log_every=50),
+        comparison=recipes.comparison(),
+    )
