@@ -106,6 +106,7 @@ def clip(name: str) -> tuple[Callable, Callable]:
     from transformers import AutoProcessor, CLIPModel
 
     model, processor = CLIPModel.from_pretrained(name).eval(), AutoProcessor.from_pretrained(name)
+    longest = model.config.text_config.max_position_embeddings
 
     @torch.no_grad()
     def encode_images(pictures):
@@ -115,7 +116,9 @@ def clip(name: str) -> tuple[Callable, Callable]:
 
     @torch.no_grad()
     def encode_texts(texts):
-        inputs = processor(text=texts, return_tensors="pt", padding=True, truncation=True)
+        inputs = processor(
+            text=texts, return_tensors="pt", padding=True, truncation=True, max_length=longest
+        )
         pooled = model.text_model(**inputs).pooler_output
         return model.text_projection(pooled).numpy()
 
