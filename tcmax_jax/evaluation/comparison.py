@@ -1,6 +1,7 @@
 """What many runs come to: means over seeds, 95 % intervals, differences against a baseline.
 
-Works on plain results: `runs` is a list of {"method", "fusion", "seed", "metrics": {name: float}}.
+Works on plain results: `runs` is a list of {"method", "fusion", "seed", "metrics": {name: float}},
+and `failed`, of runs that came to nothing, one of {"method", "fusion", "seed", "reason"}.
 """
 
 import csv
@@ -35,39 +36,40 @@ def interval(values: Sequence[float]) -> dict:
     return {"mean": float(values.mean()), "half_width": half, "n": n}
 
 
-def compare(runs: Sequence[Mapping], baseline: str = "joint") -> dict:
+def compare(
+    runs: Sequence[Mapping], failed: Sequence[Mapping] = (), baseline: str = "joint"
+) -> dict:
     """Compares methods over the seeds they have in common with a baseline.
 
     Args:
       runs: see the module.
+      failed: see the module. A method that failed on every seed has a row without metrics.
       baseline: name of the method against which differences are taken; its row of the same fusion
         if there is one, otherwise that of its first run.
 
     Returns:
-      {"baseline", "rows": [{"method", "fusion", "seeds", "metrics": {name: interval},
-      "difference": interval of the paired differences of "accuracy" or None, "against": {"method",
-      "fusion"} or None}]}, rows in the order of their first run.
+      {"baseline", "rows": [{"method", "fusion", "seeds", "failed": seeds that failed, "metrics":
+      {name: interval}, "difference": interval of the paired differences of "accuracy" or None,
+      "against": {"method", "fusion"} or None}], "failed"}, rows in the order of their first run.
 
     Raises:
       ValueError: two runs of one method, fusion and seed.
     """
-    groups = {}
+    _check_repetition([*runs, *failed])
+    groups, lost = {}, {}
     for run in runs:
-        group = groups.setdefault((run["method"], run["fusion"]), {})
-        if run["seed"] in group:
-            raise ValueError(
-                "Expected one run of each method, fusion and seed, got two of "
-                f"{run['method']}, {run['fusion']}, seed {run['seed']}. Leave one out."
-            )
-        group[run["seed"]] = run["metrics"]
-    baselines = [key for key in groups if key[0] == baseline]
+        groups.setdefault(_key(run), {})[run["seed"]] = run["metrics"]
+    for run in failed:
+        groups.setdefault(_key(run), {})
+        lost.setdefault(_key(run), []).append(run["seed"])
+    baselines = [key for key, group in groups.items() if key[0] == baseline and group]
     rows = []
     for key, group in groups.items():
         names = dict.fromkeys(name for metrics in group.values() for name in metrics)
         metrics = {n: interval([m[n] for m in group.values() if n in m]) for n in names}
         against, difference = None, None
         if baselines and key[0] != baseline:
-            other = (baseline, key[1]) if (baseline, key[1]) in groups else baselines[0]
+            other = (baseline, key[1]) if (baseline, key[1]) in baselines else baselines[0]
             common = [seed for seed in group if seed in groups[other]]
             if common:
                 gaps = [group[s]["accuracy"] - groups[other][s]["accuracy"] for s in common]
@@ -78,46 +80,73 @@ def compare(runs: Sequence[Mapping], baseline: str = "joint") -> dict:
                 "method": key[0],
                 "fusion": key[1],
                 "seeds": list(group),
+                "failed": lost.get(key, []),
                 "metrics": metrics,
                 "difference": difference,
                 "against": against,
             }
         )
-    return {"baseline": baseline, "rows": rows}
+    return {"baseline": baseline, "rows": rows, "failed": list(failed)}
 
 
 def comparison_table(comparison: Mapping) -> str:
-    """Lays out a comparison as text with aligned columns."""
+    """Lays out a comparison as text with aligned columns, and a line for each failed run."""
     lines = _cells(comparison)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
+    table = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
-    )
+    ]
+    return "\n".join(table + _failures(comparison))
 
 
 def comparison_markdown(comparison: Mapping) -> str:
-    """Lays out a comparison as a Markdown table, with a line on how to read it."""
+    """Lays out a comparison as a Markdown table: how to read it, and which runs failed."""
     head, *rows = _cells(comparison)
     lines = [_markdown_row(head), _markdown_row(["---"] * len(head)), *map(_markdown_row, rows)]
     reading = (
         "Mean over seeds ± half the 95 % t-interval of the mean. The last column is the paired "
         f"difference of fused accuracy against {comparison['baseline']}, in points, over the seeds "
-        "that both have."
+        f"that both have; in brackets the head of {comparison['baseline']} where it is another one."
     )
-    return "\n".join(lines) + f"\n\n{reading}\n"
+    failures = "".join(f"- {line}\n" for line in _failures(comparison))
+    return "\n".join(lines) + f"\n\n{reading}\n" + (failures and f"\n{failures}")
 
 
-def comparison_csv(runs: Sequence[Mapping]) -> str:
-    """Returns a line for each run: method, fusion, seed and every metric in full precision."""
+def comparison_csv(runs: Sequence[Mapping], failed: Sequence[Mapping] = ()) -> str:
+    """Returns a line for each run, every metric in full precision; failed ones have a reason."""
     names = list(dict.fromkeys(name for run in runs for name in run["metrics"]))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["method", "fusion", "seed", *names])
-    for run in runs:
-        values = [run["metrics"].get(name, "") for name in names]
-        writer.writerow([run["method"], run["fusion"], run["seed"], *values])
+    writer.writerow(["method", "fusion", "seed", "failed", *names])
+    for run in (*runs, *failed):
+        values = [run.get("metrics", {}).get(name, "") for name in names]
+        reason = run.get("reason", "")
+        writer.writerow([run["method"], run["fusion"], run["seed"], reason, *values])
     return text.getvalue()
+
+
+def _key(run):
+    return run["method"], run["fusion"]
+
+
+def _check_repetition(runs):
+    seen = set()
+    for run in runs:
+        if (*_key(run), run["seed"]) in seen:
+            raise ValueError(
+                "Expected one run of each method, fusion and seed, got two of "
+                f"{run['method']}, {run['fusion']}, seed {run['seed']}. Leave one out."
+            )
+        seen.add((*_key(run), run["seed"]))
+
+
+def _failures(comparison):
+    """Returns a line of text for each failed run."""
+    return [
+        f"failed: {run['method']}, {run['fusion']}, seed {run['seed']}: {run['reason']}"
+        for run in comparison["failed"]
+    ]
 
 
 def _cells(comparison):
@@ -130,9 +159,21 @@ def _cells(comparison):
     lines = [head]
     for row in rows:
         shares = [_share(row["metrics"].get(name)) for name in ("accuracy", *columns)]
-        difference = _points(row["difference"])
-        lines.append([row["method"], row["fusion"], str(len(row["seeds"])), *shares, difference])
+        lines.append([row["method"], row["fusion"], _seeds(row), *shares, _difference(row)])
     return lines
+
+
+def _seeds(row):
+    """Returns how many seeds a row is the mean of, and which ones are missing from it."""
+    which = ", ".join(map(str, row["failed"]))
+    return f"{len(row['seeds'])}" + (f" (failed: seed {which})" if which else "")
+
+
+def _difference(row):
+    """Returns the paired difference, with the baseline's head where that is not the row's own."""
+    other = row["against"] and row["against"]["fusion"]
+    head = "" if other in (None, row["fusion"]) else f" ({other})"
+    return _points(row["difference"]) + head
 
 
 def _share(x):

@@ -166,7 +166,7 @@ def test_table_is_aligned():
         "method  fusion      seeds  fused       audio (split)  audio (probe)  minus joint",
         "joint   concat      3      .910 ±.025  .500 ±.000     -              -",
         "tcmax   concat      3      .930 ±.025  .750 ±.000     .625 ±.000     +2.0 ±2.5",
-        "mla     share_head  1      1.000       -              .250           +10.0",
+        "mla     share_head  1      1.000       -              .250           +10.0 (concat)",
     ]
 
 
@@ -197,11 +197,51 @@ def test_markdown_has_the_cells_of_the_table():
         "| --- | --- | --- | --- | --- | --- | --- |",
         "| joint | concat | 3 | .910 ±.025 | .500 ±.000 | - | - |",
         "| tcmax | concat | 3 | .930 ±.025 | .750 ±.000 | .625 ±.000 | +2.0 ±2.5 |",
-        "| mla | share_head | 1 | 1.000 | - | .250 | +10.0 |",
+        "| mla | share_head | 1 | 1.000 | - | .250 | +10.0 (concat) |",
     ]
     assert blank == ""
     for words in ("±", "95 % t-interval", "paired difference", "against joint", "points"):
         assert words in reading
+    assert "in brackets the head of joint where it is another one" in reading
+
+
+def failure(method, seed, fusion="concat"):
+    return {"method": method, "fusion": fusion, "seed": seed, "reason": f"{method}: loss = nan"}
+
+
+def test_failed_seeds_are_named_in_their_row():
+    runs = [run("joint", s, 0.5) for s in range(3)] + [run("agm", s, 0.75) for s in (0, 2)]
+    comparison = compare(runs, [failure("agm", 1)])
+    assert row_of(comparison, "joint")["failed"] == []
+    row = row_of(comparison, "agm")
+    assert (row["seeds"], row["failed"]) == ([0, 2], [1])
+    assert row["difference"]["n"] == 2
+    assert comparison["failed"] == [failure("agm", 1)]
+    assert comparison_table(comparison).splitlines() == [
+        "method  fusion  seeds               fused       minus joint",
+        "joint   concat  3                   .500 ±.000  -",
+        "agm     concat  2 (failed: seed 1)  .750 ±.000  +25.0 ±0.0",
+        "failed: agm, concat, seed 1: agm: loss = nan",
+    ]
+    *_, last = comparison_markdown(comparison).splitlines()
+    assert last == "- failed: agm, concat, seed 1: agm: loss = nan"
+
+
+def test_a_method_that_failed_on_every_seed_keeps_a_row_and_is_no_baseline():
+    failed = [failure("joint", 0), failure("joint", 1)]
+    comparison = compare([run("joint", 0, 0.5, "film"), run("tcmax", 0, 0.75)], failed)
+    row = row_of(comparison, "joint")
+    assert (row["seeds"], row["failed"], row["metrics"]) == ([], [0, 1], {})
+    assert row_of(comparison, "tcmax")["against"] == {"method": "joint", "fusion": "film"}
+    lines = comparison_table(comparison).splitlines()
+    assert lines[2] == "tcmax   concat  1                      .750   +25.0 (film)"
+    assert lines[3] == "joint   concat  0 (failed: seed 0, 1)  -      -"
+    assert compare([], failed)["rows"] == [row]
+
+
+def test_a_run_cannot_both_fail_and_succeed():
+    with pytest.raises(ValueError, match=r"got two of agm, concat, seed 1"):
+        compare([run("agm", 1, 0.5)], [failure("agm", 1)])
 
 
 def test_csv_round_trip_in_full_precision():
@@ -209,8 +249,9 @@ def test_csv_round_trip_in_full_precision():
         run('joint, "late"', 0, 1 / 3, "sum,\nfilm", split_audio=0.1 + 0.2),
         run("mla", 7, 2 / 3, probe_lips=1e-17),
     ]
-    rows = list(csv.DictReader(io.StringIO(comparison_csv(runs), newline="")))
-    head = ["method", "fusion", "seed", "accuracy", "accuracy/audio", "probe/lips"]
+    failed = failure("agm", 3)
+    rows = list(csv.DictReader(io.StringIO(comparison_csv(runs, [failed]), newline="")))
+    head = ["method", "fusion", "seed", "failed", "accuracy", "accuracy/audio", "probe/lips"]
     assert list(rows[0]) == head
     assert rows[0]["accuracy/audio"] == "0.30000000000000004"
     assert rows[1]["accuracy/audio"] == rows[0]["probe/lips"] == ""
@@ -219,11 +260,13 @@ def test_csv_round_trip_in_full_precision():
             "method": row["method"],
             "fusion": row["fusion"],
             "seed": int(row["seed"]),
-            "metrics": {name: float(row[name]) for name in head[3:] if row[name]},
+            "metrics": {name: float(row[name]) for name in head[4:] if row[name]},
         }
         for row in rows
     ]
-    assert read == runs
+    assert [row["failed"] for row in rows] == ["", "", failed["reason"]]
+    nothing = {"method": "agm", "fusion": "concat", "seed": 3, "metrics": {}}
+    assert read == [*runs, nothing]
 
 
 def test_the_module_needs_nothing_of_the_package():
