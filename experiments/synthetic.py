@@ -1,4 +1,4 @@
-"""The built-in audio-visual set (an easy sound, a hard picture), and all methods on it.
+r"""The built-in audio-visual set (an easy sound, a hard picture), and all methods on it.
 
 TCMax alone, which is also what `python launch.py` runs:
 
@@ -7,6 +7,12 @@ TCMax alone, which is also what `python launch.py` runs:
 All methods, three seeds each, with intervals (`comparison` below; half an hour on two cores):
 
     python launch.py --mode=compare --experiment=experiments/synthetic.py
+
+Joint training with other heads, beside each encoder trained alone:
+
+    python launch.py --mode=compare --experiment=experiments/synthetic.py \
+      --config.comparison.methods='["joint","unimodal-modality=audio","unimodal-modality=visual"]' \
+      --config.comparison.fusions='["concat","film","gated","bigated"]'
 
 Results: experiments/results/synthetic.md, experiments/results/synthetic_comparison.md.
 """
@@ -22,6 +28,8 @@ def config():
             methods=(
                 m.Joint(),
                 m.Unimodal(),
+                m.Unimodal(modality="audio"),
+                m.Unimodal(modality="visual"),
                 m.TCMax(),
                 m.InfoNCE(weight=1.0, temperature=0.07),  # the temperature of CLIP
                 m.OGM(alpha=0.8, last_epoch=50),  # its README, for CREMA-D; its scripts

@@ -1,5 +1,6 @@
 """Every recipe builds: configuration, model (abstractly), and one abstract train step."""
 
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 from tcmax_jax import methods
 from tcmax_jax.training import build
 from tcmax_jax.training.compare import plan
-from tcmax_jax.training.config import Config
+from tcmax_jax.training.config import Comparison, Config
 from tcmax_jax.training.data_config import SyntheticData
+from tcmax_jax.training.method_config import ALL_METHODS, Unimodal
 from tcmax_jax.training.optimizer import make_optimizer, make_schedule
 from tcmax_jax.training.overrides import load_experiment
 from tcmax_jax.training.parallel import AXIS_NAME
@@ -86,5 +88,8 @@ def test_every_run_of_its_comparison_is_a_valid_configuration(path):
 
 def test_the_synthetic_recipe_is_the_default_and_compares_every_method():
     recipe = load_experiment(str(EXPERIMENTS / "synthetic.py"))
-    assert recipe == Config()
-    assert {method.name for method in recipe.comparison.methods} == set(methods.METHODS)
+    assert dataclasses.replace(recipe, comparison=Comparison()) == Config()
+    assert set(recipe.comparison.methods) == {
+        *ALL_METHODS, Unimodal(modality="audio"), Unimodal(modality="visual")
+    }  # fmt: skip
+    assert {method.name for method in ALL_METHODS} == set(methods.METHODS)

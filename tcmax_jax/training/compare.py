@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import pydantic
 
 from tcmax_jax.evaluation.comparison import (
     compare,
@@ -14,11 +15,12 @@ from tcmax_jax.evaluation.comparison import (
     comparison_markdown,
     comparison_table,
 )
-from tcmax_jax.methods import METHODS
 from tcmax_jax.training import loop
 from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.config import Comparison, Config
 from tcmax_jax.training.logs import write_atomically
+from tcmax_jax.training.method_config import label, trainable_fusions
+from tcmax_jax.training.overrides import ConfigError, explain
 
 
 def plan(config: Config) -> list[Config]:
@@ -28,24 +30,34 @@ def plan(config: Config) -> list[Config]:
 
     Args:
       config: the recipe; its section `comparison` says what is compared.
+
+    Raises:
+      ConfigError: a method, a fusion and the rest of the recipe that do not fit together.
     """
     wanted = config.comparison
     pairs = []
     for method in wanted.methods:
-        able = METHODS[method.name].fusions
+        able = trainable_fusions(method)
         chosen = [f for f in wanted.fusions if f in able] or able[:1]
         pairs += [(method, fusion) for fusion in chosen]
     return [
-        dataclasses.replace(
+        _planned(config, method, fusion, seed) for seed in wanted.seeds for method, fusion in pairs
+    ]
+
+
+def _planned(config, method, fusion, seed):
+    try:
+        return dataclasses.replace(
             config,
             seed=seed,
             method=method,
             model=dataclasses.replace(config.model, fusion=fusion),
             comparison=Comparison(),
         )
-        for seed in wanted.seeds
-        for method, fusion in pairs
-    ]
+    except pydantic.ValidationError as error:
+        raise ConfigError(
+            f"comparison of {label(method)} with {fusion}: {explain(error)}"
+        ) from error
 
 
 def run_comparison(
@@ -53,8 +65,9 @@ def run_comparison(
 ) -> dict:
     """Trains what is not yet trained, and writes comparison.json, .md and .csv after every run.
 
-    Each run has a folder of its own in `workdir`. Finished runs are not repeated, and interrupted
-    ones go on. A run that meets NaN or infinity is listed as failed; the others go on.
+    Each run has a folder of its own in `workdir`, named by method, options that are not the
+    defaults, fusion and seed. Finished runs are not repeated, and interrupted ones go on. A run
+    that meets NaN or infinity is listed as failed; the others go on.
 
     Args:
       config: the recipe; its section `comparison` says what is compared.
@@ -64,50 +77,45 @@ def run_comparison(
 
     Returns:
       What comparison.json holds: that of `tcmax_jax.evaluation.comparison.compare` on the test
-      split, with "runs" and "failed".
+      split, with "split" and "runs".
 
     Raises:
-      ConfigError: a folder holds a run of another configuration or of other data.
+      ConfigError: what is compared does not fit the recipe, or a folder holds a run of another
+        configuration or of other data.
+      ArithmeticError: every run failed.
     """
     say = say or (lambda text: print(text, file=sys.stderr, flush=True))
-    runs, failed, planned = [], [], plan(config)
+    runs, failed, split, planned = [], [], None, plan(config)
     folders = [workdir / _name(each) for each in planned]
     for each, folder in zip(planned, folders, strict=True):
         workdirs.check(folder, each)
-    comparison = {}
     for number, (each, folder) in enumerate(zip(planned, folders, strict=True), start=1):
         finished = (folder / "results.json").exists()
         note = "finished before" if finished else "training"
         say(f"[{number}/{len(planned)}] {folder.name}: {note}")
+        run = {"method": label(each.method), "fusion": each.model.fusion, "seed": each.seed}
         try:
             results = _stored(folder) if finished else loop.train(each, folder, data_dir)
         except loop.NonFiniteError as error:
-            failed.append({"run": folder.name, "reason": str(error)})
-            say(f"{folder.name} failed: {error}")
-            continue
-        split = "test" if "test" in results["splits"] else "validation"
+            failed.append(run | {"reason": str(error)})
+        else:
+            split = "test" if "test" in results["splits"] else "validation"
+            runs.append(run | {"metrics": results["splits"][split]})
         jax.clear_caches()  # nothing that this run has compiled is of use to the next
-        runs.append(
-            {
-                "method": each.method.name,
-                "fusion": each.model.fusion,
-                "seed": each.seed,
-                "metrics": results["splits"][split],
-            }
-        )
-        comparison = compare(runs) | {"split": split, "runs": runs, "failed": failed}
+        comparison = compare(runs, failed) | {"split": split, "runs": runs}
         _write(workdir, comparison)
         if not finished and number < len(planned):
             say(comparison_table(comparison))
     if not runs:
-        raise ArithmeticError(f"Expected one run to succeed, got {len(failed)} failures.")
-    comparison |= {"failed": failed}
-    _write(workdir, comparison)
+        raise ArithmeticError(
+            f"Expected one run to succeed, got {len(failed)} that failed, the first one with: "
+            f"{failed[0]['reason']}"
+        )
     return comparison
 
 
 def _name(config):
-    return f"{config.method.name}-{config.model.fusion}-seed{config.seed}"
+    return f"{label(config.method)}-{config.model.fusion}-seed{config.seed}"
 
 
 def _stored(folder):
@@ -118,4 +126,6 @@ def _write(workdir, comparison):
     workdir.mkdir(parents=True, exist_ok=True)
     write_atomically(workdir / "comparison.json", json.dumps(comparison, indent=2) + "\n")
     write_atomically(workdir / "comparison.md", comparison_markdown(comparison))
-    write_atomically(workdir / "comparison.csv", comparison_csv(comparison["runs"]))
+    write_atomically(
+        workdir / "comparison.csv", comparison_csv(comparison["runs"], comparison["failed"])
+    )

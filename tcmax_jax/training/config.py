@@ -10,9 +10,17 @@ import pydantic
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from tcmax_jax.methods import METHODS
-from tcmax_jax.models.fusion import ADDITIVE_FUSIONS, FUSIONS, PAIR_FUSIONS
+from tcmax_jax.models.fusion import FUSIONS, PAIR_FUSIONS
 from tcmax_jax.training.data_config import ClipsData, Data, FilePath, SyntheticData
-from tcmax_jax.training.method_config import AGM, ALL_METHODS, InfoNCE, Method, TCMax, Unimodal
+from tcmax_jax.training.method_config import (
+    ALL_METHODS,
+    InfoNCE,
+    Method,
+    TCMax,
+    Unimodal,
+    label,
+    trainable_fusions,
+)
 from tcmax_jax.training.section import Fraction, section
 
 # Heads that use the same parameters for all features.
@@ -239,7 +247,7 @@ class Comparison:
     """What --mode=compare trains beside each other.
 
     Attributes:
-      methods: sections `method`, each with its own options.
+      methods: sections `method`, each with its own options; a name may come again with others.
       fusions: heads; a method that can train none of them takes one that it can.
       seeds: seeds of each pair of a method and a head.
     """
@@ -253,7 +261,7 @@ class Comparison:
     @pydantic.model_validator(mode="after")
     def _check_repetition(self):
         for name, values in (
-            ("methods", [method.name for method in self.methods]),
+            ("methods", [label(method) for method in self.methods]),
             ("fusions", self.fusions),
             ("seeds", self.seeds),
         ):
@@ -316,9 +324,7 @@ class Config:
 
     def _check_method(self):
         method, fusion = self.method, self.model.fusion
-        fusions = METHODS[method.name].fusions
-        if isinstance(method, AGM) and method.response == "split":
-            fusions = tuple(ADDITIVE_FUSIONS)
+        fusions = trainable_fusions(method)
         if fusion not in fusions:
             raise ValueError(
                 f"method.name={method.name} cannot train model.fusion={fusion}; use one of "

@@ -3,11 +3,24 @@
 Defaults are those of the functions in `tcmax_jax.methods`, which say where they come from.
 """
 
+import dataclasses
 from typing import Annotated, Literal
 
+import pydantic
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from tcmax_jax.methods import METHODS
+from tcmax_jax.models.fusion import ADDITIVE_FUSIONS
 from tcmax_jax.training.section import Fraction, section
+
+
+def _check_window(method):
+    if method.first_epoch > method.last_epoch:
+        raise ValueError(
+            "first_epoch is at most last_epoch, both counted from 0, got "
+            f"{method.first_epoch} > {method.last_epoch}"
+        )
+    return method
 
 
 @section
@@ -84,6 +97,8 @@ class OGM:
     last_epoch: NonNegativeInt = 50
     reach: Literal["kernels", "all"] = "kernels"
 
+    _window = pydantic.model_validator(mode="after")(_check_window)
+
 
 @section
 class OPM:
@@ -126,6 +141,8 @@ class AGM:
     last_epoch: NonNegativeInt = 20
     clip: PositiveFloat | None = 1.0
 
+    _window = pydantic.model_validator(mode="after")(_check_window)
+
 
 @section
 class QMF:
@@ -165,6 +182,8 @@ class PMR:
     first_epoch: NonNegativeInt = 0
     last_epoch: NonNegativeInt = 100
     share: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+    _window = pydantic.model_validator(mode="after")(_check_window)
 
 
 @section
@@ -208,3 +227,21 @@ ALL_METHODS = (
     MLA(),
     MMPareto(),
 )
+
+
+def label(method: Method) -> str:
+    """Returns a method's name with those options that are not the defaults: mla-projection=owm.
+
+    It depends on nothing but the method itself, so that its runs keep their names whatever they are
+    compared with, and two methods have the same one only if they are the same.
+    """
+    _, *options = dataclasses.fields(method)
+    changed = [f.name for f in options if getattr(method, f.name) != f.default]
+    return "-".join([method.name, *(f"{name}={getattr(method, name)}" for name in changed)])
+
+
+def trainable_fusions(method: Method) -> tuple[str, ...]:
+    """Returns the names of the heads that a method can train with its options."""
+    if isinstance(method, AGM) and method.response == "split":
+        return tuple(ADDITIVE_FUSIONS)
+    return METHODS[method.name].fusions

@@ -8,6 +8,7 @@ from pathlib import Path
 import pydantic
 
 from tcmax_jax.training.config import Config
+from tcmax_jax.training.method_config import label
 
 _SECTIONS_OF_SEVERAL_KINDS = ("data", "input", "encoder", "method")
 _FORMS = "stored"  # holds a section of several kinds for each modality
@@ -39,7 +40,7 @@ def load_experiment(path: str | None) -> Config:
         spec.loader.exec_module(module)
         config = module.config() if hasattr(module, "config") else None
     except pydantic.ValidationError as error:
-        raise ConfigError(f"{path}: {_explain(error)}") from error
+        raise ConfigError(f"{path}: {explain(error)}") from error
     if not isinstance(config, Config):
         raise ConfigError(
             f"Expected {path} to have a function config() that returns a Config, "
@@ -55,8 +56,8 @@ def override(config, overrides: Mapping[str, str]):
       config: the configuration to start from, a `Config` or any section by itself.
       overrides: {path: text}, such as {"optimizer.learning_rate": "0.1"}. The text is JSON if it
         can be read so (numbers, true, null, [32, 32]), and a string otherwise. Choosing another
-        `kind` of a section (`name` of the method) starts that section from its defaults. Names in
-        a list of methods choose those of `config`, with their options.
+        `kind` of a section (`name` of the method) starts that section from its defaults. In a list
+        of methods, a name chooses all of that name in `config`, and a label the one that has it.
 
     Raises:
       ConfigError: a path or a value that does not fit.
@@ -83,7 +84,9 @@ def override(config, overrides: Mapping[str, str]):
                 f"({', '.join(node)}), got {name!r}."
             )
         value = _parse(text)
-        node[name] = _named(value, node[name]) if path == "comparison.methods" else value
+        if path == "comparison.methods":
+            value = _named(value, config.comparison.methods)
+        node[name] = value
     return from_dict(tree, type(config))
 
 
@@ -100,7 +103,7 @@ def from_dict(tree: Mapping, section: type = Config):
     try:
         return pydantic.TypeAdapter(section).validate_python(tree)
     except pydantic.ValidationError as error:
-        raise ConfigError(_explain(error)) from error
+        raise ConfigError(explain(error)) from error
 
 
 def to_dict(config) -> dict:
@@ -120,26 +123,7 @@ def differences(before: Mapping, after: Mapping, path: str = "") -> list[str]:
     return lines
 
 
-def _is_kind(path):
-    return path.endswith(".kind") or path == "method.name"
-
-
-def _parse(text):
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
-
-
-def _named(choice, methods):
-    """Returns `choice` with names replaced by the sections of that name, or of its defaults."""
-    if not isinstance(choice, list):
-        return choice
-    known = {method["name"]: method for method in methods}
-    return [known.get(x, {"name": x}) if isinstance(x, str) else x for x in choice]
-
-
-def _explain(error: pydantic.ValidationError) -> str:
+def explain(error: pydantic.ValidationError) -> str:
     """Returns a line for each field that does not fit: path, expectation, what came."""
     lines = []
     for item in error.errors():
@@ -154,3 +138,25 @@ def _explain(error: pydantic.ValidationError) -> str:
         got = "" if item["type"] == "value_error" else f", got {item['input']!r}"
         lines.append(f"{path}: {item['msg'].removeprefix('Value error, ')}{got}")
     return "Invalid configuration:\n  " + "\n  ".join(lines)
+
+
+def _is_kind(path):
+    return path.endswith(".kind") or path == "method.name"
+
+
+def _parse(text):
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _named(choice, methods):
+    """Returns `choice` with names and labels replaced by those methods, or by their defaults."""
+    if not isinstance(choice, list):
+        return choice
+    chosen = []
+    for x in choice:
+        known = [to_dict(m) for m in methods if x in (m.name, label(m))]
+        chosen += known or [{"name": x} if isinstance(x, str) else x]
+    return chosen

@@ -8,7 +8,15 @@ import pytest
 
 from tcmax_jax.training import compare, loop
 from tcmax_jax.training.config import Comparison
-from tcmax_jax.training.method_config import MLA, OGM, Joint, TCMax
+from tcmax_jax.training.method_config import (
+    AGM,
+    MLA,
+    OGM,
+    Joint,
+    TCMax,
+    Unimodal,
+    label,
+)
 from tcmax_jax.training.overrides import ConfigError, from_dict, to_dict
 from tests.training.tiny import tiny_config
 
@@ -34,6 +42,35 @@ def test_plan_goes_seed_by_seed_and_gives_each_method_a_head_it_can_train():
     assert planned == [(*pair, seed) for seed in (0, 7) for pair in first]
 
 
+def test_a_method_comes_again_with_other_options_and_its_runs_are_named_by_them():
+    config = comparing(
+        Unimodal(), Unimodal(modality="audio"), AGM(alpha=1.5), AGM(alpha=1.5, response="split")
+    )
+    planned = compare.plan(config)
+    assert [each.method for each in planned] == list(config.comparison.methods)
+    assert [label(each.method) for each in planned] == [
+        "unimodal",
+        "unimodal-modality=audio",
+        "agm-alpha=1.5",
+        "agm-alpha=1.5-response=split",
+    ]
+
+
+def test_agm_by_parts_falls_back_to_a_head_that_has_parts():
+    config = comparing(AGM(), AGM(response="split"), fusions=("film", "gated"))
+    planned = [(label(c.method), c.model.fusion) for c in compare.plan(config)]
+    assert planned == [("agm", "film"), ("agm", "gated"), ("agm-response=split", "sum")]
+
+
+def test_what_does_not_fit_the_recipe_is_explained():
+    message = (
+        r"^comparison of unimodal-modality=smell with concat: Invalid configuration:\s+"
+        r"configuration: method.modality is one of audio, visual, got 'smell'$"
+    )
+    with pytest.raises(ConfigError, match=message):
+        compare.plan(comparing(Joint(), Unimodal(modality="smell")))
+
+
 def test_every_planned_run_is_a_valid_configuration():
     for each in compare.plan(tiny_config()):
         assert from_dict(to_dict(each)) == each
@@ -53,6 +90,16 @@ def test_finished_runs_are_not_repeated(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "train", lambda *args: pytest.fail("trained again"))
     assert compare.run_comparison(config, tmp_path / "all", data_dir, said.append) == first
     assert said[-1] == "[2/2] tcmax-concat-seed0: finished before"
+
+
+def test_two_entries_of_one_method_have_folders_and_rows_of_their_own(tmp_path):
+    config = comparing(Joint(), Unimodal(), Unimodal(modality="audio"))
+    comparison = compare.run_comparison(config, tmp_path / "all", str(tmp_path / "data"), str)
+    rows = ["joint", "unimodal", "unimodal-modality=audio"]
+    assert [row["method"] for row in comparison["rows"]] == rows
+    assert [run["method"] for run in comparison["runs"]] == rows
+    for name in rows:
+        assert (tmp_path / "all" / f"{name}-concat-seed0" / "results.json").exists()
 
 
 def test_a_changed_recipe_is_refused_before_anything_is_trained(tmp_path):
@@ -75,13 +122,34 @@ def test_a_failed_run_is_listed_and_the_others_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "train", failing)
     config = comparing(Joint(), TCMax())
     comparison = compare.run_comparison(config, tmp_path / "all", str(tmp_path / "data"), str)
-    assert [row["method"] for row in comparison["rows"]] == ["tcmax"]
-    assert comparison["failed"] == [{"run": "joint-concat-seed0", "reason": "loss = nan at step 3"}]
+    assert [(r["method"], r["seeds"], r["failed"]) for r in comparison["rows"]] == [
+        ("tcmax", [0], []),
+        ("joint", [], [0]),
+    ]
+    lost = {"method": "joint", "fusion": "concat", "seed": 0, "reason": "loss = nan at step 3"}
+    assert comparison["failed"] == [lost]
+    assert json.loads((tmp_path / "all" / "comparison.json").read_text()) == comparison
+    for ending, text in (
+        ("md", "- failed: joint, concat, seed 0: loss = nan at step 3"),
+        ("csv", "joint,concat,0,loss = nan at step 3"),
+    ):
+        assert text in (tmp_path / "all" / f"comparison.{ending}").read_text()
 
 
-def test_repeated_names_are_refused():
+def test_where_every_run_fails_the_failures_are_written_down(tmp_path, monkeypatch):
+    def failing(*args):
+        raise loop.NonFiniteError("loss = nan at step 3")
+
+    monkeypatch.setattr(loop, "train", failing)
+    with pytest.raises(ArithmeticError, match=r"got 2 that failed, the first one with: loss = nan"):
+        compare.run_comparison(comparing(Joint(), TCMax()), tmp_path, str(tmp_path / "data"), str)
+    assert len(json.loads((tmp_path / "comparison.json").read_text())["failed"]) == 2
+
+
+def test_repetition_is_refused():
+    comparing(OGM(), OGM(name="ogm_ge"), OGM(alpha=0.1))
     with pytest.raises(ValueError, match=r"comparison.methods names each one once, got .*'ogm'"):
-        comparing(OGM(), OGM(alpha=0.1))
+        comparing(OGM(), OGM(alpha=0.1), OGM(alpha=0.8))
     with pytest.raises(ValueError, match=r"comparison.seeds names each one once, got \[1, 1\]"):
         comparing(Joint(), seeds=(1, 1))
 

@@ -1,10 +1,12 @@
 """Configurations: overrides, files, JSON, and the messages for what cannot be."""
 
+import json
+
 import pytest
 
 from tcmax_jax.training.config import Comparison, Config
 from tcmax_jax.training.data_config import ManifestData
-from tcmax_jax.training.method_config import OGM, PMR, QMF, Joint
+from tcmax_jax.training.method_config import MLA, OGM, PMR, QMF, Joint, Unimodal
 from tcmax_jax.training.overrides import (
     ConfigError,
     differences,
@@ -59,6 +61,19 @@ def test_names_choose_methods_of_the_recipe_with_their_options():
         override(recipe, {"comparison.methods": '["pmx"]'})
 
 
+def test_a_name_chooses_all_methods_that_have_it_and_a_label_one():
+    entries = (Unimodal(), Unimodal(modality="audio"), MLA(projection="owm"))
+    recipe = Config(comparison=Comparison(methods=entries))
+    for choice, expected in (
+        (["unimodal"], entries[:2]),
+        (["unimodal-modality=audio"], entries[1:2]),
+        (["mla", "joint"], (entries[2], Joint())),
+        ([{"name": "mla"}, "mla-projection=owm"], (MLA(), entries[2])),
+    ):
+        chosen = override(recipe, {"comparison.methods": json.dumps(choice)})
+        assert chosen.comparison.methods == expected
+
+
 def test_another_kind_starts_from_its_own_defaults():
     config = override(Config(), {"data.manifest": "clips.csv", "data.kind": "manifest"})
     assert config.data == ManifestData(manifest="clips.csv")
@@ -92,6 +107,13 @@ def test_another_kind_starts_from_its_own_defaults():
             r"agm cannot train model.fusion=film; use one of concat",
         ),
         ({"method.name": "ogm", "method.alpha": "-1"}, r"method.alpha: .*greater than 0, got -1"),
+        *(
+            (
+                {"method.name": name, "method.first_epoch": "9", "method.last_epoch": "8"},
+                r"method: first_epoch is at most last_epoch, both counted from 0, got 9 > 8$",
+            )
+            for name in ("ogm", "ogm_ge", "agm", "pmr")
+        ),
         (
             {"method.name": "unimodal", "method.modality": "smell"},
             r"method.modality is one of audio, visual, got 'smell'",
@@ -179,4 +201,9 @@ def test_experiment_files(tmp_path):
         "from tcmax_jax.training.config import Config\ndef config():\n    return Config(seed=-1)\n"
     )
     with pytest.raises(ConfigError, match=r"recipe.py: .*\s+seed: .*greater than or equal"):
+        load_experiment(str(path))
+    path.write_text(
+        "from tcmax_jax.training import config as c\ndef config():\n    return c.ManifestData()\n"
+    )
+    with pytest.raises(ConfigError, match=r"recipe.py: .*\s+manifest: Field required$"):
         load_experiment(str(path))
