@@ -17,6 +17,7 @@ from tcmax_jax.methods.base import (
     joint_logits,
     mean_of_others,
 )
+from tcmax_jax.methods.options import check_choice, check_positive, check_window
 
 _LARGEST_EXPONENT = 10.0
 _LEAST_PROBABILITY = 1e-8
@@ -41,30 +42,40 @@ def agm(
     S is the mean of s over all steps before. The prediction is softmax F.
 
     Args:
-      alpha: strength; 1 in the authors' code (README 2.5, CREMA-D 1.5).
+      alpha: strength; 1 in the authors' code (2.5 in its README; 1.5 for CREMA-D, its issue 5).
       response: r_m is modality m's Shapley value in F, other modalities' inputs being zero; works
         with any head. "split" takes the additive head's own part f_m, as the PyTorch TCMax
         repository does, at no extra cost.
-      first_epoch: first epoch of the window, from 0.
-      last_epoch: last epoch of the window.
+      first_epoch: first epoch of the window, from 0; 0 there.
+      last_epoch: last epoch of the window; 20 there.
       clip: global norm to which gradients are clipped in steps where an entry of the head's
-        gradient exceeds it; None for never.
+        gradient exceeds it, 1 there; None for never.
+
+    Raises:
+      ValueError: an option out of range, or a window that ends before it begins.
 
     Differs from the official code in:
       1. Any number of modalities: Shapley values with F(nothing) = 0, and the mean of the others'
          scores; two of them as in the paper.
-      2. Scores are those of the global batch on any number of devices.
-      3. `split` multiplies what flows through f_m, the head's part included; the PyTorch TCMax
-         repository multiplies all gradients of the encoder alone.
+      2. `clip` looks at the size of an entry (its MOSEI script at the largest signed entry), and
+         None turns it off.
+      3. Accuracies of single modalities are those of the parts or of probes (there, what is printed
+         for the sound of CREMA-D counts the pictures).
+      4. `split`, which the official code does not have, multiplies what flows through f_m, the
+         head's part included, and keeps S up to date outside the window; the PyTorch TCMax
+         repository multiplies all gradients of the encoder alone, and S rests outside.
     """
-    responses = {"shapley": shapley_responses, "split": _own_parts}[response]
+    responses = {"shapley": shapley_responses, "split": _own_parts}
+    check_choice("response", response, responses)
+    check_positive(alpha=alpha, **({} if clip is None else {"clip": clip}))
+    check_window(first_epoch, last_epoch)
 
     def init(sizes):
         zeros = {m: jnp.zeros((), jnp.float32) for m in sizes.features}
         return {"scores": zeros, "steps": jnp.zeros((), jnp.int32)}
 
     def loss(forward, state):
-        parts = responses(forward)
+        parts = responses[response](forward)
         scores = {m: forward.mean(_clipped_loss(r, forward.labels)) for m, r in parts.items()}
         scores = lax.stop_gradient(scores)
         kappa = agm_coefficients(scores, state["scores"], alpha)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from tcmax_jax.losses.collectives import all_gather, device_index, logsumexp
 from tcmax_jax.methods.base import Loss, Method, cross_entropy, follow, joint_logits
+from tcmax_jax.methods.options import check_not_negative, check_positive
 from tcmax_jax.models.fusion import unit_length
 
 
@@ -19,14 +20,16 @@ def infonce(*, weight: float = 1.0, temperature: float = 0.07) -> Method:
     share has to do with the label; TCMax has the label among its variables.
 
     Args:
-      weight: of the alignment; no source, 1 as a neutral choice.
+      weight: of the alignment; not stated anywhere, 1 chosen here.
       temperature: 0.07 as in CLIP (Radford et al., ICML 2021).
 
     Raises:
-      ValueError: features of different sizes.
+      ValueError: an option out of range, or features of different sizes.
 
     Source: InfoNCE, van den Oord et al., arXiv 1807.03748; symmetric form of CLIP.
     """
+    check_not_negative(weight=weight)
+    check_positive(temperature=temperature)
 
     def loss(forward, state):
         values = cross_entropy(forward.head(forward.features), forward.labels)

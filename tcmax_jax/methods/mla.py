@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from tcmax_jax.methods.base import Method, Step, Turn, cross_entropy, encoder_group
+from tcmax_jax.methods.options import check_choice
 
 _DECAY = 0.1
 
@@ -16,8 +17,9 @@ def mla(modalities, *, projection: str = "off") -> Method:
       turn m: minimise CE(W z_m + b) over encoder m and the head, with a step of the optimiser
       prediction: out_i = sum_m w_m,i f_m(z_m,i),  w_m,i = exp(-H(p_m,i)) / sum_n exp(-H(p_n,i))
 
-    with p_m = softmax f_m and H the entropy. With projection "owm" the head's gradient g in turn m
-    is projected away from what earlier turns have seen: r the mean feature of the batch,
+    with p_m = softmax f_m and H the entropy. With projection "owm" the head's gradient g is
+    projected away from the mean features r of all turns so far, first that of the turn itself, as
+    the official code means to (the aim is to spare what earlier turns have learnt):
 
       k = P r,  P <- P - k k^T / (a + r^T k),  P <- P / |P|_F,  g <- P g,  a = 0.1^(1 + t)
 
@@ -29,6 +31,9 @@ def mla(modalities, *, projection: str = "off") -> Method:
         code compares parameter names in a way that never matches; or "owm", the paper's formula.
         |P|_F = 1 then shortens the head's gradient by a factor of up to sqrt(D).
 
+    Raises:
+      ValueError: another projection.
+
     Differs from the official code in:
       1. Where the projection is on its denominator is the scalar of the formula, not a matrix.
       2. Weights at test are per example; there softmax is over the batch.
@@ -39,6 +44,7 @@ def mla(modalities, *, projection: str = "off") -> Method:
 
     Source: arXiv 2311.10707; official code for the constants.
     """
+    check_choice("projection", projection, ("off", "owm"))
     projected = projection == "owm"
 
     def init(sizes):

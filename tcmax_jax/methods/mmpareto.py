@@ -15,6 +15,7 @@ from tcmax_jax.methods.base import (
     encoder_group,
     joint_logits,
 )
+from tcmax_jax.methods.options import check_positive
 
 _LEAST_SHARE = 0.001
 
@@ -28,12 +29,20 @@ def mmpareto(modalities, *, gamma: float = 1.5) -> Method:
 
     Args:
       modalities: names of the modalities.
-      gamma: final scale of the joined gradient, 1.5.
+      gamma: final scale of the joined gradient; 1.5, fixed, in the authors' code.
+
+    Raises:
+      ValueError: gamma is not positive.
 
     Differs from the official code in:
-      1. Two pulls back through the encoders for any number of modalities, none of them twice.
-      2. The gradients are those of the global batch on any number of devices.
+      1. Two pulls back through the encoders for any number of modalities (there one for each loss
+         and one more for their sum).
+      2. The share c is kept within 0.001 .. 0.999 throughout (there only if one gradient is zero,
+         so that of two gradients of very different lengths the longer one may have less).
+      3. An array whose h is zero stays zero (there: NaN, unless g + u is zero too).
+      4. The learning rate follows its schedule (there the schedule is made and never advanced).
     """
+    check_positive(gamma=gamma)
     rule = pareto([encoder_group(m) for m in modalities], gamma)
 
     def turn(step: Step, params, state) -> Turn:

@@ -16,6 +16,7 @@ from tcmax_jax.methods.base import (
     label_scores,
     ratio_to_others,
 )
+from tcmax_jax.methods.options import check_choice, check_positive, check_window
 
 _SMALLEST_RANK = {"kernels": 2, "all": 0}
 
@@ -39,18 +40,25 @@ def ogm(
 
     Args:
       alpha: strength; 0.8 for CREMA-D, 0.1 for VGGSound (the authors' README).
-      noise: whether Gaussian noise makes up for the lost noise of the gradient (GE).
-      first_epoch: first epoch of the window, from 0.
-      last_epoch: last epoch of the window (50 of 100 in the authors' scripts).
+      noise: whether Gaussian noise makes up for the lost noise of the gradient (GE). Its scale is
+        that of the gradient before modulation, as in the authors' code.
+      first_epoch: first epoch of the window, from 0; 0 in the authors' code.
+      last_epoch: last epoch of the window; 50 (of 100) in the authors' code.
       reach: "kernels" modulates arrays of rank 2 and more, "all" normalisation and biases too.
+
+    Raises:
+      ValueError: an option out of range, or a window that ends before it begins.
 
     Differs from the official code in:
       1. Any number of modalities, by the mean of the others' scores; two of them as in the paper.
       2. Kernels are found by rank 2 and more, not 4 alone, so that dense encoders are reached; for
          a ResNet the two are the same.
-      3. Scores and gradients are those of the global batch on any number of devices.
-      4. The noise's scale is that of the unmodulated gradient, as there; the paper leaves it open.
+      3. Both parts of the head `sum` have their whole bias, so that they sum to F (there half of
+         it in the scores).
     """
+    check_choice("reach", reach, _SMALLEST_RANK)
+    check_positive(alpha=alpha)
+    check_window(first_epoch, last_epoch)
 
     def loss(forward, state):
         values = cross_entropy(forward.head(forward.features), forward.labels)

@@ -14,6 +14,9 @@ from tcmax_jax.methods.base import (
     label_scores,
     ratio_to_others,
 )
+from tcmax_jax.methods.options import check_choice, check_fraction, check_not_negative
+
+_SHIFTS = {"excess": 1.0, "ratio": 0.0}
 
 
 def opm(
@@ -34,20 +37,26 @@ def opm(
     mean. The prediction is softmax F of whole features.
 
     Args:
-      base: q_base, 0.5 in the authors' command line.
-      strength: lambda, 0.5.
-      apply_probability: 0.7.
+      base: q_base, 0.5 in the authors' command line (0.4 in their configuration file).
+      strength: lambda, 0.5 in the same place.
+      apply_probability: p_exe, 0.7 in the same place.
       warmup_epochs: epochs at the start without dropping; 6 (the authors' "epoch <= 5").
       probabilities: "excess" as above; "ratio" takes tanh(rho_m), which jumps at rho_m = 1, as
         the PyTorch TCMax repository does.
 
+    Raises:
+      ValueError: an option out of range.
+
     Differs from the official code in:
       1. It runs (there: a stray bracket and a missing module).
       2. Any number of modalities, by the mean of the others' scores.
-      3. Dropped examples have weight zero in the mean, so that shapes stay fixed.
-      4. One draw for the global batch, whatever the number of devices.
+      3. Dropped examples have weight zero in the mean, so that shapes stay fixed; a batch that
+         loses all of them is a step with a gradient of zero (there: no step).
     """
-    shift = {"excess": 1.0, "ratio": 0.0}[probabilities]
+    check_choice("probabilities", probabilities, _SHIFTS)
+    check_fraction(base=base, apply_probability=apply_probability)
+    check_not_negative(strength=strength, warmup_epochs=warmup_epochs)
+    shift = _SHIFTS[probabilities]
 
     def loss(forward, state):
         parts = forward.head.modality_logits(forward.features)

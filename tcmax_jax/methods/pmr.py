@@ -13,6 +13,13 @@ from tcmax_jax.methods.base import (
     label_scores,
     mean_of_others,
 )
+from tcmax_jax.methods.options import (
+    check_choice,
+    check_fraction,
+    check_not_negative,
+    check_positive,
+    check_window,
+)
 
 
 def pmr(
@@ -38,24 +45,37 @@ def pmr(
 
     Args:
       alpha: weight of the prototype losses, 1 in the authors' code.
-      momentum: of the prototypes, 0.2.
+      momentum: of the prototypes, 0.2 in the authors' code.
       weights: "clip" as in the paper; "binary" (1 where above 0) as in the official code.
       entropy_weight: mu of PER, which subtracts mu times the entropy of softmax(sim) of each
         modality ahead of the others; 0, since no official code has it.
       entropy_epochs: epochs at the start with PER.
-      first_epoch: first epoch of the prototype losses, from 0.
-      last_epoch: their last epoch.
-      share: of the training examples from which prototypes are computed, 0.1.
+      first_epoch: first epoch of the prototype losses, from 0; 0 in the authors' code.
+      last_epoch: their last epoch; 100 (of 150) in the authors' code.
+      share: of the training examples from which prototypes are computed; 0.1 in the authors' code.
+
+    Raises:
+      ValueError: an option out of range, or a window that ends before it begins.
 
     Differs from the official code in:
-      1. Weights as in the paper by default.
+      1. Weights as in the paper by default; PER can be had.
       2. A class without examples keeps its prototype; one that never had any takes no part (there:
          NaN).
-      3. Momentum acts from the second epoch on.
+      3. Momentum acts from the second estimate on (there from the third).
       4. Any number of modalities, by the mean of the others' scores.
+      5. Prototypes come from random examples of the training split, not augmented (there from
+         batches as augmented for training, for AVE from all of the validation split).
+      6. A distance of 0 has a finite gradient (there: NaN).
+    The PyTorch TCMax repository has the paper's weights, but drops a prototype loss above 10, never
+    uses the momentum, and takes the softmax of PER over the batch; none of that is here.
 
     State: {"prototypes": {modality: [C, D]}, "seen": [C] bool}.
     """
+    check_choice("weights", weights, ("clip", "binary"))
+    check_not_negative(alpha=alpha, entropy_weight=entropy_weight, entropy_epochs=entropy_epochs)
+    check_fraction(momentum=momentum, share=share)
+    check_positive(share=share)
+    check_window(first_epoch, last_epoch)
 
     def init(sizes):
         c = sizes.num_classes

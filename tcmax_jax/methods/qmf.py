@@ -5,6 +5,7 @@ from jax import lax
 
 from tcmax_jax.losses.collectives import all_gather, device_index, logsumexp
 from tcmax_jax.methods.base import Loss, Method, cross_entropy, follow
+from tcmax_jax.methods.options import check_not_negative
 
 _TEMPERATURE = 10.0
 
@@ -17,21 +18,24 @@ def qmf(*, rank_weight: float = 1.0) -> Method:
       rank_m,i = max(0, t (c_m,i - c_m,j) - |h_m,i - h_m,j|),  t = sign(h_m,i - h_m,j)
 
     j is the next row of the global batch; h_m, the sum of example i's past CE(f_m), is scaled to
-    0 .. 1 over the training set. An example that has been harder is to be less confident. Weights c
-    carry no gradient in out. The prediction is softmax out.
+    0 .. 1 over the training set. It holds this step's losses too, as in the authors' text-image
+    code (in their RGB-D code it does not yet). An example that has been harder is to be less
+    confident. Weights c carry no gradient in out. The prediction is softmax out.
 
     Args:
       rank_weight: 1 in the authors' text-image code; 0.1 in MLA's audio-visual one.
 
+    Raises:
+      ValueError: a negative weight.
+
     Differs from the official code in:
       1. log-sum-exp does not overflow; histories are zero, not 0 / 0, until they differ.
       2. Histories live in the checkpoint; the batch is rolled as a whole over all devices.
-      3. Model selection and test use the prediction rule above.
-      4. Histories are updated before they are compared, as in the text-image code (after, in the
-         RGB-D code).
+      3. Validation selects the best checkpoint (in the RGB-D code the test set does).
 
     State: {modality: [N] float32}, N training examples, the same on every device.
     """
+    check_not_negative(rank_weight=rank_weight)
 
     def init(sizes):
         return {m: jnp.zeros(sizes.num_examples, jnp.float32) for m in sizes.features}

@@ -18,6 +18,18 @@ def tcmax(*, num_negatives=None, label_prior=None) -> Method:
         as many as a target accuracy takes.
       label_prior: [C] reference measure of the label; None for the uniform one, with which softmax
         F is p(y | z) at the optimum.
+
+    Differs from the official code in:
+      1. The constant: -loss is the bound on TC itself, as in its README's formula, which subtracts
+         log(|B|^2 |Y|). Its code subtracts log |B| instead: the same gradient, a loss larger by
+         log(|B| |Y|).
+      2. No [B, B, C] tensor where the head allows it: additive heads sum over each modality by
+         itself, multilinear ones are projected once. There it is built for every head.
+      3. Log-sum-exp subtracts the largest logit. There exp(x - mean x) overflows once a logit is 89
+         above the mean, and a probability that underflows has the logarithm -infinity.
+      4. Sampled tuples are stratified by class (there independent), and work with every head (there
+         with linear ones only: for others the call takes the head's three outputs for one).
+      5. Any number of modalities and devices, masks, and a label prior.
     """
 
     def loss(forward, state):

@@ -1,6 +1,7 @@
 """Unimodal training: each modality learns the label on its own; the ensemble predicts."""
 
 from tcmax_jax.methods.base import Loss, Method, cross_entropy, follow, joint_logits
+from tcmax_jax.methods.options import check_choice
 
 
 def unimodal(*, modality: str | None = None) -> Method:
@@ -11,14 +12,20 @@ def unimodal(*, modality: str | None = None) -> Method:
 
     Args:
       modality: the only one to train and to predict from; None for all of them.
+
+    Raises:
+      ValueError: the head does not have that modality, when it is called.
     """
 
     def loss(forward, state):
-        parts = forward.head.modality_logits(forward.features)
-        chosen = parts.values() if modality is None else [parts[modality]]
-        return Loss(sum(cross_entropy(z, forward.labels) for z in chosen), state=state)
+        if modality is None:
+            parts = forward.head.modality_logits(forward.features).values()
+        else:
+            parts = [predict_one(forward.head, forward.features)]
+        return Loss(sum(cross_entropy(z, forward.labels) for z in parts), state=state)
 
     def predict_one(head, features):
+        check_choice("modality", modality, features)
         return head.modality_logits(features)[modality]
 
     if modality is None:

@@ -10,16 +10,13 @@ import pydantic
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from tcmax_jax.methods import METHODS
+from tcmax_jax.methods.options import check_window
 from tcmax_jax.models.fusion import ADDITIVE_FUSIONS
 from tcmax_jax.training.section import Fraction, section
 
 
 def _check_window(method):
-    if method.first_epoch > method.last_epoch:
-        raise ValueError(
-            "first_epoch is at most last_epoch, both counted from 0, got "
-            f"{method.first_epoch} > {method.last_epoch}"
-        )
+    check_window(method.first_epoch, method.last_epoch)
     return method
 
 
