@@ -84,6 +84,7 @@ class Problem:
             features = self.model.apply(variables, everything["inputs"], method="encode")
             seen = self.method.begin_epoch(self.state.method_state, features, everything["label"])
             self.state = self.state._replace(method_state=jax.device_get(seen))
+        self._mapped = {}
         self.step = functools.partial(
             train_step,
             model=self.model,
@@ -95,7 +96,11 @@ class Problem:
 
     def run(self, devices, batches, state=None):
         """Returns (state, [metrics of each step]) after training on `batches`."""
-        mapped = parallel.map_train_step(self.step, devices)
+        # Compiling is most of the time of a run.
+        key = self.step, tuple(devices)
+        if key not in self._mapped:
+            self._mapped[key] = parallel.map_train_step(self.step, devices)
+        mapped = self._mapped[key]
         state = parallel.replicate(self.state if state is None else state, devices)
         metrics = []
         for batch in batches:

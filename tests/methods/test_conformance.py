@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tcmax_jax.methods import METHODS
+from tcmax_jax.training.checkpoint import SELECTED_BY, Checkpoints
 from tcmax_jax.training.config import Config, Optimizer
 from tcmax_jax.training.overrides import override
 from tests.methods.problem import B, C, NormedEncoder, Problem, fusion_for, make_batch
@@ -16,13 +17,21 @@ from tests.methods.problem import B, C, NormedEncoder, Problem, fusion_for, make
 ACTIVE = {
     "opm": {"warmup_epochs": 0},
     "pmr": {"entropy_weight": 0.1, "entropy_epochs": 9},
-    "mla": {"projection": "owm"},
+}
+# Every method, and the variants of which another than the default runs through other code.
+CASES = {name: (name, ACTIVE.get(name, {})) for name in METHODS} | {
+    "mla-owm": ("mla", {"projection": "owm"}),
+    "agm-split": ("agm", {"response": "split"}),
+    "pmr-binary": ("pmr", {"weights": "binary"}),
+    "opm-ratio": ("opm", {"warmup_epochs": 0, "probabilities": "ratio"}),
 }
 every_method = pytest.mark.parametrize("name", METHODS)
+every_case = pytest.mark.parametrize("case", CASES)
 
 
-def problem(name, **options):
-    return Problem(name, **(ACTIVE.get(name, {}) | options))
+def problem(case, *args, **options):
+    name, active = CASES[case]
+    return Problem(name, *args, **(active | options))
 
 
 def batches(steps, **options):
@@ -37,14 +46,14 @@ def assert_states_close(one, other, rtol=0.0, atol=0.0):
         np.testing.assert_allclose(got, expected, rtol=rtol, atol=atol, err_msg=str(path))
 
 
-@every_method
-def test_four_devices_equal_one_and_nothing_compiles_twice(devices, name):
-    toy, traces = problem(name), []
+@every_case
+def test_four_devices_equal_one_and_nothing_compiles_twice(devices, case):
+    toy, traces = problem(case), []
     one, metrics_of_one = toy.run(devices[:1], batches(3))
     step = toy.step
 
     def counted(*args, **kwargs):
-        traces.append(name)
+        traces.append(case)
         return step(*args, **kwargs)
 
     toy.step = counted
@@ -56,9 +65,9 @@ def test_four_devices_equal_one_and_nothing_compiles_twice(devices, name):
     assert_states_close(one, four, rtol=1e-3, atol=1e-5)
 
 
-@every_method
-def test_batch_statistics_follow_every_encoder_on_any_number_of_devices(devices, name):
-    toy = problem(name, encoder=NormedEncoder)
+@every_case
+def test_batch_statistics_follow_every_encoder_on_any_number_of_devices(devices, case):
+    toy = problem(case, encoder=NormedEncoder)
     (one, _), (four, _) = (toy.run(used, batches(2)) for used in (devices[:1], devices))
     assert_states_close(one, four, rtol=1e-3, atol=1e-5)
     for m in ("encoders_audio", "encoders_visual"):
@@ -66,9 +75,9 @@ def test_batch_statistics_follow_every_encoder_on_any_number_of_devices(devices,
         assert np.any(mean != toy.state.batch_stats[m]["BatchNorm_0"]["mean"])
 
 
-@every_method
-def test_the_state_keeps_structure_shapes_and_dtypes(devices, name):
-    toy = problem(name)
+@every_case
+def test_the_state_keeps_structure_shapes_and_dtypes(devices, case):
+    toy = problem(case)
     after, _ = toy.run(devices[:1], batches(1))
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(
         lambda x: (x.shape, x.dtype), toy.state
@@ -76,9 +85,9 @@ def test_the_state_keeps_structure_shapes_and_dtypes(devices, name):
     assert int(after.step) == 1
 
 
-@every_method
-def test_the_loss_falls_and_predictions_come_right(devices, name):
-    toy = problem(name, config=Optimizer(learning_rate=0.05))
+@every_case
+def test_the_loss_falls_and_predictions_come_right(devices, case):
+    toy = problem(case, config=Optimizer(learning_rate=0.05))
     after, metrics = toy.run(devices[:1], batches(90))
     batch = make_batch(batch_size=48)
     from tcmax_jax.models import head_of
@@ -90,12 +99,12 @@ def test_the_loss_falls_and_predictions_come_right(devices, name):
     assert np.mean(losses[-3:]) < np.mean(losses[:3]) - 0.3
 
 
-@every_method
-def test_masked_rows_do_not_act_on_others(devices, name):
+@every_case
+def test_masked_rows_do_not_act_on_others(devices, case):
     where = np.arange(B) % 5 != 2
-    ends = []
+    toy, ends = problem(case), []
     for scale in (1.0, 50.0):
-        toy, spoiled = problem(name), batches(2, where=where)
+        spoiled = batches(2, where=where)
         for batch in spoiled:
             for x in batch["inputs"].values():
                 x[~where] *= scale
@@ -104,28 +113,47 @@ def test_masked_rows_do_not_act_on_others(devices, name):
     assert ends[0][1] == [pytest.approx(m, rel=1e-5, abs=1e-6) for m in ends[1][1]]
 
 
-@every_method
-def test_resuming_from_a_copy_of_the_state_is_bit_equal(devices, name):
-    toy = problem(name)
+@every_case
+def test_a_device_without_a_valid_row_does_not_act(devices, case):
+    where = np.arange(B) % 5 != 2
+    where[B // 4 : B // 2] = False  # all rows of the second of four devices
+    toy, spoiled = problem(case), batches(2, where=where)
+    expected, metrics = toy.run(devices[:1], batches(2, where=where))
+    for batch in spoiled:
+        for x in batch["inputs"].values():
+            x[~where] *= 50.0
+    got, metrics_of_four = toy.run(devices, spoiled)
+    assert_states_close(expected, got, rtol=1e-3, atol=1e-5)
+    assert metrics == [pytest.approx(m, rel=1e-4, abs=1e-5) for m in metrics_of_four]
+
+
+@every_case
+def test_resuming_from_a_checkpoint_is_bit_equal(devices, case, tmp_path):
+    toy = problem(case)
     unbroken, _ = toy.run(devices[:1], batches(4))
     half, _ = toy.run(devices[:1], batches(4)[:2])
-    resumed, _ = toy.run(devices[:1], batches(4)[2:], state=jax.tree.map(np.copy, half))
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(half, {SELECTED_BY: 0.5})
+    with Checkpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore(2, like=toy.state)
+    assert_states_close(half, restored)
+    resumed, _ = toy.run(devices[:1], batches(4)[2:], state=restored)
     assert_states_close(unbroken, resumed)
 
 
-@every_method
-def test_unknown_keys_of_the_batch_are_ignored(devices, name):
-    toy = problem(name)
+@every_case
+def test_unknown_keys_of_the_batch_are_ignored(devices, case):
+    toy = problem(case)
     expected, _ = toy.run(devices[:1], batches(1))
     extra = make_batch() | {"clip_name": np.zeros(B, np.int32)}
     got, _ = toy.run(devices[:1], [extra])
     assert_states_close(expected, got)
 
 
-@every_method
+@every_case
 @pytest.mark.parametrize("size", [1e4, -1e4])
-def test_extreme_logits_stay_finite(devices, name, size):
-    toy = problem(name)
+def test_extreme_logits_stay_finite(devices, case, size):
+    toy = problem(case)
     params = dict(toy.state.params)
     params["head"] = jax.tree.map(
         lambda x: np.full_like(x, size) * np.linspace(-1, 1, x.size).reshape(x.shape),
@@ -135,11 +163,10 @@ def test_extreme_logits_stay_finite(devices, name, size):
     assert all(np.isfinite(value) for value in metrics[0].values()), metrics[0]
 
 
-@every_method
-@pytest.mark.parametrize("name_of_third", ["text"])
-def test_three_modalities(devices, name, name_of_third):
-    modalities = ("audio", "visual", name_of_third)
-    toy = Problem(name, modalities, **ACTIVE.get(name, {}))
+@every_case
+def test_three_modalities(devices, case):
+    modalities = ("audio", "visual", "text")
+    toy = problem(case, modalities)
     after, metrics = toy.run(devices[:1], batches(3, modalities=modalities))
     assert np.isfinite([m["loss"] for m in metrics]).all()
     for m in modalities:
