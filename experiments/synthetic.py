@@ -12,7 +12,7 @@ Joint training with other heads, beside each encoder trained alone:
 
     python launch.py --mode=compare --experiment=experiments/synthetic.py \
       --config.comparison.methods='["joint","unimodal-modality=audio","unimodal-modality=visual"]' \
-      --config.comparison.fusions='["concat","film","gated","bigated"]'
+      --config.comparison.fusions='["concat","film","gated"]'
 
 Results: experiments/results/synthetic.md, experiments/results/synthetic_comparison.md.
 """
