@@ -14,6 +14,7 @@ and text (paths relative to the CSV):
 With another model, call `embed` with two functions of your own.
 """
 
+import argparse
 import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -21,16 +22,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from absl import app, flags
 from tqdm import tqdm
 
 from tcmax_jax.data.feature_files import write_features
 from tcmax_jax.data.media import decode_image
-
-_RAW_DIR = flags.DEFINE_string("raw_dir", None, "Folder of MVSA-Single.")
-_LIST = flags.DEFINE_string("list", None, "CSV file with the columns id, image and text.")
-_MODEL = flags.DEFINE_string("model", "openai/clip-vit-base-patch32", "Name or folder of a CLIP.")
-_BATCH = flags.DEFINE_integer("batch", 64, "Pairs that the model sees at once.")
 
 
 class Pair(NamedTuple):
@@ -125,20 +120,20 @@ def clip(name: str) -> tuple[Callable, Callable]:
     return encode_images, encode_texts
 
 
-def main(argv):
+def main():
     """Runs the command."""
-    del argv
-    if (_RAW_DIR.value is None) == (_LIST.value is None):
-        raise app.UsageError("Expected either --raw_dir or --list.")
-    if _RAW_DIR.value:
-        out = Path(_RAW_DIR.value)
-        pairs = list(mvsa_pairs(out))
-    else:
-        out = Path(_LIST.value).parent
-        pairs = list(listed_pairs(Path(_LIST.value)))
-    embed(pairs, *clip(_MODEL.value), out, _BATCH.value)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--raw_dir", type=Path, help="folder of MVSA-Single")
+    source.add_argument("--list", type=Path, help="CSV file with the columns id, image and text")
+    parser.add_argument("--model", default="openai/clip-vit-base-patch32", help="a CLIP")
+    parser.add_argument("--batch", type=int, default=64, help="pairs that the model sees at once")
+    args = parser.parse_args()
+    out = args.raw_dir or args.list.parent
+    pairs = list(mvsa_pairs(out) if args.raw_dir else listed_pairs(args.list))
+    embed(pairs, *clip(args.model), out, args.batch)
     print(f"written: {out / 'image.npz'} and {out / 'text.npz'}, {len(pairs)} pairs")
 
 
 if __name__ == "__main__":
-    app.run(main)
+    main()

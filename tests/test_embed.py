@@ -20,9 +20,7 @@ def script():
     spec = importlib.util.spec_from_file_location("embed_script", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    yield module
-    for name in ("raw_dir", "list", "model", "batch"):
-        delattr(module.flags.FLAGS, name)  # Flags are global to the process.
+    return module
 
 
 def mean_level(pictures):

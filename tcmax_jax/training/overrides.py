@@ -135,7 +135,8 @@ def explain(error: pydantic.ValidationError) -> str:
             if before not in _SECTIONS_OF_SEVERAL_KINDS and above != _FORMS
         ]
         path = ".".join(parts) or "configuration"
-        got = "" if item["type"] == "value_error" else f", got {item['input']!r}"
+        # For those two, what came is all the arguments of the section, or not there.
+        got = "" if item["type"] in ("value_error", "missing") else f", got {item['input']!r}"
         lines.append(f"{path}: {item['msg'].removeprefix('Value error, ')}{got}")
     return "Invalid configuration:\n  " + "\n  ".join(lines)
 

@@ -203,7 +203,7 @@ def test_experiment_files(tmp_path):
     with pytest.raises(ConfigError, match=r"recipe.py: .*\s+seed: .*greater than or equal"):
         load_experiment(str(path))
     path.write_text(
-        "from tcmax_jax.training import config as c\ndef config():\n    return c.ManifestData()\n"
+        "from tcmax_jax.training import data_config as d\ndef config():\n    return d.ManifestData()\n"
     )
     with pytest.raises(ConfigError, match=r"recipe.py: .*\s+manifest: Field required$"):
         load_experiment(str(path))

@@ -19,7 +19,7 @@ class ClipsSettings:
         allow_skipped: Leave out clips that cannot be decoded instead of stopping.
         processes: Number of processes that decode; 0 takes all cores.
         beam: Options of an Apache Beam pipeline that decodes instead, such as
-            "--runner=DirectRunner"; None decodes with `processes`.
+            "--runner=FlinkRunner"; None decodes with `processes`.
     """
 
     stored: Mapping[str, Stored]
