@@ -1,10 +1,14 @@
 """Four fake CPU devices for the whole suite, and strict array semantics for the losses.
 
-The environment is set before jax is imported. NPROC gives the CPU client enough threads for
-several steps with collectives in flight; without it fake devices can dead-lock.
+The environment is set before jax is imported, and goes on to the processes that tests start. NPROC
+gives the CPU client enough threads for several steps with collectives in flight; without it fake
+devices can dead-lock.
 """
 
+import atexit
 import os
+import shutil
+import tempfile
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = (
@@ -14,6 +18,13 @@ os.environ["XLA_FLAGS"] = (
 )
 os.environ["NPROC"] = "16"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    # Many tests compile the same programs, in several processes; one folder for them all.
+    cache = tempfile.mkdtemp(prefix="tcmax_jax-tests-")
+    atexit.register(shutil.rmtree, cache, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = cache
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import jax
 import pytest

@@ -203,7 +203,8 @@ def test_experiment_files(tmp_path):
     with pytest.raises(ConfigError, match=r"recipe.py: .*\s+seed: .*greater than or equal"):
         load_experiment(str(path))
     path.write_text(
-        "from tcmax_jax.training import data_config as d\ndef config():\n    return d.ManifestData()\n"
+        "from tcmax_jax.training import data_config as d\n"
+        "def config():\n    return d.ManifestData()\n"
     )
     with pytest.raises(ConfigError, match=r"recipe.py: .*\s+manifest: Field required$"):
         load_experiment(str(path))
