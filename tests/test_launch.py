@@ -91,6 +91,12 @@ def test_compare_again_and_probe(tmp_path):
         (["--config.method.name=mla"], "cannot train model.fusion=concat; use one of share_head"),
         (["--config.method.name=agm", "--config.method.alpha=-1"], "should be greater than 0"),
         (["--mode=compare", '--config.comparison.fusions=["cat"]'], "'concat'"),
+        (["--raw_dir=raw"], "Expected a field of data (kind, train_examples"),
+        ([f"--experiment={ROOT}/experiments/ave.py", "--mode=prepare"], "pass --raw_dir=FOLDER of"),
+        (
+            [f"--experiment={ROOT}/experiments/ave.py", "--raw_dir=nowhere"],
+            "nowhere: expected the folder of the raw data, got none there; correct --raw_dir",
+        ),
         (["--allow_skipped"], "Expected a field of data (kind, train_examples"),
         (["train"], "Expected flags only (--name=value), got 'train'"),
         (["--config.seed"], "Expected a value for --config.seed, got none"),

@@ -6,9 +6,10 @@ An example is three frames of 224 x 224 out of pictures of short side 256 (rando
 flip) and a spectrogram of 129 x 862 out of 129 x 1723; batches of 32 on the host. `files` is what
 PyTorch code for these data sets does, without its framework: a JPEG file a frame through Pillow,
 crop and bilinear resize there, float32 and normalised on the host, an unpickled float32 spectrogram
-a clip, worker processes that send whole batches. `records` is the pipeline of this project, which
-leaves floats to the device: one ArrayRecord read, OpenCV, uint8 and float16. `device crop` leaves
-crop and flip to the device as well, and sends whole pictures.
+a clip, worker processes that send whole batches. The others are the pipeline of this project, which
+leaves floats to the device: one ArrayRecord read, OpenCV, uint8 and float16; `jpeg` and `bmp` say
+how pictures are stored (data.stored.visual.codec). `device crop` leaves crop and flip to the device
+as well, and sends whole pictures.
 
 Every row is timed after its first batches; a row with its processes at work is compared by core.
 Results: experiments/results/benchmark_pipeline.md.
@@ -42,10 +43,7 @@ STEPS = 862
 CROP = {"area": (0.08, 1.0), "aspect": (3 / 4, 4 / 3)}
 MEAN = np.float32([0.485, 0.456, 0.406])
 STD = np.float32([0.229, 0.224, 0.225])
-STORED = {
-    "audio": LogSpectrogram(rate=22050, seconds=10.0, fill="tile", n_fft=256, hop=128),
-    "visual": Frames(count=3, short_side=256, box=(0, 0, 1, 1)),
-}
+SOUND = LogSpectrogram(rate=22050, seconds=10.0, fill="tile", n_fft=256, hop=128)
 
 
 class Files:
@@ -116,18 +114,30 @@ def whole_pictures(stored, seed):
     return np.stack([decode_image(image) for image in stored])
 
 
-def rate(batches, seconds: float) -> tuple[float, float]:
-    """Returns (examples a second, CPU seconds a second of this process), after some batches."""
+def rate(batches, seconds: float) -> float:
+    """Returns examples a second, after some batches."""
     for _ in range(4):
         next(batches)
-    begin, number, cpu = time.perf_counter(), 0, time.process_time()
+    begin, number = time.perf_counter(), 0
     while time.perf_counter() < begin + seconds:
         next(batches)
         number += 1
-    wall = time.perf_counter() - begin
-    if hasattr(batches, "close"):
-        batches.close()
-    return number * BATCH / wall, (time.process_time() - cpu) / wall
+    return number * BATCH / (time.perf_counter() - begin)
+
+
+def prepared(manifest: Path, codec: str, folder: Path):
+    """Returns the training records, and the MiB that one of them takes on disk."""
+    stored = {
+        "audio": SOUND,
+        "visual": Frames(count=3, short_side=256, box=(0, 0, 1, 1), codec=codec),
+    }
+    settings = ManifestSettings(
+        manifest=str(manifest), stored=stored, allow_skipped=False, processes=0, beam=None
+    )
+    path = Path(prepare_clips(Manifest, settings, folder).data_path)
+    source = open_dataset(path, list(stored)).sources["train"]
+    size = sum(file.stat().st_size for file in path.glob("*train*"))
+    return source, size / len(source) / 2**20
 
 
 def main():
@@ -136,39 +146,40 @@ def main():
     parser.add_argument("--seconds", type=float, default=10.0, help="of each row")
     seconds = parser.parse_args().seconds
     cores = os.cpu_count()
+    cropped = functools.partial(frames_input, size=SIZE, flip=True, **CROP)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         manifest = write_clips(folder / "raw", 80, seconds=3.0)
-        settings = ManifestSettings(
-            manifest=str(manifest), stored=STORED, allow_skipped=False, processes=0, beam=None
-        )
-        path = prepare_clips(Manifest, settings, folder / "data").data_path
-        source = open_dataset(path, list(STORED)).sources["train"]
+        jpeg, jpeg_size = prepared(manifest, "jpeg", folder / "data")
+        bmp, bmp_size = prepared(manifest, "bmp", folder / "data")
         (folder / "files").mkdir()
-        files = Files(folder / "files", source)
-        cropped = functools.partial(frames_input, size=SIZE, flip=True, **CROP)
+        files = Files(folder / "files", jpeg)
         rows = {
             "files, in the main process": (1, lambda: file_batches(files, 0)),
             f"files, {cores} processes": (cores, lambda: file_batches(files, cores)),
-            "records, 1 thread": (1, lambda: record_batches(source, 1, 0, cropped)),
-            f"records, {cores} threads": (cores, lambda: record_batches(source, cores, 0, cropped)),
-            f"records, {cores} processes": (
-                cores, lambda: record_batches(source, 1, cores, cropped)
+            "jpeg, 1 thread": (1, lambda: record_batches(jpeg, 1, 0, cropped)),
+            f"jpeg, {cores} threads": (cores, lambda: record_batches(jpeg, cores, 0, cropped)),
+            f"jpeg, {cores} processes": (cores, lambda: record_batches(jpeg, 1, cores, cropped)),
+            f"jpeg, device crop, {cores} threads": (
+                cores, lambda: record_batches(jpeg, cores, 0, whole_pictures)
             ),
-            f"records, device crop, {cores} threads": (
-                cores, lambda: record_batches(source, cores, 0, whole_pictures)
-            ),
+            "bmp, 1 thread": (1, lambda: record_batches(bmp, 1, 0, cropped)),
+            f"bmp, {cores} threads": (cores, lambda: record_batches(bmp, cores, 0, cropped)),
         }  # fmt: skip
         base = None
-        print(f"{'':<36}{'examples/s':>11}{'a core':>9}{'ratio':>7}{'MiB/example':>13}")
+        print(f"MiB a record: jpeg {jpeg_size:.2f}, bmp {bmp_size:.2f}")
+        print(f"{'':<32}{'examples/s':>11}{'a core':>9}{'ratio':>7}{'MiB/example':>13}")
         for title, (used, make) in rows.items():
-            batch = next(iter(make()))
+            batches = make()
+            batch = next(batches)
             leaves = batch if isinstance(batch, list) else batch["inputs"].values()
             size = sum(np.asarray(x).nbytes for x in leaves) / BATCH / 2**20
-            per_second, _ = rate(make(), seconds)
+            per_second = rate(batches, seconds)
+            if hasattr(batches, "close"):
+                batches.close()
             base = base or per_second
             print(
-                f"{title:<36}{per_second:>11.0f}{per_second / used:>9.0f}"
+                f"{title:<32}{per_second:>11.0f}{per_second / used:>9.0f}"
                 f"{per_second / used / base:>7.1f}{size:>13.2f}"
             )
 

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 Fill = Literal["tile", "zero"]
+Codec = Literal["jpeg", "png", "bmp"]
 Box = tuple[float, float, float, float]
 
 JPEG_QUALITY = 95
@@ -170,21 +171,27 @@ def fit_length(audio: np.ndarray, samples: int, fill: Fill) -> np.ndarray:
     return audio.astype(np.float32)
 
 
-def encode_image(frame: np.ndarray, *, lossless: bool = False) -> bytes:
-    """Encode a uint8 [H, W, 3] RGB image as JPEG of quality 95, or as PNG if `lossless`."""
+def encode_image(frame: np.ndarray, codec: Codec = "jpeg") -> bytes:
+    """Encode a picture.
+
+    Args:
+        frame: uint8 [H, W, 3] RGB.
+        codec: "jpeg" of quality 95; "png", without loss; "bmp", without compression, ten times the
+            size of a JPEG and decoded in a fraction of the time.
+    """
     bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
-    options = [] if lossless else [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    _, encoded = cv2.imencode(".png" if lossless else ".jpg", bgr, options)
+    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if codec == "jpeg" else []
+    _, encoded = cv2.imencode(f".{codec}", bgr, options)
     return encoded.tobytes()
 
 
 def decode_image(encoded: bytes) -> np.ndarray:
-    """Decode JPEG or PNG bytes to a uint8 [H, W, 3] RGB image."""
+    """Decode what `encode_image` wrote to a uint8 [H, W, 3] RGB image."""
     bgr = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR) if encoded else None
     if bgr is None:
         raise ValueError(
-            f"expected an encoded image, got {len(encoded)} other bytes; pass the bytes of a JPEG "
-            "or PNG file"
+            f"expected an encoded image, got {len(encoded)} other bytes; pass the bytes of a "
+            "JPEG, PNG or BMP file"
         )
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 

@@ -7,7 +7,7 @@ Datasets.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -18,6 +18,7 @@ from tcmax_jax.data.feature_files import check_rows, read_feature
 from tcmax_jax.data.features import log_filter_bank, log_spectrogram, optical_flow
 from tcmax_jax.data.media import (
     Box,
+    Codec,
     Fill,
     encode_flow,
     encode_image,
@@ -64,8 +65,50 @@ class _Form:
                 )
 
 
+class _Sound(_Form):
+    """What forms of sound have in common."""
+
+    dtype: ClassVar = np.float16
+    input_kind: ClassVar = "spectrogram"
+
+    def file(self, clip: Clip) -> Path | None:
+        """File that is read."""
+        return clip.audio
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LogSpectrogram(_Form):
+class _Pictures(_Form):
+    """What forms of encoded pictures have in common."""
+
+    count: int
+    short_side: int
+    box: Box
+
+    dtype: ClassVar = None
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Number of pictures."""
+        return (self.count,)
+
+    def file(self, clip: Clip) -> Path | None:
+        """File that is read."""
+        return clip.video
+
+    def _read(self, reader: Callable, clip: Clip):
+        """Returns what a reader of `tcmax_jax.data.media` gives."""
+        return reader(
+            clip.video,
+            count=self.count,
+            short_side=self.short_side,
+            box=self.box,
+            start=clip.start,
+            end=clip.end,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LogSpectrogram(_Sound):
     """A log-spectrogram of the sound, see `tcmax_jax.data.features.log_spectrogram`.
 
     Attributes:
@@ -82,17 +125,10 @@ class LogSpectrogram(_Form):
     n_fft: int
     hop: int
 
-    dtype: ClassVar = np.float16
-    input_kind: ClassVar = "spectrogram"
-
     @property
     def shape(self) -> tuple[int, int]:
         """Frequencies and windows."""
         return self.n_fft // 2 + 1, 1 + round(self.seconds * self.rate) // self.hop
-
-    def file(self, clip: Clip) -> Path | None:
-        """File that is read."""
-        return clip.audio
 
     def read(self, clip: Clip) -> Content:
         """Read a clip; raises MediaError."""
@@ -103,7 +139,7 @@ class LogSpectrogram(_Form):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FilterBank(_Form):
+class FilterBank(_Sound):
     """Kaldi's log mel filter banks of the sound, see `tcmax_jax.data.features.log_filter_bank`.
 
     The mean of the sound is removed first. Longer sound is cut at its end; where it ends early,
@@ -119,17 +155,10 @@ class FilterBank(_Form):
     bins: int
     steps: int
 
-    dtype: ClassVar = np.float16
-    input_kind: ClassVar = "spectrogram"
-
     @property
     def shape(self) -> tuple[int, int]:
         """Filters and windows."""
         return self.bins, self.steps
-
-    def file(self, clip: Clip) -> Path | None:
-        """File that is read."""
-        return clip.audio
 
     def read(self, clip: Clip) -> Content:
         """Read a clip; raises MediaError."""
@@ -142,46 +171,28 @@ class FilterBank(_Form):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Frames(_Form):
-    """Pictures evenly in time, as JPEG, see `tcmax_jax.data.media.read_frames`.
+class Frames(_Pictures):
+    """Pictures evenly in time, see `tcmax_jax.data.media.read_frames`.
 
     Attributes:
         count: Number of pictures.
         short_side: Pixels of their shorter side.
         box: Crop (left, top, right, bottom) as fractions of width and height, before resizing.
+        codec: How a picture is encoded, see `tcmax_jax.data.media.encode_image`.
     """
 
-    count: int
-    short_side: int
-    box: Box
+    codec: Codec
 
-    dtype: ClassVar = None
     input_kind: ClassVar = "frames"
-
-    @property
-    def shape(self) -> tuple[int]:
-        """Number of pictures."""
-        return (self.count,)
-
-    def file(self, clip: Clip) -> Path | None:
-        """File that is read."""
-        return clip.video
 
     def read(self, clip: Clip) -> Content:
         """Read a clip; raises MediaError."""
-        frames = read_frames(
-            clip.video,
-            count=self.count,
-            short_side=self.short_side,
-            box=self.box,
-            start=clip.start,
-            end=clip.end,
-        )
-        return Content([encode_image(frame) for frame in frames])
+        frames = self._read(read_frames, clip)
+        return Content([encode_image(frame, self.codec) for frame in frames])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Flow(_Form):
+class Flow(_Pictures):
     """Optical flow from frame to next frame, evenly in time, as JPEG of 8 bits a component.
 
     See `tcmax_jax.data.features.optical_flow` and `tcmax_jax.data.media.encode_flow`.
@@ -193,33 +204,13 @@ class Flow(_Form):
         bound: Largest displacement in stored pixels; larger ones are clipped.
     """
 
-    count: int
-    short_side: int
-    box: Box
     bound: float
 
-    dtype: ClassVar = None
     input_kind: ClassVar = "flow"
-
-    @property
-    def shape(self) -> tuple[int]:
-        """Number of flow fields."""
-        return (self.count,)
-
-    def file(self, clip: Clip) -> Path | None:
-        """File that is read."""
-        return clip.video
 
     def read(self, clip: Clip) -> Content:
         """Read a clip; raises MediaError."""
-        pairs = read_frame_pairs(
-            clip.video,
-            count=self.count,
-            short_side=self.short_side,
-            box=self.box,
-            start=clip.start,
-            end=clip.end,
-        )
+        pairs = self._read(read_frame_pairs, clip)
         return Content([encode_flow(optical_flow(*pair), self.bound) for pair in pairs])
 
 

@@ -46,7 +46,7 @@ def frames_input(stored, seed, *, size, area, aspect, flip):
     """Decodes pictures and brings them to one size, all frames of a clip in the same way.
 
     Args:
-      stored: [T] encoded pictures (JPEG or PNG bytes).
+      stored: [T] encoded pictures (bytes of `tcmax_jax.data.media.encode_image`).
       seed: seed of a random resized crop and of a flip in training; None takes the whole picture.
       size: height and width of the result in pixels; None keeps the pictures as they are.
       area: smallest and largest share of the picture's area in the crop.

@@ -186,3 +186,14 @@ def test_table_shows_every_number():
     ]
     assert "lips accuracy (split)" in lines[3]
     assert "fused accuracy without lips" in lines[4]
+
+
+def test_table_says_what_share_of_the_data_was_there():
+    splits = {"test": {"accuracy": 0.5}}
+    whole = {"train": {"listed": 8, "used": 8}, "test": {"listed": 2, "used": 2}}
+    results = {"run": "r", "step": 1, "epoch": 1, "splits": splits, "data": whole}
+    assert "part of the data" not in results_table(results)
+    part = whole | {"train": {"listed": 8, "used": 5}}
+    assert results_table(results | {"data": part}).splitlines()[-1] == (
+        "a part of the data only: train 5 of 8 (62.5%), test 2 of 2 (100.0%) of the listed clips"
+    )

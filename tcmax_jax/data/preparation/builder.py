@@ -23,7 +23,7 @@ from tcmax_jax.data.preparation.summary import summarise, summary_text
 # TFDS holds a shard in memory while it writes it.
 CHUNKS_IN_SHARD = 4
 _MISSING_SHOWN = 5
-_WITHOUT_CLIP = "allow_skipped (--allow_skipped) leaves such clips out"
+_LEAVE_OUT = "allow_skipped (--allow_skipped) leaves such clips out"
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -92,7 +92,7 @@ class ClipsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
 
     def _kept_folder(self) -> Path:
         """Folder of decoded chunks; its name tells lists and stored forms apart."""
-        clips = [[*map(str, clip[:-1])] for clip in self.listing.clips]
+        clips = [[*map(str, clip)] for clip in self.listing.clips]
         name = digest({"clips": clips, "forms": repr(sorted(self.settings.stored.items()))})
         return Path(self.data_path).parent / f"decoded-{name}"
 
@@ -172,7 +172,7 @@ def prepare_clips(
         raise RawDataError(
             f"{builder.data_path}: expected a complete data set, got one without "
             f"{len(summary['skipped'])} clips, the first {summary['skipped'][0]['message']}; "
-            f"{_WITHOUT_CLIP}; or complete the raw data, delete that folder and prepare it again"
+            f"{_LEAVE_OUT}; or complete the raw data, delete that folder and prepare it again"
         )
     return builder
 
@@ -192,7 +192,7 @@ def _examples(stored, chunks: Sequence[Chunk]) -> Iterator[tuple[str, dict]]:
 def _check_outcomes(settings: ClipsSettings, outcomes: Sequence[Outcome]) -> None:
     failed = [outcome for outcome in outcomes if outcome.reason is not None]
     if failed and not settings.allow_skipped:
-        raise RawDataError(f"{failed[0].message}; or {_WITHOUT_CLIP}")
+        raise RawDataError(f"{failed[0].message}; or {_LEAVE_OUT}")
 
 
 def _check_splits(outcomes: Sequence[Outcome]) -> None:
@@ -205,7 +205,7 @@ def _check_splits(outcomes: Sequence[Outcome]) -> None:
 def _check_files(listing: Listing, settings: ClipsSettings, layout: str) -> None:
     """Looks for all files at once, before time goes into decoding some of them."""
     needed = {clip: _files(clip, settings) for clip in listing.clips}
-    absent = {file for files in needed.values() for file in files if not file.exists()}
+    absent = {file for file in set().union(*needed.values()) if not file.exists()}
     lacking = {clip: file for clip, files in needed.items() for file in files if file in absent}
     hint = layout and f". {layout}"
     if lacking and not settings.allow_skipped:
@@ -213,7 +213,7 @@ def _check_files(listing: Listing, settings: ClipsSettings, layout: str) -> None
         shown = ", ".join(f"{file} ({clip.place})" for clip, file in first)
         raise RawDataError(
             f"expected the files of all {len(listing.clips)} clips, got none for {len(lacking)}, "
-            f"first {shown}; correct the paths, or {_WITHOUT_CLIP}{hint}"
+            f"first {shown}; correct the paths, or {_LEAVE_OUT}{hint}"
         )
     for split in SPLITS:
         own = [clip for clip in listing.clips if clip.split == split]

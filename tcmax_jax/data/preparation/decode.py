@@ -18,7 +18,7 @@ _CHUNKS_AHEAD_PER_PROCESS = 2
 def decode_chunks(
     stored: Mapping[str, Stored], chunks: Sequence[Chunk], processes: int
 ) -> Iterator[list[Outcome]]:
-    """Decode chunks into their files, in order; memory holds one clip's content a process.
+    """Decode chunks into their files, in order; memory holds one chunk a process.
 
     Args:
         stored: {modality: what is stored of it}.

@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-from pathlib import Path
 
 from tcmax_jax.data.clips import Clip, Listing, check_clips
 from tcmax_jax.data.preparation.builder import ClipsBuilder
@@ -79,7 +78,7 @@ def list_ave(raw_dir: str | None) -> Listing:
                 )
             )
     listing = Listing(clips, CATEGORIES, EXPECTED, _notes(splits))
-    check_clips(listing, Path(folder))
+    check_clips(listing, folder)
     return listing
 
 

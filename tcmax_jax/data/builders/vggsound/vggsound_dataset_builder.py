@@ -1,7 +1,6 @@
 """VGGSound."""
 
 import dataclasses
-from pathlib import Path
 
 from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_clips
 from tcmax_jax.data.preparation.builder import ClipsBuilder
@@ -66,7 +65,7 @@ def list_vggsound(raw_dir: str | None, validation_share: float) -> Listing:
     labels = sorted({clip.label for clip in clips if clip.split == "train"})
     clips = move(clips, validation_share, to="validation")
     listing = Listing(clips, labels, EXPECTED, [f"{len(labels)} classes"])
-    check_clips(listing, Path(folder))
+    check_clips(listing, folder)
     return listing
 
 
