@@ -36,7 +36,7 @@ def folder(tmp_path):
     """Five pairs in the layout of MVSA-Single."""
     (tmp_path / "data").mkdir()
     for number, level in enumerate(range(50, 150, 20)):
-        picture = encode_image(flat_frames([level])[0], codec="png")
+        picture = encode_image(flat_frames([level])[0], lossless=True)
         (tmp_path / "data" / f"{number}.png").write_bytes(picture)
     splits = {"train": [0, 1, 2], "dev": [3], "test": [4]}
     for split, numbers in splits.items():

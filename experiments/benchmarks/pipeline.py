@@ -7,9 +7,8 @@ flip) and a spectrogram of 129 x 862 out of 129 x 1723; batches of 32 on the hos
 PyTorch code for these data sets does, without its framework: a JPEG file a frame through Pillow,
 crop and bilinear resize there, float32 and normalised on the host, an unpickled float32 spectrogram
 a clip, worker processes that send whole batches. The others are the pipeline of this project, which
-leaves floats to the device: one ArrayRecord read, OpenCV, uint8 and float16; `jpeg` and `bmp` say
-how pictures are stored (data.stored.visual.codec). `device crop` leaves crop and flip to the device
-as well, and sends whole pictures.
+leaves floats to the device: one ArrayRecord read, OpenCV, uint8 and float16. `device crop` leaves
+crop and flip to the device as well, and sends whole pictures.
 
 Every row is timed after its first batches; a row with its processes at work is compared by core.
 Results: experiments/results/benchmark_pipeline.md.
@@ -38,12 +37,32 @@ from tcmax_jax.data.stored import Frames, LogSpectrogram
 from tcmax_jax.data.transforms import frames_input, random_crop_box, spectrogram_input
 
 BATCH = 32
+CLIPS = 64  # made for training, each of them many times
 SIZE = 224
 STEPS = 862
 CROP = {"area": (0.08, 1.0), "aspect": (3 / 4, 4 / 3)}
 MEAN = np.float32([0.485, 0.456, 0.406])
 STD = np.float32([0.229, 0.224, 0.225])
-SOUND = LogSpectrogram(rate=22050, seconds=10.0, fill="tile", n_fft=256, hop=128)
+STORED = {
+    "audio": LogSpectrogram(rate=22050, seconds=10.0, fill="tile", n_fft=256, hop=128),
+    "visual": Frames(count=3, short_side=256, box=(0, 0, 1, 1)),
+}
+
+
+class Long:
+    """A source over and over, as long as a data set: grain's shuffle is slow on tiny ones."""
+
+    def __init__(self, source):
+        """Repeats `source`."""
+        self._source = source
+
+    def __len__(self):
+        """Returns a usual number of clips."""
+        return 10_000
+
+    def __getitem__(self, index):
+        """Returns a record."""
+        return self._source[int(index) % len(self._source)]
 
 
 class Files:
@@ -52,7 +71,8 @@ class Files:
     def __init__(self, folder: Path, source):
         """Writes the files of all records."""
         self.clips = []
-        for number, record in enumerate(source):
+        for number in range(CLIPS):
+            record = source[number]
             frames = []
             for k, encoded in enumerate(record["visual"]):
                 frames.append(folder / f"{number}-{k}.jpg")
@@ -125,21 +145,6 @@ def rate(batches, seconds: float) -> float:
     return number * BATCH / (time.perf_counter() - begin)
 
 
-def prepared(manifest: Path, codec: str, folder: Path):
-    """Returns the training records, and the MiB that one of them takes on disk."""
-    stored = {
-        "audio": SOUND,
-        "visual": Frames(count=3, short_side=256, box=(0, 0, 1, 1), codec=codec),
-    }
-    settings = ManifestSettings(
-        manifest=str(manifest), stored=stored, allow_skipped=False, processes=0, beam=None
-    )
-    path = Path(prepare_clips(Manifest, settings, folder).data_path)
-    source = open_dataset(path, list(stored)).sources["train"]
-    size = sum(file.stat().st_size for file in path.glob("*train*"))
-    return source, size / len(source) / 2**20
-
-
 def main():
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -149,26 +154,28 @@ def main():
     cropped = functools.partial(frames_input, size=SIZE, flip=True, **CROP)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        manifest = write_clips(folder / "raw", 80, seconds=3.0)
-        jpeg, jpeg_size = prepared(manifest, "jpeg", folder / "data")
-        bmp, bmp_size = prepared(manifest, "bmp", folder / "data")
+        manifest = write_clips(folder / "raw", CLIPS * 5 // 4, seconds=3.0)
+        settings = ManifestSettings(
+            manifest=str(manifest), stored=STORED, allow_skipped=False, processes=0, beam=None
+        )
+        path = prepare_clips(Manifest, settings, folder / "data").data_path
+        source = Long(open_dataset(path, list(STORED)).sources["train"])
         (folder / "files").mkdir()
-        files = Files(folder / "files", jpeg)
+        files = Files(folder / "files", source)
         rows = {
             "files, in the main process": (1, lambda: file_batches(files, 0)),
             f"files, {cores} processes": (cores, lambda: file_batches(files, cores)),
-            "jpeg, 1 thread": (1, lambda: record_batches(jpeg, 1, 0, cropped)),
-            f"jpeg, {cores} threads": (cores, lambda: record_batches(jpeg, cores, 0, cropped)),
-            f"jpeg, {cores} processes": (cores, lambda: record_batches(jpeg, 1, cores, cropped)),
-            f"jpeg, device crop, {cores} threads": (
-                cores, lambda: record_batches(jpeg, cores, 0, whole_pictures)
+            "records, 1 thread": (1, lambda: record_batches(source, 1, 0, cropped)),
+            f"records, {cores} threads": (cores, lambda: record_batches(source, cores, 0, cropped)),
+            f"records, {cores} processes": (
+                cores, lambda: record_batches(source, 1, cores, cropped)
             ),
-            "bmp, 1 thread": (1, lambda: record_batches(bmp, 1, 0, cropped)),
-            f"bmp, {cores} threads": (cores, lambda: record_batches(bmp, cores, 0, cropped)),
+            f"records, device crop, {cores} threads": (
+                cores, lambda: record_batches(source, cores, 0, whole_pictures)
+            ),
         }  # fmt: skip
         base = None
-        print(f"MiB a record: jpeg {jpeg_size:.2f}, bmp {bmp_size:.2f}")
-        print(f"{'':<32}{'examples/s':>11}{'a core':>9}{'ratio':>7}{'MiB/example':>13}")
+        print(f"{'':<36}{'examples/s':>11}{'a core':>9}{'ratio':>7}{'MiB/example':>13}")
         for title, (used, make) in rows.items():
             batches = make()
             batch = next(batches)
@@ -179,7 +186,7 @@ def main():
                 batches.close()
             base = base or per_second
             print(
-                f"{title:<32}{per_second:>11.0f}{per_second / used:>9.0f}"
+                f"{title:<36}{per_second:>11.0f}{per_second / used:>9.0f}"
                 f"{per_second / used / base:>7.1f}{size:>13.2f}"
             )
 

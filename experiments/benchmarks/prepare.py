@@ -26,7 +26,7 @@ from tcmax_jax.data.stored import Frames, LogSpectrogram
 
 STORED = {
     "audio": LogSpectrogram(rate=22050, seconds=10.0, fill="tile", n_fft=256, hop=128),
-    "visual": Frames(count=4, short_side=256, box=(0, 0, 1, 1), codec="jpeg"),
+    "visual": Frames(count=4, short_side=256, box=(0, 0, 1, 1)),
 }
 VGGSOUND = 200_000
 

@@ -18,7 +18,6 @@ from tcmax_jax.data.feature_files import check_rows, read_feature
 from tcmax_jax.data.features import log_filter_bank, log_spectrogram, optical_flow
 from tcmax_jax.data.media import (
     Box,
-    Codec,
     Fill,
     encode_flow,
     encode_image,
@@ -172,23 +171,20 @@ class FilterBank(_Sound):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Frames(_Pictures):
-    """Pictures evenly in time, see `tcmax_jax.data.media.read_frames`.
+    """Pictures evenly in time, as JPEG, see `tcmax_jax.data.media.read_frames`.
 
     Attributes:
         count: Number of pictures.
         short_side: Pixels of their shorter side.
         box: Crop (left, top, right, bottom) as fractions of width and height, before resizing.
-        codec: How a picture is encoded, see `tcmax_jax.data.media.encode_image`.
     """
-
-    codec: Codec
 
     input_kind: ClassVar = "frames"
 
     def read(self, clip: Clip) -> Content:
         """Read a clip; raises MediaError."""
         frames = self._read(read_frames, clip)
-        return Content([encode_image(frame, self.codec) for frame in frames])
+        return Content([encode_image(frame) for frame in frames])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

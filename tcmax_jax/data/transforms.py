@@ -105,16 +105,21 @@ def _resized(pictures, seed, size, area, aspect, flip):
         mirrored = bool(rng.random() < 0.5) and flip
         box = random_crop_box(rng, height, width, area=area, aspect=aspect)
     top, left, rows, columns = box
-    cut = [picture[top : top + rows, left : left + columns] for picture in pictures]
     # Interpolation would alias where pictures shrink much; averaging takes seven times as long.
     much = rows * columns > 2 * size * size
     method = cv2.INTER_AREA if much else cv2.INTER_LINEAR
-    resized = np.stack([cv2.resize(picture, (size, size), interpolation=method) for picture in cut])
-    return (np.ascontiguousarray(resized[:, :, ::-1]) if mirrored else resized), mirrored
+    resized = np.empty((len(pictures), size, size, pictures[0].shape[2]), np.uint8)
+    for picture, out in zip(pictures, resized, strict=True):
+        cut = picture[top : top + rows, left : left + columns]
+        cv2.resize(cut, (size, size), dst=out, interpolation=method)
+        if mirrored:
+            cv2.flip(out, 1, dst=out)
+    return resized, mirrored
 
 
 def _stream(seed, number):
-    return np.random.default_rng((int(seed), number))
+    # By a key: hashing a seed would take as long as cutting a picture.
+    return np.random.Generator(np.random.Philox(key=(int(seed), number)))
 
 
 def random_crop_box(rng, height, width, *, area, aspect):

@@ -83,7 +83,6 @@ class StoredFrames:
       count: number of pictures of a clip.
       short_side: shorter side in pixels.
       box: crop (left, top, right, bottom) as fractions of width and height.
-      codec: jpeg; png, without loss; or bmp, of ten times the size and read twice as fast.
     """
 
     input_kind: ClassVar = "frames"
@@ -92,7 +91,6 @@ class StoredFrames:
     count: PositiveInt = 3
     short_side: PositiveInt = 256
     box: _Box = (0, 0, 1, 1)
-    codec: Literal["jpeg", "png", "bmp"] = "jpeg"
 
 
 @section

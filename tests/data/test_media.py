@@ -198,9 +198,7 @@ def test_fit_length_refuses_another_fill():
 
 def test_images_survive_encoding():
     picture = quadrants()
-    for codec in ("png", "bmp"):
-        np.testing.assert_array_equal(decode_image(encode_image(picture, codec)), picture)
-    assert len(encode_image(picture, "bmp")) >= picture.size
+    np.testing.assert_array_equal(decode_image(encode_image(picture, lossless=True)), picture)
     inner = decode_image(encode_image(picture))[2:10, 2:18].astype(int)
     np.testing.assert_allclose(inner, np.broadcast_to((255, 0, 0), inner.shape), atol=6)
 

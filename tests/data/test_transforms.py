@@ -25,7 +25,7 @@ def pictures(count, height, width):
 
 
 def encoded(frames):
-    return np.array([encode_image(frame, codec="png") for frame in frames], object)
+    return np.array([encode_image(frame, lossless=True) for frame in frames], object)
 
 
 @pytest.fixture

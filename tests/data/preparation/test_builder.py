@@ -131,7 +131,7 @@ def test_name_tells_content_apart(settings):
     assert name.startswith("words-")
     same = {"processes": 2, "allow_skipped": True, "beam": ["--runner=DirectRunner"]}
     assert dataclasses.replace(settings, **same).content_name() == name
-    box = Frames(count=2, short_side=16, box=(0.0, 0.0, 1.0, 1.0), codec="jpeg")
+    box = Frames(count=2, short_side=16, box=(0.0, 0.0, 1.0, 1.0))
     assert (
         dataclasses.replace(settings, stored=AUDIO_VISUAL | {"visual": box}).content_name() == name
     )
@@ -288,7 +288,7 @@ class Dying(Frames):
 def test_died_process_is_reported(settings, tmp_path):
     clips = read_manifest(settings.manifest).clips
     each_alone = [chunks.Chunk(tmp_path / f"{clip.id}.npz", [clip]) for clip in clips]
-    dying = {"visual": Dying(count=1, short_side=8, box=(0, 0, 1, 1), codec="jpeg")}
+    dying = {"visual": Dying(count=1, short_side=8, box=(0, 0, 1, 1))}
     with pytest.raises(RuntimeError, match=r"process that died soon after .*line 2; look"):
         list(decode_chunks(dying, each_alone, processes=2))
 

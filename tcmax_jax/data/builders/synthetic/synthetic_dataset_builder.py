@@ -92,7 +92,7 @@ class Synthetic(tfds.core.GeneratorBasedBuilder):
         ):
             key = f"{split}{i}"
             # PNG, since JPEG would blur the noise of such small pictures.
-            images = [encode_image(frame, codec="png") for frame in frames]
+            images = [encode_image(frame, lossless=True) for frame in frames]
             yield key, {"id": key, "label": int(label), "audio": audio, "visual": images}
 
 
