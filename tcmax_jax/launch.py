@@ -111,12 +111,14 @@ def _run_mode(overrides):
         raise ValueError(
             f"Expected --drop_modality with --mode=evaluate or probe, got mode {_MODE.value}."
         )
+    from tcmax_jax.data.memory import keep_freed_memory
     from tcmax_jax.evaluation.comparison import comparison_table
     from tcmax_jax.evaluation.report import results_table
     from tcmax_jax.training import compare, loop, prepare
     from tcmax_jax.training import workdir as workdirs
     from tcmax_jax.training.overrides import load_experiment, override
 
+    keep_freed_memory()
     if _ALLOW_SKIPPED.value:
         overrides = overrides | {"data.allow_skipped": "true"}
     if _RAW_DIR.value:

@@ -31,6 +31,7 @@ from PIL import Image
 from tcmax_jax.data.builders.manifest.manifest_dataset_builder import Manifest, ManifestSettings
 from tcmax_jax.data.datasets import open_dataset
 from tcmax_jax.data.media import decode_image
+from tcmax_jax.data.memory import keep_freed_memory
 from tcmax_jax.data.pipeline import Process, Readers, train_batches
 from tcmax_jax.data.preparation.builder import prepare_clips
 from tcmax_jax.data.stored import Frames, LogSpectrogram
@@ -151,6 +152,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=10.0, help="of each row")
     seconds = parser.parse_args().seconds
     cores = os.cpu_count()
+    keep_freed_memory()  # as launch.py does
     cropped = functools.partial(frames_input, size=SIZE, flip=True, **CROP)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

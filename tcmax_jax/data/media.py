@@ -180,13 +180,14 @@ def encode_image(frame: np.ndarray, *, lossless: bool = False) -> bytes:
 
 def decode_image(encoded: bytes) -> np.ndarray:
     """Decode what `encode_image` wrote to a uint8 [H, W, 3] RGB image."""
-    bgr = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR) if encoded else None
-    if bgr is None:
+    data = np.frombuffer(encoded, np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if encoded else None
+    if image is None:
         raise ValueError(
             f"expected an encoded image, got {len(encoded)} other bytes; pass the bytes of a JPEG "
             "or PNG file"
         )
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    return image
 
 
 def encode_flow(flow: np.ndarray, bound: float) -> bytes:

@@ -15,6 +15,8 @@ import grain
 import numpy as np
 from absl import flags
 
+from tcmax_jax.data.memory import keep_freed_memory
+
 Transforms = Mapping[str, Callable]
 
 
@@ -185,7 +187,7 @@ def _read(batches: grain.MapDataset, readers: Readers) -> Iterator[dict]:
             # Grain reads its own flags in the workers; outside of absl's app nobody has set them.
             flags.FLAGS(["tcmax_jax"])
         workers = grain.MultiprocessingOptions(readers.workers, per_worker_buffer_size=2)
-        dataset = dataset.mp_prefetch(workers)
+        dataset = dataset.mp_prefetch(workers, worker_init_fn=keep_freed_memory)
     return iter(dataset)
 
 
