@@ -48,7 +48,21 @@ _SAMPLES = flags.DEFINE_string(
     "example i; integers of rank 1 are labels. Its --config fields are those of "
     "tcmax_jax.estimators.config.Estimation.",
 )  # fmt: skip
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False, "This is one of several processes, which the environment describes (TPU "
+    "pod, SLURM, Open MPI, Kubernetes). Each process runs the same command.",
+)  # fmt: skip
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "HOST:PORT of the first of several processes, where the environment does "
+    "not describe them; with --num_processes and --process_id.",
+)  # fmt: skip
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "With --coordinator: how many.")
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "With --coordinator: which one, from 0.")
+_COMPILATION_CACHE = flags.DEFINE_string(
+    "compilation_cache", None, "Folder in which compiled programs are kept for the next start."
+)
 _PREFIX = "--config."
+EXIT_PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on.
 
 
 def run():
@@ -84,7 +98,8 @@ def split_overrides(argv):
 def main(argv, overrides):
     """Runs one mode; errors in what the user gave end it with their message alone.
 
-    With `--verbosity=1` they come with their traceback.
+    With `--verbosity=1` they come with their traceback. A run that SIGTERM stops saves first, and
+    exits with EXIT_PREEMPTED.
 
     Args:
       argv: what is left of the command line after the flags.
@@ -94,12 +109,30 @@ def main(argv, overrides):
         sys.exit(f"Expected flags only (--name=value), got {argv[1]!r}.")
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
+    from tcmax_jax.training.preemption import PreemptedError
+
     try:
+        _set_up_jax()
         _run_mode(overrides)
-    except (ValueError, FileNotFoundError, ArithmeticError) as error:
+    except PreemptedError as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(EXIT_PREEMPTED)
+    except (ValueError, OSError, ArithmeticError) as error:
         if logging.level_debug():
             raise
         sys.exit(f"error: {error}\n(--verbosity=1 shows where)")
+
+
+def _set_up_jax():
+    import jax
+
+    from tcmax_jax.training import processes
+
+    if _COMPILATION_CACHE.value:
+        jax.config.update("jax_compilation_cache_dir", _COMPILATION_CACHE.value)
+    which = (_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+    if _DISTRIBUTED.value or which != (None, None, None):
+        processes.join(*which)
 
 
 def _run_mode(overrides):
@@ -117,6 +150,7 @@ def _run_mode(overrides):
     from tcmax_jax.training import compare, loop, prepare
     from tcmax_jax.training import workdir as workdirs
     from tcmax_jax.training.overrides import load_experiment, override
+    from tcmax_jax.training.processes import primary_first
 
     keep_freed_memory()
     if _ALLOW_SKIPPED.value:
@@ -130,24 +164,29 @@ def _run_mode(overrides):
     data_dir = str(Path(data_dir).expanduser())
     match _MODE.value:
         case "prepare":
-            print(f"prepared: {prepare.prepare_data(config, data_dir)}")
+            with primary_first("prepare"):
+                _print(f"prepared: {prepare.prepare_data(config, data_dir)}")
         case "train":
             results = loop.train(config, workdir, data_dir)
-            print(results_table(results), f"\nwritten to {workdir}/results.json", sep="")
+            _print(f"{results_table(results)}\nwritten to {workdir}/results.json")
         case "compare":
             comparison = compare.run_comparison(config, workdir, data_dir)
-            print(
-                comparison_table(comparison),
-                f"\nwritten to {workdir}/comparison.json, .md and .csv",
-                sep="",
-            )
+            table = comparison_table(comparison)
+            _print(f"{table}\nwritten to {workdir}/comparison.json, .md and .csv")
         case "evaluate" | "probe":
             if _EXPERIMENT.value or overrides:
                 workdirs.check(workdir, config)
             results = loop.evaluate(
                 workdir, data_dir, probe=_MODE.value == "probe", dropped=_DROP_MODALITY.value
             )
-            print(results_table(results))
+            _print(results_table(results))
+
+
+def _print(text):
+    from tcmax_jax.training.processes import is_primary
+
+    if is_primary():
+        print(text)
 
 
 def _estimate(overrides):

@@ -107,3 +107,18 @@ def test_only_the_launch_script_reads_flags():
 
 def test_report_reads_result_files_only():
     assert not [n for n in imports_of(PACKAGE / "evaluation" / "report.py") if "tcmax_jax" in n]
+
+
+def test_importing_everything_uses_no_device():
+    # jax.distributed.initialize has to come before the first use.
+    code = (
+        "import sys, jax\n"
+        "import tcmax_jax.launch, tcmax_jax.training.compare, tcmax_jax.evaluation.comparison\n"
+        "jax.config.update('jax_platforms', 'none such')\n"
+        "try:\n"
+        "    jax.devices()\n"
+        "except RuntimeError:\n"
+        "    print('not used before')"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert result.stdout == "not used before\n", result.stderr

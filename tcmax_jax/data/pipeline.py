@@ -4,8 +4,9 @@ A batch is `{"inputs": {modality: array}, "label": [B] int32, "where": [B] bool,
 int32}`; `index` is the example's position in its split, and `where` is False for padding.
 
 The order of the stages matters. Shuffling comes before repeating, so that each epoch has its own
-order; augmenting comes before slicing by process, so that no two processes share random numbers.
-The global batch, augmentation included, thus does not depend on the number of processes.
+order; augmenting comes before a process takes its rows, so that no two processes share random
+numbers. The global batch, augmentation and order of rows included, thus does not depend on the
+number of processes.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -91,10 +92,9 @@ def train_batches(
         .seed(seed)
         .shuffle()[: steps * batch_size]
         .repeat(epochs)
-        .random_map(_Augment(transforms))[process.index :: process.count]
-        .batch(batch_size // process.count, drop_remainder=True)
+        .random_map(_Augment(transforms))
     )
-    return _read(examples[first_step:], readers)
+    return _read(_batches(examples, batch_size, process)[first_step:], readers)
 
 
 def eval_batches(
@@ -120,12 +120,8 @@ def eval_batches(
     """
     _check_share(batch_size, process)
     padded = -(-len(source) // batch_size) * batch_size
-    examples = (
-        grain.MapDataset.source(_Indexed(source, padded))
-        .map(_Augment(transforms))[process.index :: process.count]
-        .batch(batch_size // process.count, drop_remainder=True)
-    )
-    return _read(examples, readers)
+    examples = grain.MapDataset.source(_Indexed(source, padded)).map(_Augment(transforms))
+    return _read(_batches(examples, batch_size, process), readers)
 
 
 class Subset:
@@ -176,6 +172,28 @@ class _Augment:
             "where": np.bool_(element["where"]),
             "index": np.int32(element["index"]),
         }
+
+
+class _Share(grain.MapDataset):
+    """One process's rows of every batch: the first process has the first ones, and so on."""
+
+    def __init__(self, parent: grain.MapDataset, batch_size: int, process: Process):
+        super().__init__(parent)
+        self._batch_size = batch_size
+        self._rows = batch_size // process.count
+        self._first = process.index * self._rows
+
+    def __len__(self) -> int:
+        return len(self._parent) // self._batch_size * self._rows
+
+    def __getitem__(self, index):
+        batch, row = divmod(index, self._rows)
+        return self._parent[batch * self._batch_size + self._first + row]
+
+
+def _batches(examples: grain.MapDataset, batch_size: int, process: Process) -> grain.MapDataset:
+    share = _Share(examples, batch_size, process)
+    return share.batch(batch_size // process.count, drop_remainder=True)
 
 
 def _read(batches: grain.MapDataset, readers: Readers) -> Iterator[dict]:

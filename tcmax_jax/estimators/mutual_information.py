@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from tcmax_jax.estimators import bounds
 from tcmax_jax.estimators.bounds import off_diagonal
@@ -98,7 +99,7 @@ PAIR_BOUNDS = {
         _LARGE_BATCH,
         _value_of(bounds.donsker_varadhan),
         lambda scores, memory: bounds.mine_objective(*_split(scores), memory),
-        memory=jnp.float32(0),
+        memory=np.float32(0),
     ),
     "nwj": PairBound(LOWER, _ANY_CRITIC, _value_of(bounds.nwj), _stateless(bounds.nwj)),
     "infonce": PairBound(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from tcmax_jax.estimators import tc_report
@@ -33,6 +34,7 @@ def evaluate_split(
     batches: Iterable[dict],
     *,
     dropped: Collection[str] = (),
+    gather: Callable = lambda rows: rows,
 ) -> Evaluation:
     """Evaluates a classifier on every example of a split, each counted once.
 
@@ -42,6 +44,7 @@ def evaluate_split(
       method: the `tcmax_jax.methods.Method` that predicts.
       batches: padded batches, see `tcmax_jax.data.pipeline.eval_batches`.
       dropped: modalities without which to predict as well, for additive heads.
+      gather: function that joins a pytree of this process's rows with those of all others.
 
     Returns:
       Metrics over the valid rows of all batches, and what has collapsed.
@@ -49,7 +52,7 @@ def evaluate_split(
     Raises:
       ValueError: modalities that cannot be dropped.
     """
-    features, labels = encode_split(encode, batches)
+    features, labels = encode_split(encode, batches, gather)
     scores = predictions(method, head, features)
     metrics = split_metrics(method, head, features, labels, scores)
     if dropped:
@@ -78,12 +81,19 @@ def total_correlation(encode: Callable, head: Callable, batches: Iterable[dict],
     return tc_report(features, labels, head, **options)
 
 
-def encode_split(encode: Callable, batches: Iterable[dict]):
-    """Returns the features {modality: [N, D]} and labels [N] of a split, without its padding."""
-    features, labels = [], []
-    for batch in batches:
-        where = batch["where"]
-        features.append({m: z[where] for m, z in encode(batch["inputs"]).items()})
-        labels.append(batch["label"][where])
-    joined = {m: np.concatenate([part[m] for part in features]) for m in features[0]}
-    return joined, np.concatenate(labels)
+def encode_split(encode: Callable, batches: Iterable[dict], gather: Callable = lambda rows: rows):
+    """Returns the features {modality: [N, D]} and labels [N] of a split, without its padding.
+
+    Args:
+      encode: function from inputs {modality: [B, ...]} to features {modality: [B, D]} on the host.
+      batches: padded batches.
+      gather: function that joins a pytree of this process's rows with those of all others.
+    """
+    parts = [
+        {"features": encode(batch["inputs"])} | {x: batch[x] for x in ("label", "where", "index")}
+        for batch in batches
+    ]
+    rows = gather(jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts))
+    valid = np.flatnonzero(rows["where"])
+    valid = valid[np.argsort(rows["index"][valid])]
+    return {m: z[valid] for m, z in rows["features"].items()}, rows["label"][valid]

@@ -98,6 +98,7 @@ class Step(NamedTuple):
       batch: this device's part of a batch, see `tcmax_jax.data.pipeline`.
       key: PRNG key of the step, the same on every device.
       progress: epochs so far, a float.
+      accumulate: parts in which the batch is encoded one after the other.
       axis_name: the mapped axis over devices.
     """
 
@@ -106,15 +107,34 @@ class Step(NamedTuple):
     batch: Mapping[str, Any]
     key: Any
     progress: Any
+    accumulate: int = 1
     axis_name: str | None = None
 
     def encode(self, params):
-        """Returns (features, updated batch_stats) of the batch, in training mode."""
+        """Returns (features, updated batch_stats) of the batch, in training mode.
+
+        With `accumulate` the activations of one part at a time are held, and computed again for the
+        gradient. Losses see the features of the whole batch, so their gradients stay exact; only
+        batch normalisation sees its part alone, and its statistics are means over the parts.
+        """
         variables = {"params": params, "batch_stats": self.batch_stats}
-        features, updated = self.model.apply(
-            variables, self.batch["inputs"], True, method="encode", mutable=["batch_stats"]
+
+        def encode(inputs):
+            features, updated = self.model.apply(
+                variables, inputs, True, method="encode", mutable=["batch_stats"]
+            )
+            return features, updated.get("batch_stats", {})
+
+        if self.accumulate == 1:
+            return encode(self.batch["inputs"])
+        parts = jax.tree.map(
+            lambda x: x.reshape(self.accumulate, -1, *x.shape[1:]), self.batch["inputs"]
         )
-        return features, updated.get("batch_stats", {})
+        features, batch_stats = lax.map(jax.checkpoint(encode), parts)
+        return (
+            jax.tree.map(lambda z: z.reshape(-1, *z.shape[2:]), features),
+            jax.tree.map(lambda x: jnp.mean(x, axis=0), batch_stats),
+        )
 
     def forward(self, params, features) -> Forward:
         """Returns what losses look at, for features that `encode` returned."""

@@ -6,10 +6,9 @@ Here and in `prepare`, and nowhere else, the names in a configuration meet the c
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -35,8 +34,9 @@ from tcmax_jax.models import (
 from tcmax_jax.training import config as configs
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.optimizer import make_optimizer, make_schedule
-from tcmax_jax.training.parallel import AXIS_NAME
+from tcmax_jax.training.parallel import AXIS_NAME, KINDS, Parallel
 from tcmax_jax.training.prepare import prepare_data
+from tcmax_jax.training.processes import primary_first
 
 _INPUTS = {
     "spectrogram": spectrogram_input,
@@ -58,7 +58,7 @@ class Parts(NamedTuple):
       method: what is minimised, and how the result predicts.
       schedule: learning rate by step.
       optimizer: the update rule.
-      devices: the local devices.
+      parallel: the devices, and how steps are mapped over them.
       steps_per_epoch: steps in an epoch.
     """
 
@@ -69,7 +69,7 @@ class Parts(NamedTuple):
     method: methods.Method
     schedule: optax.Schedule
     optimizer: optax.GradientTransformation
-    devices: Sequence[jax.Device]
+    parallel: Parallel
     steps_per_epoch: int
 
 
@@ -79,28 +79,30 @@ def build(config: Config, data_dir: str | os.PathLike, devices=None) -> Parts:
     Args:
       config: the configuration.
       data_dir: folder that holds prepared data sets.
-      devices: devices to train on; all local ones when None.
+      devices: devices to train on; those of all processes when None.
 
     Raises:
-      ValueError: a batch that the devices cannot share, data that does not fit the configuration,
-        or several processes.
+      ValueError: a batch that the devices cannot share, or data that does not fit the
+        configuration.
     """
-    if jax.process_count() > 1:
-        raise ValueError(
-            f"Expected one process, got {jax.process_count()}: every process would read the same "
-            "data. Run on the devices of one host."
-        )
-    devices = devices or jax.local_devices()
-    for name in ("batch_size", "eval_batch_size"):
-        if getattr(config.training, name) % len(devices):
+    training = config.training
+    parallel = KINDS[training.parallel](devices)
+    count = len(parallel.devices)
+    shares = {"batch_size": training.accumulate * count, "eval_batch_size": count}
+    for name, share in shares.items():
+        if getattr(training, name) % share:
+            times = f" times training.accumulate={share // count}" if share > count else ""
             raise ValueError(
-                f"Expected training.{name} to be a multiple of the {len(devices)} devices, "
-                f"got {getattr(config.training, name)}."
+                f"Expected training.{name} to be a multiple of the {count} devices{times}, "
+                f"got {getattr(training, name)}."
             )
-    dataset = open_dataset(prepare_data(config, data_dir), tuple(config.modalities))
+    # Others find what the first process has prepared, or prepare their own host's copy.
+    with primary_first("prepare"):
+        path = prepare_data(config, data_dir)
+    dataset = open_dataset(path, tuple(config.modalities))
     _check_inputs(config, dataset)
-    steps = steps_per_epoch(dataset.sources["train"], config.training.batch_size)
-    schedule = make_schedule(config.optimizer, epochs=config.training.epochs, steps_per_epoch=steps)
+    steps = steps_per_epoch(dataset.sources["train"], training.batch_size)
+    schedule = make_schedule(config.optimizer, epochs=training.epochs, steps_per_epoch=steps)
     return Parts(
         config=config,
         dataset=dataset,
@@ -109,7 +111,7 @@ def build(config: Config, data_dir: str | os.PathLike, devices=None) -> Parts:
         method=make_method(config, dataset),
         schedule=schedule,
         optimizer=make_optimizer(config.optimizer, schedule),
-        devices=devices,
+        parallel=parallel,
         steps_per_epoch=steps,
     )
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,9 +14,10 @@ from tcmax_jax.evaluation.comparison import (
     comparison_markdown,
     comparison_table,
 )
-from tcmax_jax.training import loop
+from tcmax_jax.training import loop, processes
 from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.config import Comparison, Config
+from tcmax_jax.training.fit import NonFiniteError
 from tcmax_jax.training.logs import write_atomically
 from tcmax_jax.training.method_config import label, trainable_fusions
 from tcmax_jax.training.overrides import ConfigError, explain
@@ -84,7 +84,7 @@ def run_comparison(
         configuration or of other data.
       ArithmeticError: every run failed.
     """
-    say = say or (lambda text: print(text, file=sys.stderr, flush=True))
+    say = say or processes.say
     runs, failed, split, planned = [], [], None, plan(config)
     folders = [workdir / _name(each) for each in planned]
     for each, folder in zip(planned, folders, strict=True):
@@ -96,14 +96,15 @@ def run_comparison(
         run = {"method": label(each.method), "fusion": each.model.fusion, "seed": each.seed}
         try:
             results = _stored(folder) if finished else loop.train(each, folder, data_dir)
-        except loop.NonFiniteError as error:
+        except NonFiniteError as error:
             failed.append(run | {"reason": str(error)})
         else:
             split = "test" if "test" in results["splits"] else "validation"
             runs.append(run | {"metrics": results["splits"][split]})
         jax.clear_caches()  # nothing that this run has compiled is of use to the next
         comparison = compare(runs, failed) | {"split": split, "runs": runs}
-        _write(workdir, comparison)
+        if processes.is_primary():
+            _write(workdir, comparison)
         if not finished and number < len(planned):
             say(comparison_table(comparison))
     if not runs:

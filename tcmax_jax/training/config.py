@@ -223,22 +223,32 @@ class Training:
     Attributes:
       epochs: passes over the training set.
       batch_size: examples in a step, over all devices.
+      accumulate: parts in which each device encodes its share of a batch one after the other, to
+        save memory; negatives come from the whole batch all the same.
       eval_batch_size: the same in evaluation.
       eval_every: epochs between validations; each one saves a checkpoint.
+      checkpoint_every: steps between further checkpoints; None for no others.
       log_every: steps between two entries of the log.
       threads: threads that read and decode, in the main process.
       workers: processes that do so instead for training; 0 for none.
+      parallel: how steps are mapped over devices: pmap, or shard_map under jit; the numbers are the
+        same.
+      profile_steps: first and last step of a profile, written to the run's folder; None for none.
       probe: whether the final evaluation trains a linear classifier on each encoder's features of
         the training split, frozen.
     """
 
     epochs: PositiveInt = 40
     batch_size: PositiveInt = 64
+    accumulate: PositiveInt = 1
     eval_batch_size: PositiveInt = 256
     eval_every: PositiveInt = 1
+    checkpoint_every: PositiveInt | None = None
     log_every: PositiveInt = 10
     threads: PositiveInt = 2
     workers: NonNegativeInt = 0
+    parallel: Literal["pmap", "shard_map"] = "pmap"
+    profile_steps: tuple[PositiveInt, PositiveInt] | None = None
     probe: bool = True
 
 

@@ -1,5 +1,6 @@
 """What a run tells: a progress bar or plain lines, JSON lines, TensorBoard events."""
 
+import contextlib
 import json
 import os
 import sys
@@ -7,6 +8,15 @@ from pathlib import Path
 
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
+
+from tcmax_jax.training.processes import is_primary
+
+
+def open_log(workdir: Path, *, first_step: int, total_steps: int):
+    """Returns the log of a run, which the first process alone writes; a context manager."""
+    if is_primary():
+        return RunLog(workdir, first_step=first_step, total_steps=total_steps)
+    return _Silence()
 
 
 class RunLog:
@@ -75,6 +85,18 @@ class RunLog:
     def say(self, text: str) -> None:
         """Prints a line above the bar."""
         tqdm.write(text, file=sys.stderr)
+
+
+class _Silence(contextlib.nullcontext):
+    """The log of all other processes."""
+
+    def __enter__(self):
+        return self
+
+    def metrics(self, *_) -> None:
+        pass
+
+    progress = validation = say = metrics
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -1,6 +1,12 @@
-"""The one place that maps over devices."""
+"""The one place that maps over devices, of this process and of all others.
+
+Two ways lead to the same numbers: `Pmap`, whose arrays have a leading axis of devices, and
+`ShardMap` (jit of shard_map), whose arrays are global. A step is a pure function that takes
+`axis_name`; it sees its device's rows of the batch and a whole state.
+"""
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -9,56 +15,115 @@ from flax import jax_utils
 AXIS_NAME = "batch"
 
 
-def map_train_step(step, devices):
-    """Returns `step` (state, batch) -> (state, metrics) over devices; the state is donated.
+class _Devices:
+    """Some or all devices of all processes; each process holds its own rows of a batch.
 
-    Args:
-      step: a pure function that takes `axis_name`.
-      devices: local devices; the state is replicated, the batch sharded over them.
+    The rows of the global batch are those of the first process, of the second, and so on.
     """
-    step = functools.partial(step, axis_name=AXIS_NAME)
-    return jax.pmap(step, axis_name=AXIS_NAME, donate_argnums=0, devices=devices)
+
+    def __init__(self, devices: Sequence[jax.Device] | None = None):
+        """Takes devices of all processes, equally many of each; all there are when None."""
+        self.devices = list(devices or jax.devices())
+        self.local = [d for d in self.devices if d.process_index == jax.process_index()]
+
+    def first(self, tree):
+        """Returns one copy of what is equal on all devices, as NumPy arrays; waits for it."""
+        return jax.tree.map(self._first, tree)
+
+    def scalars(self, metrics):
+        """Returns scalars that are equal on all devices as {name: float}; waits for them."""
+        return {name: self._first(value).item() for name, value in metrics.items()}
 
 
-def map_encode_step(step, devices):
-    """Returns `step` (state, inputs) -> features over devices, row by row."""
-    return jax.pmap(step, axis_name=AXIS_NAME, devices=devices)
+class Pmap(_Devices):
+    """Maps with `jax.pmap`."""
+
+    def train_step(self, step):
+        """Returns `step` (state, batch) -> (state, metrics) over devices; donates the state."""
+        step = functools.partial(step, axis_name=AXIS_NAME)
+        return jax.pmap(step, axis_name=AXIS_NAME, donate_argnums=0, devices=self.devices)
+
+    def encode_step(self, step):
+        """Returns `step` (state, inputs) -> features over devices, row by row."""
+        return jax.pmap(step, axis_name=AXIS_NAME, devices=self.devices)
+
+    def replicate(self, state):
+        """Returns a copy of a state of the host on every device."""
+        # The sharding has to be that of the step's own output, or the second step compiles again.
+        return jax_utils.replicate(state, self.local, axis_name=AXIS_NAME)
+
+    def put(self, batch):
+        """Starts moving this process's [B, ...] arrays to its devices, [devices, B / devices]."""
+        sharding = _sharding(self.local, AXIS_NAME)
+        return jax.tree.map(
+            lambda x: jax.device_put(x.reshape(len(self.local), -1, *x.shape[1:]), sharding), batch
+        )
+
+    def rows(self, tree):
+        """Returns this process's rows of what a step gave row by row, as NumPy arrays."""
+        return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), tree)
+
+    def _first(self, x):
+        # Not x[0], which runs a program on the device and is a thousand times slower.
+        return np.asarray(x.addressable_data(0)).reshape(x.shape[1:])
 
 
-def replicate(state, devices):
-    """Returns a copy of the state on every device."""
-    # The sharding has to be that of the step's own output, or the second step compiles again.
-    return jax_utils.replicate(state, devices, axis_name=AXIS_NAME)
+class ShardMap(_Devices):
+    """Maps with `jax.jit` and `jax.shard_map`."""
+
+    def train_step(self, step):
+        """Returns `step` (state, batch) -> (state, metrics) over devices; donates the state."""
+        whole = jax.sharding.PartitionSpec()
+        step = functools.partial(step, axis_name=AXIS_NAME)
+        return jax.jit(self._map(step, (whole, whole)), donate_argnums=0)
+
+    def encode_step(self, step):
+        """Returns `step` (state, inputs) -> features over devices, row by row."""
+        return jax.jit(self._map(step, jax.sharding.PartitionSpec(AXIS_NAME)))
+
+    def replicate(self, state):
+        """Returns a copy of a state of the host on every device."""
+        return self._global(state, ())
+
+    def put(self, batch):
+        """Starts moving this process's rows to its devices; returns the global arrays."""
+        return self._global(batch, (AXIS_NAME,))
+
+    def rows(self, tree):
+        """Returns this process's rows of what a step gave row by row, as NumPy arrays."""
+
+        def local(x):
+            shards = sorted(x.addressable_shards, key=lambda shard: shard.index[0].start or 0)
+            return np.concatenate([np.asarray(shard.data) for shard in shards])
+
+        return jax.tree.map(local, tree)
+
+    def _first(self, x):
+        return np.asarray(x.addressable_data(0))
+
+    def _map(self, step, out_specs):
+        spec = jax.sharding.PartitionSpec
+        # check_vma would reduce gradients by itself, and the step does so: see `Step.reduce`.
+        return jax.shard_map(
+            step,
+            mesh=_sharding(self.devices).mesh,
+            in_specs=(spec(), spec(AXIS_NAME)),
+            out_specs=out_specs,
+            check_vma=False,
+        )
+
+    def _global(self, tree, spec):
+        sharding = _sharding(self.devices, *spec)
+        return jax.tree.map(
+            lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree
+        )
 
 
-def unreplicate(state):
-    """Returns one copy of a replicated state, as NumPy arrays on the host."""
-    return jax.tree.map(_first_copy, state)
+Parallel = Pmap | ShardMap
+KINDS = {"pmap": Pmap, "shard_map": ShardMap}
 
 
-def shard(batch, devices):
-    """Returns a batch of [B, ...] arrays as [devices, B / devices, ...]; B is their multiple."""
-    return jax.tree.map(lambda x: x.reshape(len(devices), -1, *x.shape[1:]), batch)
-
-
-def put(batch, devices):
-    """Starts moving a batch of [B, ...] arrays to the devices; returns what `shard` does, there."""
+def _sharding(devices, *spec):
     # Made of a plain mesh: pmap refuses the explicit axes that jax.make_mesh gives.
     mesh = jax.sharding.Mesh(np.array(devices), (AXIS_NAME,))
-    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS_NAME))
-    return jax.device_put(shard(batch, devices), sharding)
-
-
-def unshard(x):
-    """Returns [devices, B / devices, ...] arrays as one NumPy array [B, ...]."""
-    return np.asarray(x).reshape(-1, *x.shape[2:])
-
-
-def scalars(metrics):
-    """Returns the scalars that are equal on all devices as {name: float}; waits for them."""
-    return {name: _first_copy(value).item() for name, value in metrics.items()}
-
-
-def _first_copy(x):
-    # Not x[0], which runs a program on the device and is a thousand times slower.
-    return np.asarray(x.addressable_data(0)).reshape(x.shape[1:])
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*spec))

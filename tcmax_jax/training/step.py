@@ -8,14 +8,25 @@ from tcmax_jax.methods.base import Step, encoder_group
 from tcmax_jax.training.state import TrainState
 
 
-def train_step(state, batch, *, model, optimizer, method, seed, steps_per_epoch=1, axis_name=None):
+def train_step(
+    state,
+    batch,
+    *,
+    model,
+    optimizer,
+    method,
+    seed,
+    steps_per_epoch=1,
+    accumulate=1,
+    axis_name=None,
+):
     """Takes one step of training: an update of the parameters for each turn of the method.
 
     Losses are those of the global batch, and gradients are averaged over the devices before the
     method's gradient rule and the optimiser see them.
 
     Args:
-      state: a `TrainState`, the same on every device; donated by `parallel.map_train_step`.
+      state: a `TrainState`, the same on every device; donated by `tcmax_jax.training.parallel`.
       batch: this device's part of a batch, see `tcmax_jax.data.pipeline`.
       model: a `MultimodalClassifier`.
       optimizer: an optax gradient transformation that takes the extra argument `gap`, the loss less
@@ -23,6 +34,7 @@ def train_step(state, batch, *, model, optimizer, method, seed, steps_per_epoch=
       method: a `tcmax_jax.methods.Method`.
       seed: seed of the random numbers of training.
       steps_per_epoch: steps in an epoch, for methods that act in some epochs only.
+      accumulate: parts in which this device encodes its rows one after the other.
       axis_name: name of the mapped axis over devices.
 
     Returns:
@@ -42,6 +54,7 @@ def train_step(state, batch, *, model, optimizer, method, seed, steps_per_epoch=
         batch=batch,
         key=jax.random.fold_in(jax.random.key(seed), state.step),
         progress=state.step / steps_per_epoch,
+        accumulate=accumulate,
         axis_name=axis_name,
     )
     loss, metrics, grads = 0.0, {}, {}

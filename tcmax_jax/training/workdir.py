@@ -1,18 +1,22 @@
 """The folder of a run: what belongs to it, and whether it may be gone on with."""
 
-import importlib.metadata
+import contextlib
+import fcntl
 import json
+import os
 import platform
+from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import jax
 
 from tcmax_jax.data.datasets import Dataset
 from tcmax_jax.training.config import Config
+from tcmax_jax.training.environment import describe_environment
 from tcmax_jax.training.logs import write_atomically
 from tcmax_jax.training.overrides import ConfigError, differences, from_dict, to_dict
+from tcmax_jax.training.parallel import Parallel
+from tcmax_jax.training.processes import is_primary, wait_for_all
 
-_CONFIG, _DATA = "config.json", "data.json"
+_CONFIG, _DATA, _ENVIRONMENTS, _LOCK = "config.json", "data.json", "environments.json", "lock"
 # Fields that change no number: a run may go on with others, on a machine of other speed.
 _FREE = (
     # Where the raw data lies and how it is decoded; what came of it is compared by `check_data`.
@@ -22,13 +26,14 @@ _FREE = (
     "data.processes",
     "data.beam",
     "training.log_every",
+    "training.checkpoint_every",
+    "training.profile_steps",
     "training.threads",
     "training.workers",
     "comparison.methods",  # of other runs
     "comparison.fusions",
     "comparison.seeds",
 )
-_PACKAGES = ("tcmax_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
 def check(workdir: Path, config: Config) -> None:
@@ -66,14 +71,81 @@ def check_data(workdir: Path, dataset: Dataset) -> None:
         )
 
 
-def claim(workdir: Path, config: Config, dataset: Dataset) -> None:
-    """Makes the folder this run's own: writes versions, data and configuration, once."""
-    if (workdir / _CONFIG).exists():
+@contextlib.contextmanager
+def occupied(workdir: Path) -> Iterator[None]:
+    """Keeps other runs out of the folder, which is made unless it is there.
+
+    The lock ends with the process, however that ends.
+
+    Raises:
+      ConfigError: another run is going on there, or the folder cannot be written.
+    """
+    if not is_primary():
+        yield
         return
-    workdir.mkdir(parents=True, exist_ok=True)
-    write_atomically(workdir / _DATA, json.dumps(_identity(dataset), indent=2))
-    write_atomically(workdir / "versions.json", json.dumps(_versions(), indent=2))
-    write_atomically(workdir / _CONFIG, json.dumps(to_dict(config), indent=2))
+    with contextlib.ExitStack() as stack:
+        try:
+            workdir.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context((workdir / _LOCK).open("a+"))
+        except OSError as error:
+            raise ConfigError(
+                f"Expected a folder that can be written, got {workdir}: {error.strerror}. Choose "
+                "another --workdir."
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise ConfigError(
+                f"A run is going on in {workdir} ({lock.read().strip()}). Wait for its end, stop "
+                "it, or choose another --workdir."
+            ) from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {platform.node()}\n")
+        lock.flush()
+        yield
+
+
+def claim(workdir: Path, config: Config, dataset: Dataset) -> None:
+    """Makes the folder this run's own: writes data and configuration, once."""
+    if is_primary() and not (workdir / _CONFIG).exists():
+        write_atomically(workdir / _DATA, json.dumps(_identity(dataset), indent=2))
+        write_atomically(workdir / _CONFIG, json.dumps(to_dict(config), indent=2))
+    wait_for_all("claim")
+
+
+def record_environment(
+    workdir: Path, step: int, parallel: Parallel, say: Callable[[str], None]
+) -> None:
+    """Writes down where the run begins or goes on, and says what that changes.
+
+    environments.json holds {"after_step": int, **versions and devices} for each change.
+
+    Args:
+      workdir: folder of the run.
+      step: steps that were taken before.
+      parallel: the devices.
+      say: function of a text.
+    """
+    path, now = workdir / _ENVIRONMENTS, describe_environment(parallel.devices)
+    before = json.loads(path.read_text()) if path.exists() else []
+    # What lies after the checkpoint is taken again, here.
+    before = [entry for entry in before if entry["after_step"] < step]
+    if before and step:
+        last = {name: value for name, value in before[-1].items() if name != "after_step"}
+        if not (lines := differences(last, now)):
+            return
+        say(
+            f"The run goes on after step {step} in another environment:\n  "
+            + "\n  ".join(lines)
+            + "\nEqual to a run without the change: configuration, state, and the order, "
+            "augmentation and negatives of the data. Not equal to the last bit: sums that other "
+            "devices or versions take in another order, and statistics of batch normalisation "
+            "where model.sync_batch_norm is off."
+        )
+    if is_primary():
+        entries = [*before, {"after_step": step, **now}]
+        write_atomically(path, json.dumps(entries, indent=2) + "\n")
 
 
 def stored_config(workdir: Path) -> Config:
@@ -102,14 +174,3 @@ def _identity(dataset):
 def _describe(identity):
     clips = f", list {identity['checksum'][:16]}" if identity.get("checksum") else ""
     return f"the data set {identity['name']} ({len(identity['class_names'])} classes{clips})"
-
-
-def _versions():
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed as a package"
-    device = jax.local_devices()[0]
-    return versions | {"devices": f"{jax.local_device_count()} x {device.device_kind}"}

@@ -1,5 +1,6 @@
 """Metrics from fixed logits, so that every expected value is known."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -70,6 +71,7 @@ def padded_batches():
             "inputs": {m: z[rows] for m, z in FEATURES.items()},
             "label": LABELS[rows],
             "where": np.array(where),
+            "index": np.array(rows),
         }
         for rows, where in [([0, 1], [True, True]), ([2, 3], [True, True]), ([3, 3], [False] * 2)]
     ]
@@ -83,6 +85,21 @@ def test_padding_is_left_out():
     evaluation = evaluate_split(lambda inputs: inputs, HEAD, methods.joint(), batches)
     assert evaluation.metrics == evaluated(methods.joint())
     assert evaluation.collapsed == []
+
+
+def test_rows_of_two_processes_come_in_the_order_of_the_split():
+    # Each process encodes its own part; what is gathered holds first the one and then the other.
+    first, second, padding = padded_batches()
+    seen = []
+
+    def gather(rows):
+        seen.append(rows)
+        return jax.tree.map(lambda *x: np.concatenate(x), *seen) if len(seen) == 2 else rows
+
+    encode_split(lambda inputs: inputs, [second, padding], gather)
+    features, labels = encode_split(lambda inputs: inputs, [first], gather)
+    np.testing.assert_array_equal(labels, LABELS)
+    np.testing.assert_array_equal(features["visual"], FEATURES["visual"])
 
 
 THREE = FEATURES | {"text": np.array([[0, 0, 5], [0, 0, 5], [0, 0, 5], [9, 0, 0]], np.float32)}
@@ -103,7 +120,8 @@ def test_accuracy_without_modalities(dropped, name, share):
     assert got == {f"without/{name}": share}
     evaluation = evaluate_split(
         lambda inputs: THREE, HEAD, methods.joint(),
-        [{"inputs": None, "label": LABELS, "where": np.ones(4, bool)}], dropped=dropped,
+        [{"inputs": None, "label": LABELS, "where": np.ones(4, bool), "index": np.arange(4)}],
+        dropped=dropped,
     )  # fmt: skip
     assert evaluation.metrics[f"without/{name}"] == share
 

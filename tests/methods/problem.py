@@ -99,12 +99,12 @@ class Problem:
         # Compiling is most of the time of a run.
         key = self.step, tuple(devices)
         if key not in self._mapped:
-            self._mapped[key] = parallel.map_train_step(self.step, devices)
-        mapped = self._mapped[key]
-        state = parallel.replicate(self.state if state is None else state, devices)
+            self._mapped[key] = parallel.Pmap(devices).train_step(self.step)
+        mapped, over = self._mapped[key], parallel.Pmap(devices)
+        state = over.replicate(self.state if state is None else state)
         metrics = []
         for batch in batches:
-            state, values = mapped(state, parallel.shard(batch, devices))
+            state, values = mapped(state, over.put(batch))
             jax.block_until_ready(state)
-            metrics.append(parallel.scalars(values))
-        return parallel.unreplicate(state), metrics
+            metrics.append(over.scalars(values))
+        return over.first(state), metrics

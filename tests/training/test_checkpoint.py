@@ -25,21 +25,24 @@ def state_at(step):
 def save(folder, accuracies):
     with Checkpoints(folder) as checkpoints:
         for step, accuracy in accuracies.items():
-            checkpoints.save(state_at(step), {"accuracy": accuracy, "tc_bound": 1.0})
+            metrics = None if accuracy is None else {"accuracy": accuracy, "tc_bound": 1.0}
+            checkpoints.save(state_at(step), metrics)
 
 
 @pytest.mark.parametrize(
     ("accuracies", "kept", "best"),
     [
-        ({2: 0.9, 4: 0.1, 6: 0.5}, {2, 6}, 2),
-        ({2: 0.1, 4: 0.2, 6: 0.9}, {6}, 6),
+        ({2: 0.9, 4: 0.1, 6: 0.5, 8: 0.5}, {2, 6, 8}, 2),
+        ({2: 0.1, 4: 0.2, 6: 0.3, 8: 0.9}, {6, 8}, 8),
+        ({2: 0.9, 4: None, 6: 0.3, 8: None}, {2, 6, 8}, 2),
+        ({2: None, 4: None, 6: None, 8: None}, {6, 8}, None),
     ],
 )
 def test_latest_and_best_are_kept(tmp_path, accuracies, kept, best):
     save(tmp_path / "checkpoints", accuracies)
     assert {int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()} == kept
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
-        assert (checkpoints.latest, checkpoints.best) == (6, best)
+        assert (checkpoints.latest, checkpoints.best) == (8, best)
 
 
 def test_restored_state_is_bit_equal(tmp_path):

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from tcmax_jax.training import compare, loop
+from tcmax_jax.training import compare, fit, logs, loop
 from tcmax_jax.training.config import Comparison
+from tcmax_jax.training.fit import NonFiniteError
 from tcmax_jax.training.method_config import (
     AGM,
     MLA,
@@ -116,7 +117,7 @@ def test_a_failed_run_is_listed_and_the_others_go_on(tmp_path, monkeypatch):
 
     def failing(config, *args):
         if config.method.name == "joint":
-            raise loop.NonFiniteError("loss = nan at step 3")
+            raise NonFiniteError("loss = nan at step 3")
         return train(config, *args)
 
     monkeypatch.setattr(loop, "train", failing)
@@ -138,7 +139,7 @@ def test_a_failed_run_is_listed_and_the_others_go_on(tmp_path, monkeypatch):
 
 def test_where_every_run_fails_the_failures_are_written_down(tmp_path, monkeypatch):
     def failing(*args):
-        raise loop.NonFiniteError("loss = nan at step 3")
+        raise NonFiniteError("loss = nan at step 3")
 
     monkeypatch.setattr(loop, "train", failing)
     with pytest.raises(ArithmeticError, match=r"got 2 that failed, the first one with: loss = nan"):
@@ -155,7 +156,9 @@ def test_repetition_is_refused():
 
 
 @pytest.mark.parametrize("method", ["pmr", "qmf", "agm"])
-def test_methods_with_state_train_through_the_loop_and_resume_bit_equal(tmp_path, method):
+def test_methods_with_state_train_through_the_loop_and_resume_bit_equal(
+    tmp_path, method, monkeypatch
+):
     data_dir = str(tmp_path / "data")
     whole = loop.train(
         tiny_config(method__name=method, training__epochs=2), tmp_path / "whole", data_dir
@@ -165,18 +168,14 @@ def test_methods_with_state_train_through_the_loop_and_resume_bit_equal(tmp_path
     class StopError(Exception):
         pass
 
-    class Interrupted(loop.RunLog):
+    class Interrupted(logs.RunLog):
         def validation(self, step, epoch, *args):
             super().validation(step, epoch, *args)
             if epoch == 2:
                 raise StopError
 
     config = tiny_config(method__name=method, training__epochs=2)
-    log = loop.RunLog
-    loop.RunLog = Interrupted
-    try:
-        with pytest.raises(StopError):
-            loop.train(config, tmp_path / "broken", data_dir)
-    finally:
-        loop.RunLog = log
+    with monkeypatch.context() as patch, pytest.raises(StopError):
+        patch.setattr(fit, "open_log", Interrupted)
+        loop.train(config, tmp_path / "broken", data_dir)
     assert loop.train(config, tmp_path / "broken", data_dir)["splits"] == whole["splits"]

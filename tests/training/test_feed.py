@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 
 from tcmax_jax.training import parallel
 from tcmax_jax.training.feed import Feed
@@ -36,11 +37,13 @@ def test_time_spent_on_the_pipeline_is_counted_once(monkeypatch):
     assert feed.waited() == 0.0
 
 
-def test_put_shards_over_the_devices(devices):
+@pytest.mark.parametrize("kind", parallel.KINDS)
+def test_put_shards_over_the_devices(devices, kind):
     batch = {"inputs": {"audio": np.arange(24.0).reshape(8, 3)}, "label": np.arange(8)}
-    moved = parallel.put(batch, devices)
+    over = parallel.KINDS[kind](devices)
+    moved = over.put(batch)
     assert {d for x in jax.tree.leaves(moved) for d in x.devices()} == set(devices)
-    for got, expected in zip(
-        jax.tree.leaves(moved), jax.tree.leaves(parallel.shard(batch, devices)), strict=True
-    ):
-        np.testing.assert_array_equal(got, expected)
+    assert all(len(x.addressable_shards) == 4 for x in jax.tree.leaves(moved))
+    for number, shard in enumerate(moved["label"].addressable_shards):
+        np.testing.assert_array_equal(np.ravel(shard.data), [2 * number, 2 * number + 1])
+    jax.tree.map(np.testing.assert_array_equal, over.rows(moved), batch)

@@ -2,11 +2,13 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
 from tcmax_jax.data import pipeline
 from tcmax_jax.training import loop
+from tcmax_jax.training.fit import NonFiniteError
 from tcmax_jax.training.overrides import ConfigError
 from tests.training.tiny import tiny_config
 
@@ -30,10 +32,14 @@ def entries(workdir):
 def test_what_a_run_leaves_behind(finished):
     workdir, results = finished
     names = {path.name.split(".")[0] for path in workdir.iterdir()}
-    assert names == {"config", "data", "versions", "metrics", "events", "results", "checkpoints"}
+    assert names == {
+        "config", "data", "environments", "lock", "metrics", "events", "results", "checkpoints",
+    }  # fmt: skip
     assert json.loads((workdir / "results.json").read_text()) == results
-    versions = json.loads((workdir / "versions.json").read_text())
-    assert versions["devices"] == "4 x cpu"
+    [environment] = json.loads((workdir / "environments.json").read_text())
+    assert environment["after_step"] == 0
+    assert (environment["devices"], environment["processes"]) == ("4 x cpu", "1")
+    assert environment["jax"] == jax.__version__
 
 
 def test_the_log_has_every_window_and_every_validation(finished):
@@ -42,7 +48,7 @@ def test_the_log_has_every_window_and_every_validation(finished):
     assert [e["step"] for e in log if e["split"] == "train"] == [3, 4, 6, 8, 9, 12]
     validations = [e for e in log if e["split"] == "validation"]
     assert [(e["step"], e["epoch"]) for e in validations] == [(4, 1), (8, 2), (12, 3)]
-    clock = {"learning_rate", "examples_per_second", "input_wait"}
+    clock = {"learning_rate", "examples_per_second", "input_wait", "host_memory"}
     assert {"loss", "accuracy", "grad_norm/audio"} | clock <= set(log[0])
 
 
@@ -115,9 +121,7 @@ def test_a_non_finite_step_stops_the_run_and_is_named(tmp_path, data_dir, monkey
         return example
 
     monkeypatch.setattr(pipeline._Augment, "__call__", poison)
-    with pytest.raises(
-        loop.NonFiniteError, match=r"got \S+ = nan at step \d \(epoch [12]\)\. Last"
-    ):
+    with pytest.raises(NonFiniteError, match=r"got \S+ = nan at step \d \(epoch [12]\)\. Last"):
         loop.train(tiny_config(), tmp_path / "run", data_dir)
     assert poisoned["seen"]
 

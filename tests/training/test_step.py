@@ -43,15 +43,15 @@ def build(fusion, method, audio=None):
     return step, jax.device_get(state)
 
 
-def run(step, state, devices, steps=3):
-    mapped = parallel.map_train_step(step, devices)
-    state = parallel.replicate(state, devices)
+def run(step, state, over, steps=3):
+    mapped = over.train_step(step)
+    state = over.replicate(state)
     metrics = []
     for seed in range(steps):
-        state, values = mapped(state, parallel.shard(make_batch(seed), devices))
+        state, values = mapped(state, over.put(make_batch(seed)))
         jax.block_until_ready(state)
-        metrics.append(parallel.scalars(values))
-    return parallel.unreplicate(state), metrics
+        metrics.append(over.scalars(values))
+    return over.first(state), metrics
 
 
 SHARED_STATISTICS = ResNet(stage_sizes=(1,), width=4, axis_name=parallel.AXIS_NAME)
@@ -65,8 +65,9 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize("kind", parallel.KINDS)
 @pytest.mark.parametrize("case", CASES)
-def test_four_devices_equal_one(devices, case):
+def test_four_devices_equal_one(devices, case, kind):
     step, state = build(*CASES[case])
     traces = []
 
@@ -74,8 +75,8 @@ def test_four_devices_equal_one(devices, case):
         traces.append(case)
         return step(*args, **kwargs)
 
-    one, metrics_of_one = run(step, state, devices[:1])
-    four, metrics_of_four = run(counted, state, devices)
+    one, metrics_of_one = run(step, state, parallel.Pmap(devices[:1]))
+    four, metrics_of_four = run(counted, state, parallel.KINDS[kind](devices))
     assert len(traces) == 1, "compiled again after the first step"
     for expected, got in zip(metrics_of_one, metrics_of_four, strict=True):
         assert expected.keys() == got.keys()

@@ -1,0 +1,47 @@
+"""What is measured beside training: memory, and profiles of single steps."""
+
+import contextlib
+import resource
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+
+
+def used_memory() -> dict:
+    """Returns the most memory used so far in MiB: of this process, and of a device that knows.
+
+    Returns:
+      {"host_memory": MiB}, and "device_memory" of the first local device where its platform
+      counts (GPU and TPU; CPU devices share the memory of the host).
+    """
+    per_mib = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
+    used = {"host_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / per_mib}
+    stats = jax.local_devices()[0].memory_stats()
+    if stats and "peak_bytes_in_use" in stats:
+        used["device_memory"] = stats["peak_bytes_in_use"] / 2**20
+    return used
+
+
+@contextlib.contextmanager
+def profiled(folder: Path, steps: tuple[int, int] | None) -> Iterator[Callable[[int], None]]:
+    """Profiles some steps with `jax.profiler`; TensorBoard and Perfetto show the result.
+
+    Args:
+      folder: where the profile is written.
+      steps: the first and the last step to profile; None profiles none.
+
+    Yields:
+      A function to call with the number of each step before it runs.
+    """
+    first, last = steps or (None, None)
+    with contextlib.ExitStack() as running:
+
+        def before(step):
+            if step == first:
+                running.enter_context(jax.profiler.trace(folder))
+            elif last is not None and step == last + 1:
+                running.close()
+
+        yield before

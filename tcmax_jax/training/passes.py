@@ -1,0 +1,112 @@
+"""Passes over the data with the model of a run: what training and evaluation share."""
+
+import functools
+import math
+
+import jax
+import numpy as np
+
+from tcmax_jax.data.pipeline import Process, Readers, Subset, eval_batches, train_batches
+from tcmax_jax.evaluation.evaluate import Evaluation, encode_split, evaluate_split
+from tcmax_jax.models import head_of
+from tcmax_jax.training.build import Parts
+from tcmax_jax.training.processes import gather
+from tcmax_jax.training.state import TrainState, init_state
+from tcmax_jax.training.step import encode_step
+
+
+def initial_state(parts: Parts) -> TrainState:
+    """Returns the state before the first step, on the host; the same in every process."""
+    source = parts.dataset.sources["validation"]
+    example = next(_eval_batches(parts, Subset(source, [0]), 1, Process()))
+    num_examples = len(parts.dataset.sources["train"])
+    init = functools.partial(init_state, parts.model, parts.optimizer, parts.method, num_examples)
+    return jax.device_get(jax.jit(init)(example["inputs"], jax.random.key(parts.config.seed)))
+
+
+def training_batches(parts: Parts, first_step: int):
+    """Yields this process's part of the batches of all steps after `first_step`."""
+    training = parts.config.training
+    return train_batches(
+        parts.dataset.sources["train"],
+        parts.transforms,
+        batch_size=training.batch_size,
+        epochs=training.epochs,
+        seed=parts.config.seed,
+        readers=Readers(training.threads, training.workers),
+        process=_process(),
+        first_step=first_step,
+    )
+
+
+def split_encoder(parts: Parts):
+    """Returns a function (replicated state, source) -> (features, labels), compiled once.
+
+    Features are those of all examples of the source, in its order and in every process.
+    """
+    encoder = _encoder(parts)
+
+    def encode(state, source):
+        return encode_split(encoder(state), _eval_batches(parts, source), gather)
+
+    return encode
+
+
+def evaluator(parts: Parts, dropped=()):
+    """Returns a function (replicated state, split) -> `Evaluation`, compiled once."""
+    encoder = _encoder(parts)
+
+    def evaluate_on(state, split) -> Evaluation:
+        head = head_of(parts.model, parts.parallel.first(state.params))
+        batches = _eval_batches(parts, parts.dataset.sources[split])
+        return evaluate_split(
+            encoder(state), head, parts.method, batches, dropped=dropped, gather=gather
+        )
+
+    return evaluate_on
+
+
+def epoch_opener(parts: Parts):
+    """Returns a function (replicated state, epoch) -> state that lets the method see features.
+
+    Which training examples it sees depends on the seed and the epoch alone.
+    """
+    if parts.method.begin_epoch is None:
+        return lambda state, epoch: state
+    encode = split_encoder(parts)
+    source = parts.dataset.sources["train"]
+    number = math.ceil(parts.method.epoch_share * len(source))
+    update = jax.jit(parts.method.begin_epoch)
+
+    def begin_epoch(state, epoch):
+        chosen = np.random.default_rng((parts.config.seed, epoch)).permutation(len(source))[:number]
+        features, labels = encode(state, Subset(source, np.sort(chosen)))
+        method_state = update(parts.parallel.first(state.method_state), features, labels)
+        return state._replace(method_state=parts.parallel.replicate(jax.device_get(method_state)))
+
+    return begin_epoch
+
+
+def _encoder(parts):
+    """Returns a function replicated state -> (inputs -> features on the host), compiled once."""
+    step = parts.parallel.encode_step(functools.partial(encode_step, model=parts.model))
+
+    def encoder(state):
+        return lambda inputs: parts.parallel.rows(step(state, parts.parallel.put(inputs)))
+
+    return encoder
+
+
+def _eval_batches(parts, source, batch_size=None, process=None):
+    training = parts.config.training
+    return eval_batches(
+        source,
+        parts.transforms,
+        batch_size=batch_size or training.eval_batch_size,
+        readers=Readers(training.threads, 0),
+        process=process or _process(),
+    )
+
+
+def _process():
+    return Process(jax.process_index(), jax.process_count())

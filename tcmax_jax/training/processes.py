@@ -1,0 +1,81 @@
+"""Several processes of one run: a TPU pod, a cluster, or one process a GPU.
+
+All of them run the same program. `wait_for_all`, `gather`, `all_agree` and `primary_first` are
+collective: every process has to call them, in the same order. With a single process they do
+nothing and cost nothing.
+"""
+
+import contextlib
+import sys
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+
+def join(coordinator: str | None = None, count: int | None = None, index: int | None = None):
+    """Makes this process one of several, before anything else of JAX is used.
+
+    Args:
+      coordinator: "host:port" of the first process; None asks the environment, which TPU pods,
+        SLURM, Open MPI and Kubernetes describe.
+      count: number of processes; None asks the environment.
+      index: number of this process from 0; None asks the environment.
+
+    Raises:
+      ValueError: the environment does not say, or some of the three were given and not the others.
+    """
+    given = (coordinator, count, index)
+    if None in given and given != (None, None, None):
+        raise ValueError(
+            f"Expected coordinator, number of processes and process id together, got {given}. "
+            "Give all three, or none where the environment (TPU pod, SLURM) knows them."
+        )
+    # Collectives of fake devices and of CPUs; without effect on GPU and TPU.
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    try:
+        jax.distributed.initialize(coordinator, count, index)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"Expected to join the other processes, got: {error}. Where nothing in the environment "
+            "describes them, pass --coordinator=HOST:PORT --num_processes=N --process_id=I."
+        ) from error
+
+
+def is_primary() -> bool:
+    """Returns whether this is the process that writes logs and results."""
+    return jax.process_index() == 0
+
+
+def say(text: str) -> None:
+    """Prints a line to standard error, once."""
+    if is_primary():
+        print(text, file=sys.stderr, flush=True)
+
+
+def wait_for_all(name: str) -> None:
+    """Waits until every process has come to the point of this name."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def gather(tree):
+    """Returns [N, ...] NumPy arrays of all processes as [processes * N, ...], in their order."""
+    if jax.process_count() == 1:
+        return tree
+    return multihost_utils.process_allgather(tree, tiled=True)
+
+
+def all_agree(holds: bool) -> bool:
+    """Returns whether something holds in every process."""
+    return bool(np.all(gather(np.array([holds]))))
+
+
+@contextlib.contextmanager
+def primary_first(name: str):
+    """Lets the first process run a block, then all others, which find what it has made."""
+    if not is_primary():
+        wait_for_all(name)
+    yield
+    if is_primary():
+        wait_for_all(name)

@@ -1,0 +1,112 @@
+"""Two processes with two devices each train as one process with four devices, or with one."""
+
+import contextlib
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from tcmax_jax.training import loop, passes, processes
+from tcmax_jax.training.build import build
+from tcmax_jax.training.checkpoint import Checkpoints
+from tests.training.two_processes import COUNT, RUNS, config_of
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.xdist_group("processes")  # They share what two processes have trained.
+
+
+def free_port():
+    with contextlib.closing(socket.socket()) as server:
+        server.bind(("localhost", 0))
+        return server.getsockname()[1]
+
+
+def start_all(*arguments, **options):
+    """Starts both processes, with two fake devices each."""
+    flags = re.sub(r"device_count=\d+", "device_count=2", os.environ["XLA_FLAGS"])
+    port = str(free_port())
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.training.two_processes", port, str(i), *arguments],
+            cwd=ROOT, env=os.environ | {"XLA_FLAGS": flags}, stderr=subprocess.PIPE, text=True,
+            **options,
+        )
+        for i in range(COUNT)
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """Returns the folder of all runs, trained by two processes."""
+    folder = tmp_path_factory.mktemp("processes")
+    running = start_all(str(folder), *RUNS)
+    errors = [process.communicate(timeout=240)[1] for process in running]
+    assert [process.returncode for process in running] == [0, 0], "\n".join(errors)
+    # Progress is that of the first process alone.
+    assert ["epoch 2/2" in error for error in errors] == [True, False]
+    return folder
+
+
+def entries(workdir, split):
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return [entry for entry in map(json.loads, lines) if entry["split"] == split]
+
+
+def last_state(workdir, like):
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        return checkpoints.restore(checkpoints.latest, like)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_two_processes_equal_one(together, name, tmp_path, devices):
+    config, data_dir = config_of(name), str(together / "data")
+    # All that four devices of one process do is compared with one device in test_step.py.
+    for used in [devices[:1]] + [devices] * (name == "sampled"):
+        alone = tmp_path / str(len(used))
+        expected = loop.train(config, alone, data_dir, used)
+        results = json.loads((together / name / "results.json").read_text())
+        for split, metrics in expected["splits"].items():
+            assert results["splits"][split] == pytest.approx(metrics, rel=1e-4, abs=1e-6)
+        for one, other in zip(
+            entries(alone, "train"), entries(together / name, "train"), strict=True
+        ):
+            for key in one.keys() - {"split", "examples_per_second", "input_wait", "host_memory"}:
+                assert other[key] == pytest.approx(one[key], rel=1e-4, abs=1e-6), key
+        like = passes.initial_state(build(config, data_dir, used))
+        for (path, one), other in zip(
+            jax.tree.leaves_with_path(last_state(alone, like)),
+            jax.tree.leaves(last_state(together / name, like)),
+            strict=True,
+        ):
+            np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-6, err_msg=str(path))
+
+
+def test_the_environment_names_both(together):
+    [environment] = json.loads((together / "additive" / "environments.json").read_text())
+    assert (environment["devices"], environment["processes"]) == ("4 x cpu", "2")
+
+
+def test_one_process_goes_on_where_two_stopped(together, devices, capfd):
+    # The run is finished: nothing is left to train, and what was evaluated comes again.
+    config, workdir = config_of("additive"), together / "additive"
+    before = json.loads((workdir / "results.json").read_text())
+    again = loop.train(config, workdir, str(together / "data"), devices[:2])
+    assert again["splits"]["test"] == pytest.approx(before["splits"]["test"], rel=1e-5)
+    said = capfd.readouterr().err
+    assert re.search(
+        r"another environment:\n  devices: 4 x cpu -> 2 x cpu\n  processes: 2 -> 1", said
+    )
+    assert "Equal to a run without the change: configuration, state, and the order" in said
+
+
+@pytest.mark.parametrize("given", [("localhost:1", None, None), (None, 2, 0), ("a:1", 2, None)])
+def test_what_describes_the_processes_comes_whole(given):
+    with pytest.raises(ValueError, match=r"Expected coordinator, number of processes and process"):
+        processes.join(*given)
