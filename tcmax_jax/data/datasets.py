@@ -8,6 +8,12 @@ import tensorflow_datasets as tfds
 
 from tcmax_jax.data.preparation.quiet import quiet
 
+_AGAIN = "The prepared data is damaged: delete that folder and prepare it again."
+
+
+class DataError(ValueError):
+    """Prepared data that cannot be read, or holds what it must not."""
+
 
 class Dataset(NamedTuple):
     """A prepared data set.
@@ -36,10 +42,16 @@ def open_dataset(path: str | os.PathLike, modalities: Sequence[str]) -> Dataset:
       modalities: names of the modalities that will be read.
 
     Raises:
+      DataError: a file cannot be read.
       ValueError: a modality is not in the records, or there is no train or validation split.
     """
-    with quiet():
-        builder = tfds.builder_from_directory(path)
+    try:
+        with quiet():
+            builder = tfds.builder_from_directory(path)
+        metadata = dict(builder.info.metadata)
+        kinds = metadata.pop("kinds")
+    except Exception as error:  # TFDS raises all kinds.
+        raise _unreadable("the description of a prepared data set", path, error) from error
     stored = sorted(set(builder.info.features) - {"id", "label"})
     missing = sorted(set(modalities) - set(stored))
     if missing:
@@ -53,14 +65,48 @@ def open_dataset(path: str | os.PathLike, modalities: Sequence[str]) -> Dataset:
                 f"Expected a {split} split in {path}, got {', '.join(builder.info.splits)}. "
                 "Training fits train and selects the best checkpoint on validation."
             )
-    metadata = dict(builder.info.metadata)
     return Dataset(
         name=builder.info.full_name,
         class_names=builder.info.features["label"].names,
-        kinds=metadata.pop("kinds"),
+        kinds=kinds,
         summary=metadata,
-        sources={split: builder.as_data_source(split) for split in builder.info.splits},
+        sources={
+            split: _Records(builder, split, len(builder.info.features["label"].names))
+            for split in builder.info.splits
+        },
     )
+
+
+class _Records:
+    """The records of a split; says what is wrong with one that cannot be used."""
+
+    def __init__(self, builder, split, num_classes):
+        self._where = f"{builder.data_path} ({split})"
+        self._num_classes = num_classes
+        try:
+            self._source = builder.as_data_source(split)
+        except Exception as error:  # ArrayRecord and its parts raise all kinds.
+            raise _unreadable("files of records", self._where, error) from error
+
+    def __len__(self):
+        return len(self._source)
+
+    def __getitem__(self, index):
+        try:
+            record = self._source[index]
+        except Exception as error:
+            raise _unreadable(f"record {index}", self._where, error) from error
+        if not 0 <= record["label"] < self._num_classes:
+            raise DataError(
+                f"Expected labels below {self._num_classes}, the number of classes, got "
+                f"{record['label']} in record {index} of {self._where}. {_AGAIN}"
+            )
+        return record
+
+
+def _unreadable(what, where, error):
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return DataError(f"Expected to read {what} in {where}, got: {reason}. {_AGAIN}")
 
 
 def clip_counts(dataset: Dataset) -> dict:

@@ -13,9 +13,10 @@ from pathlib import Path
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging
 from orbax.checkpoint.checkpoint_managers import preservation_policy as keep
 
-from tcmax_jax.training.processes import all_agree, is_primary, wait_for_all
+from tcmax_jax.training.processes import all_agree, is_primary, say, wait_for_all
 from tcmax_jax.training.state import TrainState
 
 SELECTED_BY = "accuracy"
@@ -37,11 +38,22 @@ class Checkpoints:
     With several processes all of them take part in every call.
     """
 
-    def __init__(self, folder: Path, *, clean: bool = True):
-        """Opens (or creates) the folder, and removes remains of interrupted writes.
+    def __init__(self, folder: Path, *, clean: bool = True, say: Callable = say):
+        """Opens (or creates) the folder.
 
-        Without `clean` they stay, for a look at a run that may be going on.
+        Args:
+          folder: where the checkpoints are.
+          clean: whether to remove remains of interrupted writes; not for a look at a run that may
+            be going on.
+          say: function of a text, told about damage.
         """
+        if is_primary():
+            for path in sorted(folder.glob("*/metrics/metrics")):
+                if not _is_json(path):  # Orbax could not even list the others.
+                    where = path.parents[1]
+                    say(f"warning: the checkpoint {where} is damaged (its metrics). Put aside.")
+                    _put_aside(where)
+        wait_for_all("checkpoints are listed")
 
         def validation(metrics):
             return metrics[SELECTED_BY]
@@ -51,7 +63,7 @@ class Checkpoints:
         best = keep.BestN(
             get_metric_fn=validation, n=1, reverse=False, keep_checkpoints_without_metrics=False
         )
-        self._folder = folder
+        self._folder, self._say = folder, say
         self._manager = ocp.CheckpointManager(
             folder.resolve(),
             options=ocp.CheckpointManagerOptions(
@@ -99,8 +111,13 @@ class Checkpoints:
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state), arrays=ocp.args.JsonSave(_describe(state))
         )
-        with self._writing():
+        with self._writing(), _without_hints():
             self._manager.save(int(state.step), args=items, metrics=validation and dict(validation))
+
+    def wait(self) -> None:
+        """Waits until what was saved is written; raises CheckpointError where that failed."""
+        with self._writing():
+            self._manager.wait_until_finished()
 
     def restore(self, step: int, like: TrainState) -> TrainState:
         """Returns the state of a step, on the host.
@@ -120,7 +137,7 @@ class Checkpoints:
             raise _DamagedError(self._damage(step, f"another checksum of {changed[0]}"))
         return state
 
-    def restore_latest(self, like: TrainState, say: Callable[[str], None]) -> TrainState | None:
+    def restore_latest(self, like: TrainState) -> TrainState | None:
         """Returns the latest good state, None if there never was a checkpoint.
 
         Training from an earlier checkpoint ends with the same numbers. A damaged one is put aside,
@@ -128,7 +145,6 @@ class Checkpoints:
 
         Args:
           like: a state of the same structure, shapes and dtypes.
-          say: function of a text, told about damage.
 
         Raises:
           CheckpointError: all are damaged, or the latest good one is of another structure.
@@ -141,8 +157,11 @@ class Checkpoints:
                 error = raised
             if all_agree(error is None):
                 for broken, text in damaged.items():
-                    self._put_aside(broken)
-                    say(f"warning: {text}. Going on after step {step} instead.")
+                    self._say(f"warning: {text}. Going on after step {step} instead.")
+                    if is_primary():
+                        _put_aside(self._folder / str(broken))
+                wait_for_all("damaged checkpoints are put aside")
+                self._manager.reload()
                 return state
             damaged[step] = error or self._damage(step, "another process could not read it")
         if damaged:
@@ -156,20 +175,10 @@ class Checkpoints:
         try:
             return self._manager.restore(step, args=ocp.args.Composite(**items))
         except Exception as error:  # Orbax and its parts raise all kinds.
-            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-            raise _DamagedError(self._damage(step, reason)) from error
+            raise _DamagedError(self._damage(step, _reason(error))) from error
 
     def _damage(self, step, reason):
         return f"the checkpoint {self._folder / str(step)} is damaged ({reason})"
-
-    def _put_aside(self, step):
-        aside = self._folder.with_name(f"damaged-{self._folder.name}")
-        if is_primary():
-            aside.mkdir(exist_ok=True)
-            number = sum(1 for path in aside.iterdir() if path.name.split("-")[0] == str(step))
-            (self._folder / str(step)).rename(aside / f"{step}-{number}")
-        wait_for_all(f"put aside {step}")
-        self._manager.reload()
 
     @contextlib.contextmanager
     def _writing(self):
@@ -178,9 +187,42 @@ class Checkpoints:
         except Exception as error:  # Orbax and its parts raise all kinds.
             raise CheckpointError(
                 f"Expected to write a checkpoint into {self._folder}, got: "
-                f"{str(error).splitlines()[0][:300]}. Earlier checkpoints are as they were: free "
-                "space or mend the folder, and go on with the same command."
+                f"{_reason(error)}. Earlier checkpoints are as they were: free space or mend the "
+                "folder, and go on with the same command."
             ) from error
+
+
+@contextlib.contextmanager
+def _without_hints():
+    """Keeps Orbax from wondering about checkpoints without metrics, between validations."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _put_aside(path):
+    """Moves a checkpoint beside the folder of checkpoints."""
+    aside = path.parents[1] / f"damaged-{path.parent.name}"
+    aside.mkdir(exist_ok=True)
+    number = sum(1 for other in aside.iterdir() if other.name.split("-")[0] == path.name)
+    path.rename(aside / f"{path.name}-{number}")
+
+
+def _is_json(path):
+    try:
+        json.loads(path.read_text())
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _reason(error):
+    """Returns the first line of an error; its end says most in errors that pass on another."""
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return line if len(line) < 300 else f"{line[:100]} ... {line[-190:]}"
 
 
 def _describe(state) -> dict:

@@ -50,7 +50,7 @@ def train(config: Config, workdir: Path, data_dir: str, devices=None) -> dict:
         workdirs.claim(workdir, config, parts.dataset)
         with Checkpoints(workdir / "checkpoints") as checkpoints:
             fresh = passes.initial_state(parts)
-            state = checkpoints.restore_latest(fresh, say)
+            state = checkpoints.restore_latest(fresh)
             if state is None:
                 state = load_weights(config, fresh)
             workdirs.record_environment(workdir, int(state.step), parts.parallel, say)

@@ -8,6 +8,7 @@ import pytest
 
 from tcmax_jax.data import pipeline
 from tcmax_jax.training import loop
+from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.fit import NonFiniteError
 from tcmax_jax.training.overrides import ConfigError
 from tests.training.tiny import tiny_config
@@ -142,3 +143,52 @@ def test_one_device_equals_four(finished, data_dir, devices, tmp_path):
     for split, metrics in finished[1]["splits"].items():
         for name, value in metrics.items():
             assert single["splits"][split][name] == pytest.approx(value, abs=1e-3), (split, name)
+
+
+def test_a_step_that_diverges_is_told_from_broken_data(tmp_path, data_dir):
+    config = tiny_config(
+        optimizer__learning_rate=1e30, optimizer__bound_decrease=False, method__name="joint"
+    )
+    message = r"at step \d+ \(epoch \d\)\. .*Its batch is finite: lower optimizer.learning_rate"
+    with pytest.raises(NonFiniteError, match=message):
+        loop.train(config, tmp_path / "run", data_dir)
+
+
+def test_a_folder_in_use_is_refused(finished, data_dir):
+    workdir, results = finished
+    with workdirs.occupied(workdir):
+        message = r"A run is going on in .*tiny \(process \d+ on .*\)\. Wait for its end"
+        with pytest.raises(ConfigError, match=message):
+            loop.train(tiny_config(), workdir, data_dir)
+        assert loop.evaluate(workdir, data_dir) == results  # looking is allowed
+    assert loop.train(tiny_config(), workdir, data_dir) == results
+
+
+def test_a_folder_that_cannot_be_written(tmp_path, data_dir):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"folder that can be written, got .*: Not a directory"):
+        loop.train(tiny_config(), tmp_path / "file" / "run", data_dir)
+
+
+def test_more_checkpoints_and_a_profile_change_no_number(finished, data_dir, tmp_path):
+    config = tiny_config(training__checkpoint_every=2, training__profile_steps=[2, 3])
+    results = loop.train(config, tmp_path / "tiny", data_dir)
+    assert results == finished[1]
+    assert list((tmp_path / "tiny" / "profile").rglob("*.xplane.pb"))
+    steps = [e["step"] for e in entries(tmp_path / "tiny") if e["split"] == "train"]
+    assert steps == [2, 3, 4, 6, 8, 9, 10, 12]
+
+
+def test_both_maps_over_devices_and_parts_of_a_batch_give_the_same_run(
+    finished, data_dir, tmp_path
+):
+    config = tiny_config(training__parallel="shard_map", training__accumulate=2)
+    results = loop.train(config, tmp_path / "tiny", data_dir)
+    for split, metrics in finished[1]["splits"].items():
+        assert results["splits"][split] == pytest.approx(metrics, rel=1e-4, abs=1e-6)
+
+
+def test_a_batch_has_to_fit_devices_and_parts(tmp_path, data_dir):
+    config = tiny_config(training__accumulate=3)
+    with pytest.raises(ValueError, match=r"multiple of the 4 devices times .*accumulate=3, got 16"):
+        loop.train(config, tmp_path / "run", data_dir)

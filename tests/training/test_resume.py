@@ -1,6 +1,9 @@
 """A run that is killed and started again ends bit for bit like an unbroken one."""
 
 import json
+import os
+import random
+import signal
 import subprocess
 import sys
 import time
@@ -8,63 +11,125 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 
 from tcmax_jax.training import loop, passes
 from tcmax_jax.training.build import build
 from tcmax_jax.training.checkpoint import Checkpoints
-from tests.training.tiny import tiny_config
+from tcmax_jax.training.preemption import PreemptedError
+from tests.training.killed import EPOCHS, config
 
-EPOCHS = 15
 ROOT = Path(__file__).parents[2]
-# Fake devices and compiler flags are those of this process: they come with the environment.
-RUN = f"""
-import sys
-from pathlib import Path
-from tcmax_jax.training import loop
-from tests.training.tiny import tiny_config
-loop.train(tiny_config(training__epochs={EPOCHS}), Path(sys.argv[1]), sys.argv[2])
-"""
+CLOCK = ("examples_per_second", "input_wait", "host_memory")
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """Returns the folder and the results of a run that nothing has disturbed."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    return folder / "run", loop.train(config(), folder / "run", str(folder / "data"))
 
 
 def entries(workdir):
-    """Returns the log without what depends on the clock."""
+    """Returns the log without what depends on the clock and on the machine's memory."""
     log = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    clock = ("examples_per_second", "input_wait", "host_memory")
-    return [{k: v for k, v in entry.items() if k not in clock} for entry in log]
+    return [{k: v for k, v in entry.items() if k not in CLOCK} for entry in log]
 
 
-def run_and_kill(workdir, data_dir, validations):
-    """Starts the run and kills it (SIGKILL) once it has logged so many validations."""
-    process = subprocess.Popen([sys.executable, "-c", RUN, workdir, data_dir], cwd=ROOT)
-    log = workdir / "metrics.jsonl"
-    deadline = time.monotonic() + 240
-    while not log.exists() or log.read_text().count('"validation"') < validations:
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.kill()
-    process.wait()
+def start(workdir, data_dir, *where, **options):
+    """Starts a run; fake devices and compiler flags come with the environment."""
+    arguments = [str(x) for x in (workdir, data_dir, *where)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.training.killed", *arguments], cwd=ROOT, **options
+    )
 
 
-def last_state(workdir, like):
+def last_state(workdir, data_dir):
     with Checkpoints(workdir / "checkpoints") as checkpoints:
+        like = passes.initial_state(build(config(), data_dir))
         return checkpoints.restore(checkpoints.latest, like)
 
 
-def test_killed_twice_and_resumed_equals_unbroken(tmp_path):
-    config, data_dir = tiny_config(training__epochs=EPOCHS), str(tmp_path / "data")
-    unbroken, killed = tmp_path / "a" / "run", tmp_path / "b" / "run"
-    expected = loop.train(config, unbroken, data_dir)
-    run_and_kill(killed, data_dir, 3)
-    # What a kill in the middle of a write would leave.
-    with (killed / "metrics.jsonl").open("a") as log:
-        log.write('{"step": 1')
-    run_and_kill(killed, data_dir, 7)
-    assert not (killed / "results.json").exists()
-    assert loop.train(config, killed, data_dir) == expected
-    assert entries(killed) == entries(unbroken)
-
-    like = passes.initial_state(build(config, data_dir))
-    states = [last_state(workdir, like) for workdir in (unbroken, killed)]
+def check_equal(workdir, data_dir, unbroken):
+    """Checks that a run has ended like the unbroken one, and left no remains."""
+    folder, expected = unbroken
+    results = json.loads((workdir / "results.json").read_text())
+    assert results == expected | {"run": workdir.name}
+    assert entries(workdir) == entries(folder)
+    states = [last_state(folder, str(folder.parent / "data")), last_state(workdir, data_dir)]
     assert int(states[0].step) == 4 * EPOCHS
     jax.tree.map(np.testing.assert_array_equal, *states)
+    assert not list((workdir / "checkpoints").glob("*tmp*"))
+
+
+# Epochs have 4 steps, checkpoints lie after steps 3, 4, 6, 8, 9, 12, 15 and 16.
+DEATHS = [
+    ("preparation", 90),
+    ("step", 2),
+    ("evaluation", 2),
+    ("checkpoint write", 3),
+    ("checkpoint end", 2),
+]
+
+
+def test_killed_in_every_phase_and_resumed_equals_unbroken(tmp_path, unbroken):
+    workdir, data_dir = tmp_path / "run", str(tmp_path / "data")
+    for place, times in DEATHS:
+        process = start(workdir, data_dir, place, times)
+        assert process.wait(timeout=240) == -signal.SIGKILL, place
+        assert not (workdir / "results.json").exists()
+    # What a kill in the middle of a write of the log would leave.
+    with (workdir / "metrics.jsonl").open("a") as log:
+        log.write('{"step": 1')
+    loop.train(config(), workdir, data_dir)
+    check_equal(workdir, data_dir, unbroken)
+
+
+@pytest.mark.slow
+def test_killed_thirty_times_at_random_moments_equals_unbroken(tmp_path, unbroken):
+    workdir, data_dir = tmp_path / "run", str(tmp_path / "data")
+    moments = random.Random(0)
+    kills = 0
+    while kills < 30:
+        begin = time.monotonic()
+        # From importing to the end of such a run; the folder is emptied where it got that far.
+        process = start(workdir, data_dir)
+        while process.poll() is None and time.monotonic() < begin + moments.uniform(4, 14):
+            time.sleep(0.01)
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+            kills += 1
+        else:
+            assert process.returncode == 0
+            check_equal(workdir, data_dir, unbroken)
+            workdir, data_dir = tmp_path / f"run{kills}", str(tmp_path / f"data{kills}")
+    assert start(workdir, data_dir).wait(timeout=240) == 0
+    check_equal(workdir, data_dir, unbroken)
+
+
+def test_preempted_saves_where_it_is_and_goes_on(tmp_path, unbroken, monkeypatch, capfd):
+    folder, expected = unbroken
+    workdir, data_dir = tmp_path / "run", str(folder.parent / "data")
+    # SIGTERM comes while the fifth step runs, in the middle of the second epoch.
+    original = passes.training_batches
+
+    def batches(parts, first_step):
+        for number, batch in enumerate(original(parts, first_step), start=first_step):
+            if number == 6 and first_step == 0:  # two batches are fetched ahead
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    monkeypatch.setattr(passes, "training_batches", batches)
+    with pytest.raises(PreemptedError, match=r"saved step 5 of 16 in .* goes on from there"):
+        loop.train(config(), workdir, data_dir)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert loop.train(config(), workdir, data_dir) == expected | {"run": "run"}
+    assert "going on after step 5 of 16" in capfd.readouterr().err
+    states = [last_state(each, data_dir) for each in (folder, workdir)]
+    jax.tree.map(np.testing.assert_array_equal, *states)
+    # The window in which it was stopped is told in two parts; all others are the same.
+    windows = {entry["step"]: entry for entry in entries(workdir) if entry["split"] == "train"}
+    whole = {entry["step"]: entry for entry in entries(folder) if entry["split"] == "train"}
+    assert windows.keys() == whole.keys() | {5}
+    assert all(windows[step] == whole[step] for step in whole if step != 6)
