@@ -4,15 +4,18 @@ import contextlib
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
+from tcmax_jax.launch import EXIT_PREEMPTED
 from tcmax_jax.training import loop, passes, processes
 from tcmax_jax.training.build import build
 from tcmax_jax.training.checkpoint import Checkpoints
@@ -28,15 +31,19 @@ def free_port():
         return server.getsockname()[1]
 
 
-def start_all(*arguments, **options):
-    """Starts both processes, with two fake devices each."""
+def two_devices():
+    """Returns the environment of a process with two fake devices."""
     flags = re.sub(r"device_count=\d+", "device_count=2", os.environ["XLA_FLAGS"])
+    return os.environ | {"XLA_FLAGS": flags}
+
+
+def start_all(*arguments):
+    """Starts both processes."""
     port = str(free_port())
     return [
         subprocess.Popen(
             [sys.executable, "-m", "tests.training.two_processes", port, str(i), *arguments],
-            cwd=ROOT, env=os.environ | {"XLA_FLAGS": flags}, stderr=subprocess.PIPE, text=True,
-            **options,
+            cwd=ROOT, env=two_devices(), stderr=subprocess.PIPE, text=True,
         )
         for i in range(COUNT)
     ]  # fmt: skip
@@ -110,3 +117,35 @@ def test_one_process_goes_on_where_two_stopped(together, devices, capfd):
 def test_what_describes_the_processes_comes_whole(given):
     with pytest.raises(ValueError, match=r"Expected coordinator, number of processes and process"):
         processes.join(*given)
+
+
+def test_sigterm_to_one_of_two_saves_and_stops_both(tmp_path):
+    arguments = [
+        f"--data_dir={tmp_path / 'data'}", f"--workdir={tmp_path / 'run'}", "--num_processes=2",
+        f"--coordinator=localhost:{free_port()}", "--config.training.epochs=100000",
+        "--config.data.train_examples=64", "--config.data.validation_examples=20",
+        "--config.training.batch_size=32", "--config.training.eval_batch_size=16",
+        "--config.training.eval_every=1000", "--config.training.log_every=2",
+        f"--compilation_cache={tmp_path / 'compiled'}",
+    ]  # fmt: skip
+    running = [
+        subprocess.Popen(
+            [sys.executable, str(ROOT / "launch.py"), *arguments, f"--process_id={i}"],
+            cwd=tmp_path, env=two_devices() | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(COUNT)
+    ]  # fmt: skip
+    log, deadline = tmp_path / "run" / "metrics.jsonl", time.monotonic() + 120
+    while not (log.exists() and log.read_text().count("\n") > 2):
+        assert time.monotonic() < deadline
+        assert all(process.poll() is None for process in running)
+        time.sleep(0.1)
+    running[1].send_signal(signal.SIGTERM)
+    errors = [process.communicate(timeout=120)[1] for process in running]
+    assert [process.returncode for process in running] == [EXIT_PREEMPTED] * 2, "\n".join(errors)
+    [step], [other] = [re.findall(r"SIGTERM\): saved step (\d+) of 200000", e) for e in errors]
+    assert step == other
+    assert entries(tmp_path / "run", "train")[-1]["step"] == int(step)
+    assert (tmp_path / "run" / "checkpoints" / step).is_dir()
+    assert list((tmp_path / "compiled").iterdir())
