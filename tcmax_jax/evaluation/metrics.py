@@ -29,7 +29,7 @@ def split_metrics(method, head, features, labels, scores) -> dict[str, float]:
       cross_entropy: -mean log softmax(predict)[y], nats;
       tc_bound: -mean TCMax loss over all tuples of the split (2^14 sampled ones for heads that are
         not additive): an estimate, in nats, of a lower bound of TC + KL(p(y) || label_prior);
-      accuracy/<modality>: for additive heads, share of correct predictions of the head's own part
+      accuracy/<modality>, cross_entropy/<modality>: for additive heads, those of the head's own part
         for that modality (`split`).
     """
     fused = scores["fused"]
@@ -43,11 +43,12 @@ def split_metrics(method, head, features, labels, scores) -> dict[str, float]:
     )
     metrics = {
         "accuracy": accuracy(fused, labels),
-        "cross_entropy": optax.softmax_cross_entropy_with_integer_labels(fused, labels).mean(),
+        "cross_entropy": _cross_entropy(fused, labels),
         "tc_bound": bound.mean(),
     }
     parts = {name: logits for name, logits in scores.items() if name != "fused"}
     metrics |= {f"accuracy/{m}": accuracy(logits, labels) for m, logits in parts.items()}
+    metrics |= {f"cross_entropy/{m}": _cross_entropy(x, labels) for m, x in parts.items()}
     return {name: float(value) for name, value in metrics.items()}
 
 
@@ -101,6 +102,10 @@ def metrics_without(method, head, features, labels, dropped) -> dict[str, float]
 def accuracy(scores, labels) -> float:
     """Returns the share of rows whose largest score is the label's."""
     return float(np.mean(np.argmax(np.asarray(scores), axis=-1) == labels))
+
+
+def _cross_entropy(scores, labels):
+    return optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean()
 
 
 def collapsed(features, labels, scores) -> list[str]:

@@ -11,7 +11,9 @@ _KINDS = {
     "accuracy": "{} accuracy (split)",
     "probe": "{} accuracy (probe)",
     "without": "fused accuracy without {}",
+    "cross_entropy": "{} cross-entropy (nats)",
 }
+_ACCURACIES = ("accuracy", "probe", "without")
 
 
 def results_table(results: Mapping) -> str:
@@ -28,7 +30,7 @@ def results_table(results: Mapping) -> str:
     splits = results["splits"]
     names = list(dict.fromkeys(name for metrics in splits.values() for name in metrics))
     # Accuracies first, then the rest, as people read them.
-    names.sort(key=lambda name: name.partition("/")[0] not in _KINDS)
+    names.sort(key=lambda name: name.partition("/")[0] not in _ACCURACIES)
     titles = [_title(name) for name in names]
     width = max(map(len, titles))
     lines = [

@@ -64,6 +64,8 @@ def test_results_are_those_of_the_best_validation(finished):
         "tc_bound",
         "accuracy/audio",
         "accuracy/visual",
+        "cross_entropy/audio",
+        "cross_entropy/visual",
         "probe/audio",
         "probe/visual",
     }
