@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tcmax_jax.data.clips import Clip, RawDataError
-from tcmax_jax.data.media import MediaError
+from tcmax_jax.data.containers import MediaError
 
 _DAMAGED = (ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile)
 

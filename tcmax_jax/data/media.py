@@ -1,15 +1,25 @@
 """Decoding of sound and frames from media files, in seconds of the clip's own time."""
 
-import contextlib
 import itertools
 import os
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import av
 import cv2
 import numpy as np
+
+from tcmax_jax.data.containers import (
+    MAX_FRAMES,
+    MAX_RATE,
+    MAX_SAMPLES,
+    MAX_SECONDS,
+    MediaError,
+    check_pixels,
+    decoding,
+    opened,
+)
+from tcmax_jax.data.picture_size import declared_size
 
 Fill = Literal["tile", "zero"]
 Box = tuple[float, float, float, float]
@@ -17,23 +27,6 @@ Box = tuple[float, float, float, float]
 JPEG_QUALITY = 95
 # Seconds; absorbs rounding where a frame's time is compared with a computed time.
 TIME_SLACK = 1e-6
-
-
-class MediaError(ValueError):
-    """A media file that does not hold what was asked of it.
-
-    Attributes:
-        reason: Why, in a few words that are the same for all files of the same fault.
-    """
-
-    def __init__(self, reason: str, message: str):
-        """Takes the reason, and the message that names the file."""
-        super().__init__(message)
-        self.reason = reason
-
-    def __reduce__(self):
-        """Lets it cross from one process to another."""
-        return MediaError, (self.reason, str(self))
 
 
 def read_audio(
@@ -58,18 +51,21 @@ def read_audio(
         float32 [samples], the mean of the channels; shorter than the cut where the clip ends first.
 
     Raises:
-        MediaError: If the file is missing, silent, broken, or ends before the cut begins.
+        MediaError: If the file is missing, silent, broken, longer than `MAX_SECONDS`, or ends
+            before the cut begins, or if the cut holds more than `MAX_SAMPLES`.
     """
     first = round((start or 0) * rate)
     last = None if end is None else round(end * rate)
     pieces, position = [], 0
-    with _opened(path, "audio") as (container, stream):
-        for position, samples in _resampled(container, stream, rate):
+    with opened(path, "audio") as (container, stream):
+        for position, samples in _resampled(path, container, stream, rate):
             if last is not None and position >= last:
                 break
+            stop = len(samples) if last is None else min(last - position, len(samples))
+            if position + stop - first > MAX_SAMPLES:
+                raise _too_long(path, f"{MAX_SAMPLES} samples", "name start and end of a part")
             if not pieces:
                 pieces.append(np.zeros(max(position - first, 0), np.float32))
-            stop = None if last is None else last - position
             pieces.append(samples[max(first - position, 0) : stop])
             position += len(samples)
     if not any(map(len, pieces[1:])):
@@ -104,10 +100,15 @@ def read_frames(
         uint8 [count, height, width, 3], RGB.
 
     Raises:
-        MediaError: If the file is missing, without pictures, broken, or ends before `start`.
+        MediaError: If the file is missing, without pictures, broken, or ends before `start`, if
+            its pictures change their size or are larger than `MAX_PIXELS`, or if there are more
+            than `MAX_FRAMES`.
     """
-    shown = _shown_frames(path, count, start, end)
-    return np.stack([_picture(frame, box, short_side) for frame, _, _ in shown])
+    with decoding(path, "video"):
+        shown = _shown_frames(path, count, start, end)
+        pictures = [_picture(path, frame, box, short_side) for frame, _, _ in shown]
+    _check_one_size(path, pictures)
+    return np.stack(pictures)
 
 
 def read_frame_pairs(
@@ -136,12 +137,16 @@ def read_frame_pairs(
         `count` pairs of uint8 [height, width, 3], RGB.
 
     Raises:
-        MediaError: If the file is missing, without pictures, broken, or ends before `start`.
+        MediaError: If the file is missing, without pictures, broken, or ends before `start`, if
+            its pictures change their size or are larger than `MAX_PIXELS`, or if there are more
+            than `MAX_FRAMES`.
     """
     pairs = []
-    for frame, before, after in _shown_frames(path, count, start, end):
-        pair = (frame, after) if after is not None else (before or frame, frame)
-        pairs.append(tuple(_picture(each, box, short_side) for each in pair))
+    with decoding(path, "video"):
+        for frame, before, after in _shown_frames(path, count, start, end):
+            pair = (frame, after) if after is not None else (before or frame, frame)
+            pairs.append(tuple(_picture(path, each, box, short_side) for each in pair))
+    _check_one_size(path, [picture for pair in pairs for picture in pair])
     return pairs
 
 
@@ -179,13 +184,30 @@ def encode_image(frame: np.ndarray, *, lossless: bool = False) -> bytes:
 
 
 def decode_image(encoded: bytes) -> np.ndarray:
-    """Decode what `encode_image` wrote to a uint8 [H, W, 3] RGB image."""
-    data = np.frombuffer(encoded, np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if encoded else None
+    """Decode a JPEG or PNG file, such as `encode_image` writes.
+
+    Args:
+        encoded: The file's bytes.
+
+    Returns:
+        uint8 [H, W, 3], RGB.
+
+    Raises:
+        MediaError: If it is no JPEG or PNG file, is broken, or is larger than `MAX_PIXELS`.
+    """
+    size = declared_size(encoded)
+    if size:
+        check_pixels("picture", *size)
+    try:
+        data = np.frombuffer(encoded, np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if size else None
+    except cv2.error:
+        image = None
     if image is None:
-        raise ValueError(
+        raise MediaError(
+            "broken picture",
             f"expected an encoded image, got {len(encoded)} other bytes; pass the bytes of a JPEG "
-            "or PNG file"
+            "or PNG file",
         )
     return image
 
@@ -211,53 +233,13 @@ def decode_flow(encoded: bytes) -> np.ndarray:
     return np.stack(np.split(stacked, 2), axis=-1)
 
 
-@contextlib.contextmanager
-def _opened(path, kind: str) -> Iterator[tuple]:
-    """Open a file's first stream of a kind; the library's errors inside become MediaError."""
-    if not Path(path).is_file():
-        raise MediaError(
-            "missing file", f"{path}: expected a media file, got none there; correct the path"
-        )
-    if _is_lfs_pointer(path):
-        raise MediaError(
-            "Git LFS pointer",
-            f"{path}: expected a media file, got a Git LFS pointer; fetch the files (git lfs pull)",
-        )
-    try:
-        # Tags in a strange encoding are no reason to refuse a clip.
-        with av.open(os.fspath(path), metadata_errors="replace") as container:
-            streams = [s for s in container.streams if s.type == kind and s.codec_context]
-            if not streams:
-                found = ", ".join(s.type for s in container.streams) or "no stream"
-                raise MediaError(
-                    f"no {kind} stream",
-                    f"{path}: expected a decodable {kind} stream, got {found}; use another file",
-                )
-            # Files are decoded in parallel by processes, so one thread each is enough.
-            streams[0].codec_context.thread_count = 1
-            yield container, streams[0]
-    except MediaError:
-        raise
-    except (av.FFmpegError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise MediaError(
-            f"broken {kind}",
-            f"{path}: expected decodable {kind}, got '{reason}'; re-encode or replace the file",
-        ) from error
-
-
-def _is_lfs_pointer(path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(40).startswith(b"version https://git-lfs")
-
-
 def _origin(container) -> float:
     """Seconds of the container's clock at which the clip begins, as players count it."""
     # Below zero lies only what the codec needs to start up.
     return max(container.start_time or 0, 0) / av.time_base
 
 
-def _resampled(container, stream, rate: int) -> Iterator[tuple[int, np.ndarray]]:
+def _resampled(path, container, stream, rate: int) -> Iterator[tuple[int, np.ndarray]]:
     """Yield pieces of mono sound, each with the index of its first sample in the clip."""
     resampler = av.AudioResampler(format="fltp", rate=rate)
     position = None
@@ -267,16 +249,33 @@ def _resampled(container, stream, rate: int) -> Iterator[tuple[int, np.ndarray]]
             begin = frame.time if frame else None
             # Only the first time stamp counts: the later ones are often rounded to milliseconds.
             position = 0 if begin is None else round((begin - _origin(container)) * rate)
+        if frame:
+            _check_sound(path, frame, position, rate)
         for piece in resampler.resample(frame):
             samples = piece.to_ndarray().mean(axis=0)
             yield position, samples
             position += len(samples)
 
 
-def _timed_frames(container, stream) -> Iterator[tuple]:
+def _check_sound(path, frame, position: int, rate: int) -> None:
+    """Check what would become of a frame of sound at a position, before it is resampled."""
+    if frame.sample_rate > MAX_RATE:
+        raise MediaError(
+            "sampling rate too high",
+            f"{path}: expected at most {MAX_RATE} Hz, got {frame.sample_rate}; re-encode the file",
+        )
+    grown = frame.samples * rate / frame.sample_rate
+    if position + grown > MAX_SECONDS * rate:
+        raise _too_long(path, f"{MAX_SECONDS} s", "cut it into shorter files")
+    # At a low rate few samples become many, in each of the channels.
+    if grown * frame.layout.nb_channels > MAX_SAMPLES:
+        raise _too_long(path, f"{MAX_SAMPLES} samples a frame", "re-encode the file")
+
+
+def _timed_frames(path, container, stream) -> Iterator[tuple]:
     """Yield (seconds in the clip, frame) in the order of display."""
     time = 0.0
-    for frame in container.decode(stream):
+    for frame in _bounded(path, container.decode(stream)):
         # Streams without time stamps are taken to run at their nominal rate.
         time = time if frame.time is None else frame.time - _origin(container)
         yield time, frame
@@ -290,8 +289,8 @@ def _shown_frames(path, count: int, start, end) -> Iterator[tuple]:
     times = list(begin + (np.arange(count) + 0.5) * (stop - begin) / count)
     before = shown = None
     shown_until = 0.0
-    with _opened(path, "video") as (container, stream):
-        for time, frame in _timed_frames(container, stream):
+    with opened(path, "video") as (container, stream):
+        for time, frame in _timed_frames(path, container, stream):
             while shown and times and times[0] < time - TIME_SLACK:
                 del times[0]
                 yield shown, before, frame
@@ -304,6 +303,18 @@ def _shown_frames(path, count: int, start, end) -> Iterator[tuple]:
             yield shown, before, None
 
 
+def _bounded(path, frames: Iterator) -> Iterator:
+    """Pass on frames, or packets of frames, as long as there are not too many."""
+    for number, frame in enumerate(frames):
+        if number == MAX_FRAMES:
+            raise MediaError(
+                "too many frames",
+                f"{path}: expected at most {MAX_FRAMES} frames, got more; cut it into shorter "
+                "files",
+            )
+        yield frame
+
+
 def _display_seconds(item, stream) -> float:
     """Seconds for which a frame, or the frame of a packet, is displayed."""
     if item.duration:
@@ -314,18 +325,19 @@ def _display_seconds(item, stream) -> float:
 def _video_end(path) -> float:
     """Seconds at which the last frame ends, from the packets: headers may say nothing or lie."""
     end = 0.0
-    with _opened(path, "video") as (container, stream):
-        for packet in container.demux(stream):
-            if not packet.size:  # The last one holds no frame.
-                continue
+    with opened(path, "video") as (container, stream):
+        # The last packet holds no frame.
+        packets = (packet for packet in container.demux(stream) if packet.size)
+        for packet in _bounded(path, packets):
             stamp = packet.dts if packet.pts is None else packet.pts
             begin = end if stamp is None else float(stamp * packet.time_base) - _origin(container)
             end = max(end, begin + _display_seconds(packet, stream))
     return end
 
 
-def _picture(frame, box: Box, short_side: int) -> np.ndarray:
+def _picture(path, frame, box: Box, short_side: int) -> np.ndarray:
     """Crop a decoded frame to a relative box and resize it, uint8 [H, W, 3] RGB."""
+    check_pixels(path, frame.width, frame.height)
     image = frame.to_ndarray(format="rgb24")
     height, width = image.shape[:2]
     left, top, right, bottom = np.rint(np.multiply(box, (width, height) * 2)).astype(int)
@@ -333,8 +345,26 @@ def _picture(frame, box: Box, short_side: int) -> np.ndarray:
     image = image[top : max(bottom, top + 1), left : max(right, left + 1)]
     scale = short_side / min(image.shape[:2])
     height, width = (round(side * scale) for side in image.shape[:2])
+    # A strip of one row becomes `short_side` times as long.
+    check_pixels(f"{path}, resized", width, height)
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     return cv2.resize(image, (width, height), interpolation=interpolation)
+
+
+def _check_one_size(path, pictures: Sequence[np.ndarray]) -> None:
+    sizes = dict.fromkeys(f"{p.shape[1]} x {p.shape[0]}" for p in pictures)
+    if len(sizes) > 1:
+        raise MediaError(
+            "pictures of several sizes",
+            f"{path}: expected pictures of one size, got {', '.join(sizes)} after resizing; "
+            "re-encode the file",
+        )
+
+
+def _too_long(path, limit: str, remedy: str) -> MediaError:
+    return MediaError(
+        "sound too long", f"{path}: expected sound of at most {limit}, got more; {remedy}"
+    )
 
 
 def _nothing_inside(path, what: str, start, end, clip_seconds: float) -> MediaError:

@@ -1,0 +1,47 @@
+"""The size that an encoded picture declares, read before it is decoded."""
+
+import struct
+
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+# Markers of JPEG: those that begin a frame, and those that stand without a length.
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
+
+
+def declared_size(encoded: bytes) -> tuple[int, int] | None:
+    """Read the size of a picture from its header.
+
+    Args:
+        encoded: A file's bytes.
+
+    Returns:
+        (width, height); None of what is no JPEG or PNG, or has no such header.
+    """
+    if encoded.startswith(_PNG):
+        return _unpack(">II", encoded, 16)
+    if encoded.startswith(_JPEG):
+        return _jpeg_size(encoded)
+    return None
+
+
+def _jpeg_size(encoded: bytes) -> tuple[int, int] | None:
+    """Walk the segments as libjpeg does, which skips what is none."""
+    at = len(_JPEG)
+    while (at := encoded.find(b"\xff", at)) >= 0:
+        while encoded[at : at + 1] == b"\xff":
+            at += 1
+        marker = encoded[at] if at < len(encoded) else 0
+        if marker in _FRAMES:
+            size = _unpack(">HH", encoded, at + 4)
+            return size and size[::-1]
+        if marker and marker not in _ALONE:
+            length = _unpack(">H", encoded, at + 1)
+            at += length[0] if length else 0
+        at += 1
+    return None
+
+
+def _unpack(form: str, encoded: bytes, at: int) -> tuple | None:
+    if at + struct.calcsize(form) > len(encoded):
+        return None
+    return struct.unpack_from(form, encoded, at)
