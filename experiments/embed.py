@@ -83,7 +83,8 @@ def read_image(path: Path) -> np.ndarray:
 def mvsa_pairs(folder: Path) -> Iterator[Pair]:
     """Yields the pairs of MVSA-Single."""
     for name in ("train.jsonl", "dev.jsonl", "test.jsonl"):
-        for line in (folder / name).read_text(encoding="utf-8").splitlines():
+        # Not str.splitlines, which also breaks at marks that tweets have in them.
+        for line in filter(str.strip, (folder / name).read_text(encoding="utf-8").split("\n")):
             entry = json.loads(line)
             yield Pair(str(entry["id"]), folder / entry["img"], entry["text"])
 

@@ -2,11 +2,10 @@
 
 Three kinds: a folder with `<id>.npy` [D] for each clip; an .npz file with `ids` [N] (text) and
 `features` [N, D]; an .npy file [N, D] whose rows are in the order of the list. Nothing is
-unpickled.
+unpickled, and the arrays of an .npz file may hold `tcmax_jax.npz.MAX_BYTES`.
 """
 
 import functools
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +13,8 @@ import numpy as np
 
 from tcmax_jax.data.clips import Clip, RawDataError
 from tcmax_jax.data.containers import MediaError
-
-_DAMAGED = (ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile)
+from tcmax_jax.data.paths import name_fault
+from tcmax_jax.npz import DAMAGED, check_size
 
 
 class _Table(NamedTuple):
@@ -63,7 +62,10 @@ def check_rows(path: Path, number: int) -> None:
     Raises:
         RawDataError: If not.
     """
-    if path.suffix == ".npy" and path.is_file() and len(rows := _open(path)) != number:
+    if path.suffix != ".npy" or not path.is_file():
+        return
+    rows = _open(path)
+    if rows.shape[:1] != (number,):
         raise RawDataError(
             f"{path}: expected a row for each of the {number} clips of the list, got "
             f"{list(rows.shape)}; extract it again, or write an .npz file with `ids`"
@@ -85,6 +87,12 @@ def write_features(path: Path, ids, features) -> None:
 
 def _find(path: Path, clip: Clip) -> np.ndarray:
     if path.is_dir():
+        if fault := name_fault(clip.id):
+            raise MediaError(
+                "id is no file name",
+                f"{path}: expected ids that are names of files in it, got {clip.id!r}, which "
+                f"{fault}; change the id, or write an .npz file with `ids`",
+            )
         return _open(path / f"{clip.id}.npy")
     if path.suffix == ".npy":
         if clip.row is None:
@@ -93,7 +101,14 @@ def _find(path: Path, clip: Clip) -> np.ndarray:
                 f"{path}: expected an .npz file with `ids`, since this list has no order of rows, "
                 "got an .npy file; write it anew",
             )
-        return _open(path)[clip.row]
+        rows = _open(path)
+        if rows.ndim == 0 or clip.row >= len(rows):
+            raise MediaError(
+                "missing feature",
+                f"{path}: expected row {clip.row} for {clip.id!r}, got {list(rows.shape)}; extract "
+                "it again",
+            )
+        return rows[clip.row]
     table = _table(path, path.stat().st_mtime_ns if path.is_file() else 0)
     if clip.id not in table.rows:
         raise MediaError(
@@ -111,7 +126,7 @@ def _open(path: Path) -> np.ndarray:
         raise MediaError(
             "missing feature", f"{path}: expected a feature, got none there; extract it too"
         ) from error
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise MediaError(
             "broken features", f"{path}: expected a plain array, got '{error}'; extract it again"
         ) from error
@@ -123,6 +138,7 @@ def _table(path: Path, changed: int) -> _Table:
     expected = f"{path}: expected `ids` [N] (text) and `features` [N, D] without Python objects"
     try:
         with np.load(path, allow_pickle=False) as file:
+            check_size(file)
             ids, features = file["ids"], file["features"]
     except FileNotFoundError as error:
         raise MediaError(
@@ -130,7 +146,7 @@ def _table(path: Path, changed: int) -> _Table:
             f"{path}: expected an .npz or .npy file or a folder of features, got none there; "
             "extract them, or correct the path",
         ) from error
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise MediaError("broken features", f"{expected}, got '{error}'; write it anew") from error
     if ids.ndim != 1 or ids.dtype.kind != "U" or features.shape[:1] != ids.shape:
         raise MediaError(

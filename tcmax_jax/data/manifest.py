@@ -2,7 +2,8 @@
 
 Columns: id, split, label and, as wanted, path, audio_path, start, end. Paths are relative to the
 CSV's folder, and may be left out where only pre-extracted features are used; start and end are
-seconds in the clip and may be left empty.
+seconds in the clip and may be left empty. Paths that lead out of the folder are refused unless
+they are asked for, since a list may come from elsewhere.
 """
 
 import csv
@@ -11,16 +12,21 @@ import os
 from pathlib import Path
 
 from tcmax_jax.data.clips import SPLITS, Clip, Listing, RawDataError, check_clips
+from tcmax_jax.data.paths import inner_path
+from tcmax_jax.data.raw import check_text
 
 REQUIRED = ("id", "split", "label")
 OPTIONAL = ("path", "audio_path", "start", "end")
+# Seconds, 32 years: numbers of samples stay numbers.
+_LATEST = 1e9
 
 
-def read_manifest(path: str | os.PathLike) -> Listing:
+def read_manifest(path: str | os.PathLike, *, outside_paths: bool = False) -> Listing:
     """Read and check a manifest; the media files themselves are not looked at.
 
     Args:
         path: CSV file in UTF-8.
+        outside_paths: Whether paths may be absolute, or leave the CSV's folder through "..".
 
     Returns:
         A clip for each row in the order of the file, its paths joined to the CSV's folder; the
@@ -38,7 +44,7 @@ def read_manifest(path: str | os.PathLike) -> Listing:
             reader = csv.DictReader(file, skipinitialspace=True, strict=True)
             _check_columns(path, reader.fieldnames or [])
             clips = tuple(
-                _clip(path, reader.line_num, cells)._replace(row=row)
+                _clip(path, reader.line_num, cells, outside_paths)._replace(row=row)
                 for row, cells in enumerate(reader)
             )
     except UnicodeDecodeError as error:
@@ -65,7 +71,7 @@ def _check_columns(path: Path, columns: list[str]) -> None:
             )
 
 
-def _clip(path: Path, line: int, cells: dict) -> Clip:
+def _clip(path: Path, line: int, cells: dict, outside_paths: bool) -> Clip:
     place = f"{path}, line {line}"
     extra = cells.pop(None, None)
     if extra:
@@ -74,6 +80,7 @@ def _clip(path: Path, line: int, cells: dict) -> Clip:
             "put cells that hold a comma in double quotes"
         )
     cells = {name: (cell or "").strip() for name, cell in cells.items()}
+    check_text(place, cells.values())
     for name in (*REQUIRED, *(["path"] if "path" in cells else [])):
         if not cells[name]:
             raise RawDataError(f"{place}: expected a value for {name}, got an empty cell; fill it")
@@ -88,14 +95,18 @@ def _clip(path: Path, line: int, cells: dict) -> Clip:
             f"{place}: expected end after start, got start {start or 0.0:g} and end {end:g}; "
             "correct the times"
         )
-    video = cells.get("path") and path.parent / cells["path"]
-    audio = cells.get("audio_path") and path.parent / cells["audio_path"]
+    video, audio = (
+        inner_path(place, path.parent, cells[name], outside=outside_paths)
+        if cells.get(name)
+        else None
+        for name in ("path", "audio_path")
+    )
     return Clip(
         id=cells["id"],
         split=cells["split"],
         label=cells["label"],
-        video=video or None,
-        audio=audio or video or None,
+        video=video,
+        audio=audio or video,
         start=start,
         end=end,
         place=place,
@@ -110,9 +121,10 @@ def _seconds(place: str, name: str, cell: str) -> float | None:
         seconds = float(cell)
     except ValueError:
         seconds = math.nan
-    if not (math.isfinite(seconds) and seconds >= 0):
+    if not 0 <= seconds <= _LATEST:
         raise RawDataError(
-            f"{place}: expected {name} in seconds, a number >= 0, got {cell!r}; "
+            f"{place}: expected {name} in seconds, a number from 0 to {_LATEST:g}, got "
+            f"{cell[:60]!r}; "
             "correct it or leave it empty"
         )
     return seconds

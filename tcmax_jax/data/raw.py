@@ -2,12 +2,14 @@
 
 import csv
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tcmax_jax.data.clips import RawDataError
 
 _MEDIA = {".mp4", ".mkv", ".webm", ".avi", ".flv", ".mov", ".wav", ".m4a"}
+# Python reads no number of more than some thousands of digits, and no list has one of this many.
+_DIGITS = 18
 
 
 def open_folder(raw_dir: str | None, layout: str, needed: Sequence[str] = ()) -> Path:
@@ -96,13 +98,28 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[s
         yield place, dict(zip(header, cells, strict=True))
 
 
+def check_text(place: str, cells: Iterable[str]) -> None:
+    """Check that cells hold no zero byte and no line break, which names written to files lose.
+
+    Raises:
+        RawDataError: If one does.
+    """
+    for cell in cells:
+        for mark in ("\0", "\n", "\r"):
+            if mark in cell:
+                raise RawDataError(
+                    f"{place}: expected cells without zero bytes and line breaks, got "
+                    f"{cell[:60]!r}; correct the list, or save it as UTF-8"
+                )
+
+
 def whole_number(place: str, cell: str) -> int:
     """Returns a cell's number.
 
     Raises:
         RawDataError: If the cell does not hold one.
     """
-    if not cell.isdecimal():
+    if not cell.isdecimal() or len(cell) > _DIGITS:
         raise RawDataError(
             f"{place}: expected a whole number, got {cell!r}; take the list as its owners ship it"
         )
@@ -134,7 +151,9 @@ def _rows(path: Path, delimiter: str, encoding: str) -> Iterator[tuple[str, list
             for row in reader:
                 cells = [cell.strip() for cell in row]
                 if any(cells):
-                    yield f"{path}, line {reader.line_num}", cells
+                    place = f"{path}, line {reader.line_num}"
+                    check_text(place, cells)
+                    yield place, cells
     except (UnicodeDecodeError, csv.Error) as error:
         raise RawDataError(
             f"{path}: expected a list as text, got '{error}'; take it as its owners ship it"

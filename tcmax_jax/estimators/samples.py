@@ -1,21 +1,18 @@
 """Samples: reading a file of arrays, checking them, and bringing them into the estimators' form."""
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from tcmax_jax.npz import DAMAGED, check_size
+
 # Above this an integer column is an identifier or a count rather than a label.
 MAX_CLASSES = 1000
 _HOW = "Write it with numpy.savez(path, a=array, b=array), one array a variable."
 _AGAIN = "Copy or write the file again."
 _BEGINNINGS = (b"PK\x03\x04", b"PK\x05\x06")  # of a zip file, and of an empty one
-# What a damaged member raises: by its checksum, in decompression, at its header or its end, and
-# (RuntimeError) where damage looks like a kind of zip file that is not supported.
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
 
 
 class Samples(NamedTuple):
@@ -39,7 +36,8 @@ def read_samples(path) -> dict[str, np.ndarray]:
 
     Raises:
       FileNotFoundError: no such file.
-      ValueError: another kind of file, a damaged one, or arrays of objects.
+      ValueError: another kind of file, a damaged one, one of more than `tcmax_jax.npz.MAX_BYTES`,
+        or arrays of objects.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -51,12 +49,10 @@ def read_samples(path) -> dict[str, np.ndarray]:
             if stream.read(4) not in _BEGINNINGS:
                 raise ValueError(f"Expected an .npz file, got {path}, which is none. {_HOW}")
             stream.seek(0)
-            with np.load(stream, allow_pickle=False) as file:
+            with _open(path, stream) as file:
                 return {name: _read_array(path, file, name) for name in file.files}
-    except (zipfile.BadZipFile, RuntimeError, OSError) as error:
-        raise ValueError(
-            f"Expected an .npz file that can be read, got {path}: {error}. {_AGAIN}"
-        ) from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def prepare(samples: Mapping) -> Samples:
@@ -106,10 +102,23 @@ def standardise(samples: Samples, rows) -> dict[str, np.ndarray]:
     return {m: x if m in samples.labels else scale(x) for m, x in samples.arrays.items()}
 
 
+def _open(path, stream):
+    try:
+        file = np.load(stream, allow_pickle=False)
+        check_size(file)
+    except DAMAGED as error:
+        raise _unreadable(path, error) from error
+    return file
+
+
+def _unreadable(path, error):
+    return ValueError(f"Expected an .npz file that can be read, got {path}: {error}. {_AGAIN}")
+
+
 def _read_array(path, file, name):
     try:
         array = file[name]
-    except _DAMAGED as error:
+    except DAMAGED as error:
         if "allow_pickle" in str(error):
             raise ValueError(
                 f"Expected arrays of numbers in {path}, got {name!r}, which holds Python objects; "

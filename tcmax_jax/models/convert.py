@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tcmax_jax.npz import DAMAGED, check_size
+
 _LAYERS = {
     "conv1": "stem_conv",
     "bn1": "stem_norm",
@@ -179,9 +181,17 @@ def _safetensors(path):
 def _npz(path):
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (ValueError, OSError, AttributeError) as error:
-        raise ValueError(f"Expected an .npz file of plain arrays, got {path}: {error}.") from error
+            check_size(file)
+            arrays = {name: file[name] for name in file.files}
+    except DAMAGED as error:
+        raise ValueError(
+            f"Expected an .npz file of plain arrays, got {path}: {error or type(error).__name__}."
+        ) from error
+    if others := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+        raise ValueError(
+            f"Expected an .npz file of plain arrays, got {path} with the file {others[0]!r}."
+        )
+    return arrays
 
 
 def _torch(path):
@@ -192,6 +202,13 @@ def _torch(path):
             f"Expected torch to read {path.name}. Install it, or save the weights as .safetensors "
             "or .npz where it is installed."
         ) from error
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    state = state.get("model", state)
-    return {name: tensor.float().numpy() for name, tensor in state.items()}
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = state.get("model", state)
+        return {name: tensor.float().numpy() for name, tensor in state.items()}
+    # Of many kinds: the reader's own, and what comes of content that is no dictionary of tensors.
+    except Exception as error:
+        raise ValueError(
+            f"Expected a file of nothing but named tensors, got {path}: {error}. Save the state "
+            "dict alone; nothing else is unpickled."
+        ) from error

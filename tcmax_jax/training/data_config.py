@@ -202,10 +202,13 @@ class ManifestData(ClipsData):
     Attributes:
       kind: names this section among the data sets.
       manifest: path of the CSV file, `id,split,label[,path][,audio_path][,start][,end]`.
+      outside_paths: allow paths in it that are absolute, or leave its folder through `..`; for
+        lists that you trust, since what they name is read.
     """
 
     kind: Literal["manifest"] = "manifest"
     manifest: FilePath
+    outside_paths: bool = False
 
 
 @section

@@ -148,7 +148,8 @@ def _is_kind(path):
 def _parse(text):
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    # Also numbers of too many digits, and brackets in too many brackets.
+    except (ValueError, RecursionError):
         return text
 
 

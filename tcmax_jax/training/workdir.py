@@ -21,6 +21,7 @@ _CONFIG, _DATA, _ENVIRONMENTS, _LOCK = "config.json", "data.json", "environments
 _FREE = (
     # Where the raw data lies and how it is decoded; what came of it is compared by `check_data`.
     "data.manifest",
+    "data.outside_paths",
     "data.raw_dir",
     "data.allow_skipped",
     "data.processes",

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from tcmax_jax.data.clips import Clip, RawDataError
@@ -53,9 +55,56 @@ def test_paths_may_be_left_out(write, tmp_path):
     assert (clip.video, clip.audio, clip.folder) == (None, None, tmp_path)
 
 
-def test_absolute_paths_stay(write):
-    (clip,) = read_manifest(write(HEADER + "a,train,cat,/x/a.mp4,,\n")).clips
-    assert str(clip.video) == "/x/a.mp4"
+LEADING_OUT = ["/x/a.mp4", "../a.mp4", "clips/../../a.mp4", "./..", "..", "//x/a.mp4"]
+
+
+@pytest.mark.parametrize("column", ["path", "audio_path"])
+@pytest.mark.parametrize("outside", LEADING_OUT)
+def test_paths_that_lead_out_are_refused(write, outside, column):
+    header = "id,split,label,path,audio_path\n"
+    cells = ["a.mp4", outside] if column == "audio_path" else [outside, ""]
+    path = write(header + "a,train,cat,a.mp4,\nb,train,cat," + ",".join(cells) + "\n")
+    message = (
+        rf"manifest\.csv, line 3: expected a path inside .*, got '{re.escape(outside)}', which "
+        r"leads out of it; .*data\.outside_paths=true"
+    )
+    with pytest.raises(RawDataError, match=message):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize("outside", LEADING_OUT)
+def test_paths_that_lead_out_may_be_allowed(write, tmp_path, outside):
+    path = write(HEADER + f"a,train,cat,{outside},,\n")
+    (clip,) = read_manifest(path, outside_paths=True).clips
+    assert clip.video == clip.audio == tmp_path / outside
+
+
+@pytest.mark.parametrize("inside", ["clips/../a.mp4", "./a.mp4", "a.mp4"])
+def test_paths_that_stay_inside(write, tmp_path, inside):
+    (clip,) = read_manifest(write(HEADER + f"a,train,cat,{inside},,\n")).clips
+    assert clip.video == tmp_path / "a.mp4"
+
+
+def test_dots_in_names_lead_nowhere(write, tmp_path):
+    (clip,) = read_manifest(write(HEADER + "a,train,cat,..a/b..mp4,,\n")).clips
+    assert clip.video == tmp_path / "..a" / "b..mp4"
+
+
+def test_links_are_followed_but_not_left_through_dots(write, tmp_path):
+    """The folder behind a link has another parent, which "link/.." must not mean."""
+    store = tmp_path / "elsewhere" / "store"
+    store.mkdir(parents=True)
+    (store / "a.mp4").touch()
+    (store.parent / "b.mp4").touch()
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "link").symlink_to(store)
+    (folder / "list.csv").write_text(
+        HEADER + "a,train,cat,link/a.mp4,,\nb,train,cat,link/../b.mp4,,\n"
+    )
+    first, second = read_manifest(folder / "list.csv").clips
+    assert first.video.is_file()
+    assert second.video == folder / "b.mp4" and not second.video.exists()
 
 
 def test_labels_are_those_of_train_sorted(write):
@@ -92,6 +141,17 @@ def test_labels_are_those_of_train_sorted(write):
             r"line 3: expected one of the 1 labels of train \(cat\), got 'cow' in test",
         ),
         (HEADER + "a,train,cat,a,1,2,3\n", r"line 2: expected 6 cells, got 7; put cells"),
+        (HEADER + "a,train,cat,a,1e9999,\n", r"start .* from 0 to 1e\+09, got '1e9999'; correct"),
+        (HEADER + "a,train,cat,a,1e300,\n", r"line 2: expected start .*got '1e300'; correct"),
+        (HEADER + "a\0b,train,cat,a,,\n", r"line 2: expected cells without zero bytes .*'a\\x00b'"),
+        (HEADER + 'a,train,"c\nat",a,,\n', r"line 3: expected cells without .*'c\\nat'; correct"),
+        (HEADER + 'a,train,"c\rat",a,,\n', r"line 3: expected cells without .*'c\\rat'; correct"),
+        (
+            HEADER + f"a,train,cat,{'x' * 256},,\n",
+            r"line 2: expected a path of at most 4095 bytes, of names of at most 255, got 'x{60}'",
+        ),
+        (HEADER + f"a,train,cat,{'é/' * 1400},,\n", r"line 2: expected a path of at most 4095"),
+        (HEADER + f"a,train,{'x' * 200_000},a,,\n", r"got 'field larger than field limit \(1"),
         (HEADER + 'a,train,cat,"a,,\n', r"line 2: expected CSV, got .*; correct the quotes"),
     ],
 )

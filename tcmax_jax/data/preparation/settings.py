@@ -7,7 +7,7 @@ from tcmax_jax.data.preparation.naming import digest
 from tcmax_jax.data.stored import Stored
 
 # Where the raw data lies and how it is decoded, not what comes of it.
-_FREE = ("raw_dir", "manifest", "allow_skipped", "processes", "beam")
+_FREE = ("raw_dir", "manifest", "outside_paths", "allow_skipped", "processes", "beam")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

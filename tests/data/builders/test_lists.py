@@ -301,3 +301,84 @@ def test_mvsa_unknown_sentiment(mvsa):
     (mvsa / "labelResultAll.txt").write_text("ID\ttext,image\n1\tpositive,good\n")
     with pytest.raises(RawDataError, match=r"line 2: expected two of negative, neutral, positive"):
         list_mvsa(mvsa)
+
+
+# --- names that would lead to other files
+
+
+LISTED = {
+    "crema_d": (lambda f: list_crema_d(f, "list", 0.2), "train.csv", "{},ANG\n"),
+    "kinetics_sounds": (
+        lambda f: list_kinetics_sounds(f, CLASSES, "test", 0.25),
+        "annotations/train.csv",
+        "label,youtube_id,time_start,time_end\ntap dancing,{},0,10\n",
+    ),
+    "ave": (list_ave, "trainSet.txt", "Bark&{}&good&0&10\n"),
+    "vggsound": (lambda f: list_vggsound(f, 0.25), "vggsound.csv", "{},1,zebra braying,train\n"),
+    "ucf101": (
+        lambda f: list_ucf101(f, 1, "group", 0.2),
+        "ucfTrainTestlist/trainlist01.txt",
+        "ApplyEyeMakeup/{}_g01_c01.avi 1\n",
+    ),
+    "mvsa": (list_mvsa, "train.jsonl", '{{"id": "{}", "label": "neutral"}}\n'),
+}
+
+
+@pytest.mark.parametrize("name", ["../../x", "/x", "a/b", "x" * 256])
+@pytest.mark.parametrize("data_set", LISTED)
+def test_names_that_are_paths_are_refused(tmp_path, data_set, name):
+    list_clips, file, line = LISTED[data_set]
+    getattr(raw_folders, data_set)(tmp_path)
+    (tmp_path / file).write_text(line.format(name))
+    with pytest.raises(
+        RawDataError, match=rf"{file}, line \d: expected a name, which becomes that"
+    ):
+        list_clips(tmp_path)
+
+
+def test_a_class_of_ucf101_is_no_path(tmp_path):
+    raw_folders.ucf101(tmp_path)
+    path = tmp_path / "ucfTrainTestlist" / "trainlist01.txt"
+    path.write_text("../v_x_g01_c01.avi 1\n")
+    with pytest.raises(RawDataError, match=r"line 1: expected a name, .* '\.\.', which names no"):
+        list_ucf101(tmp_path, 1, "group", 0.2)
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "-1", "1.5", "²"])
+def test_numbers_that_are_none(tmp_path, number):
+    raw_folders.vggsound(tmp_path)
+    (tmp_path / "vggsound.csv").write_text(f"a,{number},zebra braying,train\n")
+    with pytest.raises(RawDataError, match="line 1: expected a whole number, got"):
+        list_vggsound(tmp_path, 0.25)
+
+
+def test_cells_that_no_file_keeps(tmp_path):
+    raw_folders.vggsound(tmp_path)
+    for label in ("zebra\0braying", '"zebra\nbraying"'):
+        (tmp_path / "vggsound.csv").write_text(f"a,1,{label},train\n")
+        with pytest.raises(RawDataError, match=r"line \d: expected cells without zero bytes and"):
+            list_vggsound(tmp_path, 0.25)
+
+
+@pytest.mark.parametrize(
+    "line", ["[" * 100_000, "1", '{"id": 1}', '{"id": 1, "label": ' + "9" * 5000]
+)
+def test_lines_of_json_that_describe_no_tweet(tmp_path, line):
+    raw_folders.mvsa(tmp_path)
+    (tmp_path / "dev.jsonl").write_text(line)
+    with pytest.raises(RawDataError, match=r"dev\.jsonl, line 1: expected {\"id\": \.\., "):
+        list_mvsa(tmp_path)
+
+
+def test_tweets_may_hold_any_mark_of_unicode(tmp_path):
+    raw_folders.mvsa(tmp_path)
+    text = '{"id": "4", "label": "neutral", "text": "a\u2028b\x85c"}\n'
+    (tmp_path / "dev.jsonl").write_text(text, encoding="utf-8")
+    assert by_split(list_mvsa(tmp_path))["validation"] == ["4"]
+
+
+def test_lists_of_tweets_are_utf_8(tmp_path):
+    raw_folders.mvsa(tmp_path)
+    (tmp_path / "dev.jsonl").write_bytes(b'{"id": "4", "label": "\xff"}')
+    with pytest.raises(RawDataError, match=r"dev\.jsonl: expected UTF-8, got .*; save it as UTF-8"):
+        list_mvsa(tmp_path)

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 
 from tcmax_jax.data.clips import Clip, Listing, check_clips
+from tcmax_jax.data.paths import check_name
 from tcmax_jax.data.preparation.builder import ClipsBuilder
 from tcmax_jax.data.preparation.settings import ClipsSettings
 from tcmax_jax.data.raw import open_folder, read_rows
@@ -63,6 +64,7 @@ def list_ave(raw_dir: str | None) -> Listing:
             category, video = cells[:2]
             if category == "Category":
                 continue  # Some copies have a header.
+            check_name(place, video)
             splits[video].append(split)
             number = len(splits[video])
             file = folder / "AVE" / f"{video}.mp4"

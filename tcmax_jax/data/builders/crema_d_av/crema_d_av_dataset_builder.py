@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_clips
+from tcmax_jax.data.paths import check_name
 from tcmax_jax.data.preparation.builder import ClipsBuilder
 from tcmax_jax.data.preparation.settings import ClipsSettings
 from tcmax_jax.data.raw import open_folder, read_rows
@@ -109,6 +110,7 @@ def _found(folder: Path) -> Sequence[Clip]:
 
 
 def _clip(folder: Path, split: str, name: str, label: str, place: str) -> Clip:
+    check_name(place, name)
     return Clip(
         id=name,
         split=split,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_clips
+from tcmax_jax.data.paths import check_name
 from tcmax_jax.data.preparation.builder import ClipsBuilder
 from tcmax_jax.data.preparation.settings import ClipsSettings
 from tcmax_jax.data.raw import find_media, open_folder, read_table, whole_number
@@ -70,6 +71,7 @@ def list_kinetics_sounds(
             if row["label"] in classes:
                 start, end = (whole_number(place, row[name]) for name in ("time_start", "time_end"))
                 name = f"{row['youtube_id']}_{start:06d}_{end:06d}"
+                check_name(place, name)
                 file = media.get(name, folder / f"{name}.mp4")
                 clips.append(
                     Clip(name, split, row["label"], file, file, place=place, folder=folder)

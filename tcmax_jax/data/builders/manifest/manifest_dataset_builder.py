@@ -18,9 +18,11 @@ class ManifestSettings(ClipsSettings):
 
     Attributes:
         manifest: Path of the CSV file.
+        outside_paths: Whether its paths may lead out of its folder.
     """
 
     manifest: str
+    outside_paths: bool = False
 
     def content_name(self, content: bytes = b"") -> str:
         """Name that is the same for the same CSV, features and form, wherever the folder lies.
@@ -47,7 +49,8 @@ class Manifest(ClipsBuilder):
 
     def list_clips(self) -> Listing:
         """Reads the CSV file."""
-        return read_manifest(self.settings.manifest)
+        settings = self.settings
+        return read_manifest(settings.manifest, outside_paths=settings.outside_paths)
 
 
 def _add_files(hashed, path: Path) -> None:

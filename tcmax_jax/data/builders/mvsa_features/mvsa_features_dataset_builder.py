@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_clips
+from tcmax_jax.data.paths import check_name
 from tcmax_jax.data.preparation.builder import ClipsBuilder
 from tcmax_jax.data.preparation.settings import ClipsSettings
 from tcmax_jax.data.raw import open_folder, read_rows
@@ -71,17 +72,27 @@ def list_mvsa(raw_dir: str | None) -> Listing:
 
 def _listed(folder: Path) -> Iterator[Clip]:
     for split, name in _LISTS.items():
-        lines = (folder / name).read_text(encoding="utf-8").splitlines()
-        for number, line in enumerate(lines, start=1):
+        # Not str.splitlines, which also breaks at marks that tweets have in them.
+        for number, line in enumerate(_text(folder / name).split("\n"), start=1):
             place = f"{folder / name}, line {number}"
+            if not line.strip():
+                continue
             try:
                 entry = json.loads(line)
                 tweet, label = str(entry["id"]), entry["label"]
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise RawDataError(
                     f'{place}: expected {{"id": .., "label": ..}}, got {line[:60]!r}; correct it'
                 ) from error
+            check_name(place, tweet)
             yield Clip(tweet, split, label, place=place, folder=folder)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RawDataError(f"{path}: expected UTF-8, got {error}; save it as UTF-8") from error
 
 
 def _agreeing(folder: Path) -> Iterator[Clip]:
@@ -90,6 +101,7 @@ def _agreeing(folder: Path) -> Iterator[Clip]:
     for place, (tweet, labels) in rows:
         if tweet == "ID":
             continue
+        check_name(place, tweet)
         text, _, image = labels.partition(",")
         for label in (text, image):
             if label not in SENTIMENTS:

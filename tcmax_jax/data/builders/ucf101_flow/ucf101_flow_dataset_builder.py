@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_clips
+from tcmax_jax.data.paths import check_name
 from tcmax_jax.data.preparation.builder import ClipsBuilder
 from tcmax_jax.data.preparation.settings import ClipsSettings
 from tcmax_jax.data.raw import open_folder, read_rows, whole_number
@@ -107,6 +108,8 @@ def _clip(folder: Path, split: str, place: str, file: str) -> Clip:
             f"{place}: expected <class>/v_<class>_gNN_cNN.avi, got {file!r}; take the list as its "
             "owners ship it"
         )
+    check_name(place, label)
+    check_name(place, name)
     path = folder / "UCF-101" / label / name
     return Clip(
         id=name.removesuffix(".avi"),

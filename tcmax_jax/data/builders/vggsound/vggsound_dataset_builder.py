@@ -3,6 +3,7 @@
 import dataclasses
 
 from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_clips
+from tcmax_jax.data.paths import check_name
 from tcmax_jax.data.preparation.builder import ClipsBuilder
 from tcmax_jax.data.preparation.settings import ClipsSettings
 from tcmax_jax.data.raw import find_media, open_folder, read_rows, whole_number
@@ -58,6 +59,7 @@ def list_vggsound(raw_dir: str | None, validation_share: float) -> Listing:
                 f"{place}: expected the split train or test, got {split!r}; take the list as its "
                 "owners ship it"
             )
+        check_name(place, video)
         names = _names(video, whole_number(place, start))
         found = next((media[name] for name in names if name in media), None)
         file = found or folder / f"{names[0]}.mp4"

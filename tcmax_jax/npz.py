@@ -1,0 +1,44 @@
+"""What all readers of .npz files refuse: damaged ones, and those that would fill the memory."""
+
+import struct
+import zipfile
+import zlib
+
+import numpy as np
+
+# All arrays of one file: the features of 2 million clips at 2048 entries in float32.
+MAX_BYTES = 2**34
+# What a damaged member raises: by its checksum, in decompression, at its header or its end, where
+# damage looks like a kind of zip file that is not supported (RuntimeError), like another kind of
+# file (AttributeError, TypeError), or like sizes that cannot be (MemoryError, OverflowError).
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    MemoryError,
+    OverflowError,
+)
+
+
+def check_size(file: np.lib.npyio.NpzFile) -> None:
+    """Checks the sizes that a file declares; zipfile gives no member more than it declares.
+
+    Args:
+      file: an .npz file that is open, of which nothing was read.
+
+    Raises:
+      ValueError: its arrays together are larger than `MAX_BYTES`.
+    """
+    total = sum(member.file_size for member in file.zip.infolist())
+    if total > MAX_BYTES:
+        raise ValueError(
+            f"expected at most {MAX_BYTES} bytes of arrays, got {total}; a compressed file can "
+            "declare any size, so split it if it is right"
+        )
