@@ -30,10 +30,10 @@ def files(layer):
     ("layer", "allowed"),
     [
         ("losses", ["losses"]),
-        ("estimators", ["estimators", "losses"]),
+        ("estimators", ["estimators", "losses", "npz"]),
         ("methods", ["methods", "losses", "models"]),
-        ("models", ["models", "losses"]),
-        ("data", ["data"]),
+        ("models", ["models", "losses", "npz"]),
+        ("data", ["data", "npz"]),
         ("evaluation", ["evaluation", "losses", "estimators", "models", "methods"]),
         (
             "training",
