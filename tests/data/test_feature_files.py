@@ -116,6 +116,24 @@ def test_bad_file_in_a_folder(tmp_path):
         read_feature(folder, CLIP, 2)
 
 
+@pytest.mark.parametrize("name", ["../a", "/a", "a/b", "..", "a\\b", "a\0b", "x" * 256, "\ud800"])
+def test_ids_that_are_paths_name_no_file_in_a_folder(tmp_path, name):
+    np.save(tmp_path / "a.npy", ROWS[0])
+    with pytest.raises(MediaError, match=r"image: expected ids that are names of files") as error:
+        read_feature(folder_of(tmp_path), CLIP._replace(id=name), 2)
+    assert error.value.reason == "id is no file name"
+
+
+def test_rows_that_are_not_there(tmp_path):
+    with pytest.raises(MediaError, match=r"image\.npy: expected row 3 for 'b é', got \[3, 2\]"):
+        read_feature(npy_of(tmp_path), CLIP._replace(row=3), 2)
+    np.save(tmp_path / "image.npy", 1.0)
+    with pytest.raises(MediaError, match=r"image\.npy: expected row 1 for 'b é', got \[\]"):
+        read_feature(tmp_path / "image.npy", CLIP, 2)
+    with pytest.raises(RawDataError, match=r"row for each of the 3 clips of the list, got \[\]"):
+        check_rows(tmp_path / "image.npy", 3)
+
+
 def test_rows_without_names_have_to_be_as_many_as_clips(tmp_path):
     check_rows(npy_of(tmp_path), 3)
     check_rows(npz_of(tmp_path), 4)  # names its clips
