@@ -104,6 +104,10 @@ def from_dict(tree: Mapping, section: type = Config):
         return pydantic.TypeAdapter(section).validate_python(tree)
     except pydantic.ValidationError as error:
         raise ConfigError(explain(error)) from error
+    except OverflowError as error:
+        raise ConfigError(
+            f"Invalid configuration: expected numbers of usual size, got one too large ({error})."
+        ) from error
 
 
 def to_dict(config) -> dict:

@@ -7,5 +7,8 @@ from pydantic import Field
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 section = pydantic.dataclasses.dataclass(
-    frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid")
+    # JSON as Python reads it knows NaN and Infinity; no field has a use for them.
+    frozen=True,
+    kw_only=True,
+    config=pydantic.ConfigDict(extra="forbid", allow_inf_nan=False),
 )
