@@ -228,8 +228,18 @@ def encode_flow(flow: np.ndarray, bound: float) -> bytes:
 
 
 def decode_flow(encoded: bytes) -> np.ndarray:
-    """Decode what `encode_flow` wrote to grey levels uint8 [H, W, 2]; 127.5 is no motion."""
+    """Decode what `encode_flow` wrote to grey levels uint8 [H, W, 2]; 127.5 is no motion.
+
+    Raises:
+        MediaError: If it is no such picture.
+    """
     stacked = decode_image(encoded)[..., 0]
+    if len(stacked) % 2:
+        raise MediaError(
+            "broken picture",
+            f"expected flow as two pictures above each other, got {len(stacked)} rows; prepare the "
+            "data again",
+        )
     return np.stack(np.split(stacked, 2), axis=-1)
 
 

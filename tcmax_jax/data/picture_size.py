@@ -15,12 +15,22 @@ def declared_size(encoded: bytes) -> tuple[int, int] | None:
         encoded: A file's bytes.
 
     Returns:
-        (width, height); None of what is no JPEG or PNG, or has no such header.
+        (width, height); None of what is no JPEG or PNG, has no such header, or ends early.
     """
     if encoded.startswith(_PNG):
-        return _unpack(">II", encoded, 16)
+        return _png_size(encoded)
     if encoded.startswith(_JPEG):
         return _jpeg_size(encoded)
+    return None
+
+
+def _png_size(encoded: bytes) -> tuple[int, int] | None:
+    """Walk all chunks, since OpenCV takes memory for what each of them says it holds."""
+    at = len(_PNG)
+    while length := _unpack(">I", encoded, at):
+        if encoded[at + 4 : at + 8] == b"IEND":
+            return _unpack(">II", encoded, len(_PNG) + 8)
+        at += 12 + length[0]
     return None
 
 

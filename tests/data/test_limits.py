@@ -228,10 +228,21 @@ def test_thumbnails_and_garbage_do_not_hide_the_size():
 @pytest.mark.parametrize("lossless", [True, False])
 def test_headers_that_end_early(lossless):
     encoded = encode_image(quadrants(), lossless=lossless)
-    for length in range(24 if lossless else encoded.index(b"\xff\xc0") + 9):
+    whole = encoded.index(b"IEND") + 4 if lossless else encoded.index(b"\xff\xc0") + 9
+    for length in range(whole):
         assert declared_size(encoded[:length]) is None
         with pytest.raises(MediaError, match="expected an encoded image, got"):
             decode_image(encoded[:length])
+
+
+def test_chunks_that_declare_more_than_the_file_has():
+    """OpenCV would take and fill 4 GiB for this one."""
+    encoded = encode_image(quadrants(), lossless=True)
+    at = encoded.index(b"IDAT") - 4
+    begun = time.monotonic()
+    with pytest.raises(MediaError, match="expected an encoded image, got"):
+        decode_image(encoded[:at] + b"\xff" + encoded[at + 1 :])
+    assert time.monotonic() - begun < 1
 
 
 def test_other_kinds_of_pictures_are_refused():

@@ -4,6 +4,7 @@ import pytest
 
 from tcmax_jax.data.media import (
     MediaError,
+    decode_flow,
     decode_image,
     encode_image,
     fit_length,
@@ -207,3 +208,8 @@ def test_images_survive_encoding():
 def test_decode_image_refuses_other_bytes(encoded):
     with pytest.raises(ValueError, match=f"got {len(encoded)} other bytes; pass"):
         decode_image(encoded)
+
+
+def test_decode_flow_refuses_other_pictures():
+    with pytest.raises(MediaError, match="flow as two pictures above each other, got 3 rows"):
+        decode_flow(encode_image(np.zeros((3, 4, 3), np.uint8)))
