@@ -251,7 +251,8 @@ def _origin(container) -> float:
 
 def _resampled(path, container, stream, rate: int) -> Iterator[tuple[int, np.ndarray]]:
     """Yield pieces of mono sound, each with the index of its first sample in the clip."""
-    resampler = av.AudioResampler(format="fltp", rate=rate)
+    # Interleaved, since PyAV loses itself among the planes of eight channels and more.
+    resampler = av.AudioResampler(format="flt", rate=rate)
     position = None
     flush = [None]
     for frame in itertools.chain(container.decode(stream), flush):
@@ -262,7 +263,8 @@ def _resampled(path, container, stream, rate: int) -> Iterator[tuple[int, np.nda
         if frame:
             _check_sound(path, frame, position, rate)
         for piece in resampler.resample(frame):
-            samples = piece.to_ndarray().mean(axis=0)
+            interleaved = piece.to_ndarray().reshape(-1, piece.layout.nb_channels)
+            samples = np.ascontiguousarray(interleaved.T).mean(axis=0)
             yield position, samples
             position += len(samples)
 

@@ -1,3 +1,5 @@
+import wave
+
 import av
 import numpy as np
 import pytest
@@ -65,6 +67,17 @@ def test_channels_are_averaged(tmp_path):
     left, right = tone(0.2), tone(0.2, hertz=1000.0)
     path = write_media(tmp_path / "stereo.wav", audio=np.stack([left, right]))
     np.testing.assert_allclose(read_audio(path, rate=RATE), (left + right) / 2, atol=1e-4)
+
+
+@pytest.mark.parametrize("channels", [6, 8, 16])
+def test_many_channels_are_averaged(tmp_path, channels):
+    """With eight planes of sound and more PyAV crashes the process."""
+    waves = np.stack([tone(0.2, hertz=100.0 * (n + 1)) for n in range(channels)])
+    path = tmp_path / "many.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((channels, 2, RATE, 0, "NONE", ""))
+        file.writeframes(np.rint(32767 * waves.T).astype("<i2").tobytes())
+    np.testing.assert_allclose(read_audio(path, rate=RATE), waves.mean(axis=0), atol=1e-3)
 
 
 @pytest.mark.parametrize("name,video_codec,audio_codec", CONTAINERS)
