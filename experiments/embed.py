@@ -7,7 +7,7 @@ For MVSA-Single (experiments/mvsa.py), with CLIP from the transformers library
 
 FOLDER holds train.jsonl, dev.jsonl and test.jsonl with lines {"id", "text", "img"}; image.npz and
 text.npz are written beside them. For data of your own, list it as CSV with the columns id, image
-and text (paths relative to the CSV):
+and text (JPEG or PNG files, paths relative to the CSV):
 
     python experiments/embed.py --list=pairs.csv --model=PATH_OR_NAME
 

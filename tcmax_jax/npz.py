@@ -1,6 +1,7 @@
 """What all readers of .npz files refuse: damaged ones, and those that would fill the memory."""
 
 import struct
+import tokenize
 import zipfile
 import zlib
 
@@ -8,13 +9,16 @@ import numpy as np
 
 # All arrays of one file: the features of 2 million clips at 2048 entries in float32.
 MAX_BYTES = 2**34
-# What a damaged member raises: by its checksum, in decompression, at its header or its end, where
-# damage looks like a kind of zip file that is not supported (RuntimeError), like another kind of
-# file (AttributeError, TypeError), or like sizes that cannot be (MemoryError, OverflowError).
+# What a damaged member raises: by its checksum, in decompression, at its header, which numpy reads
+# as the text of a dictionary, or its end, where damage looks like a kind of zip file that is not
+# supported (RuntimeError), like another kind of file (AttributeError, TypeError), or like sizes
+# that cannot be (MemoryError, OverflowError).
 DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
+    tokenize.TokenError,
+    SyntaxError,
     EOFError,
     OSError,
     RuntimeError,
