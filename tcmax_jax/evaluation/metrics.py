@@ -29,8 +29,8 @@ def split_metrics(method, head, features, labels, scores) -> dict[str, float]:
       cross_entropy: -mean log softmax(predict)[y], nats;
       tc_bound: -mean TCMax loss over all tuples of the split (2^14 sampled ones for heads that are
         not additive): an estimate, in nats, of a lower bound of TC + KL(p(y) || label_prior);
-      accuracy/<modality>, cross_entropy/<modality>: for additive heads, those of the head's own part
-        for that modality (`split`).
+      accuracy/<modality>, cross_entropy/<modality>: for additive heads, those of the head's own
+        part for that modality (`split`).
     """
     fused = scores["fused"]
     bound = -tcmax_loss(
