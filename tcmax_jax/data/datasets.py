@@ -92,6 +92,8 @@ class _Records:
         return len(self._source)
 
     def __getitem__(self, index):
+        if not 0 <= index < len(self):
+            raise IndexError(index)  # which ends a loop over them
         try:
             record = self._source[index]
         except Exception as error:
