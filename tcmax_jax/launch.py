@@ -12,13 +12,16 @@ from absl import app, flags, logging
 # Only light modules up here: decoding processes import the main module again.
 
 _MODE = flags.DEFINE_enum(
-    "mode", "train", ["prepare", "train", "evaluate", "probe", "compare", "estimate"],
+    "mode",
+    "train",
+    ["prepare", "train", "evaluate", "probe", "compare", "estimate", "doctor"],
     "prepare: decode or generate the data set; train: train (preparing first if need be), or go on "
     "with an interrupted run, then evaluate; evaluate: evaluate the best checkpoint again; "
     "probe: the same with a linear probe on each frozen encoder; "
     "compare: train the methods, fusions and seeds of the recipe's section `comparison`, each run "
     "once, and tabulate them; "
-    "estimate: total correlation of the arrays in --samples.",
+    "estimate: total correlation of the arrays in --samples; "
+    "doctor: look at devices, versions, data and speed, and say what is wrong and what to do.",
 )  # fmt: skip
 _EXPERIMENT = flags.DEFINE_string(
     "experiment", None, "A recipe, such as experiments/grid.py; the built-in synthetic set if none."
@@ -180,6 +183,18 @@ def _run_mode(overrides):
                 workdir, data_dir, probe=_MODE.value == "probe", dropped=_DROP_MODALITY.value
             )
             _print(results_table(results))
+        case "doctor":
+            _examine(config, workdir, data_dir)
+
+
+def _examine(config, workdir, data_dir):
+    from tcmax_jax.training import doctor
+
+    report = doctor.examine(config, workdir, data_dir)
+    _print(doctor.report_text(report))
+    if report.speed and report.speed.unfinished:
+        doctor.leave(report.failed)
+    sys.exit(int(report.failed))
 
 
 def _print(text):

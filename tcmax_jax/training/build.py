@@ -85,21 +85,42 @@ def build(config: Config, data_dir: str | os.PathLike, devices=None) -> Parts:
       ValueError: a batch that the devices cannot share, or data that does not fit the
         configuration.
     """
-    training = config.training
-    parallel = KINDS[training.parallel](devices)
-    count = len(parallel.devices)
-    shares = {"batch_size": training.accumulate * count, "eval_batch_size": count}
-    for name, share in shares.items():
-        if getattr(training, name) % share:
-            times = f" times training.accumulate={share // count}" if share > count else ""
-            raise ValueError(
-                f"Expected training.{name} to be a multiple of the {count} devices{times}, "
-                f"got {getattr(training, name)}."
-            )
+    parallel = KINDS[config.training.parallel](devices)
+    if problems := batch_problems(config, len(parallel.devices)):
+        raise ValueError(problems[0])
     # Others find what the first process has prepared, or prepare their own host's copy.
     with primary_first("prepare"):
         path = prepare_data(config, data_dir)
-    dataset = open_dataset(path, tuple(config.modalities))
+    return assemble(config, open_dataset(path, tuple(config.modalities)), parallel)
+
+
+def batch_problems(config: Config, count: int) -> list[str]:
+    """Returns a text for each size of a batch that so many devices cannot share."""
+    shares = {"batch_size": config.training.accumulate * count, "eval_batch_size": count}
+    problems = []
+    for name, share in shares.items():
+        size = getattr(config.training, name)
+        if size % share:
+            times = f" times training.accumulate={share // count}" if share > count else ""
+            problems.append(
+                f"Expected training.{name} to be a multiple of the {count} devices{times}, "
+                f"got {size}."
+            )
+    return problems
+
+
+def assemble(config: Config, dataset: Dataset, parallel: Parallel) -> Parts:
+    """Returns the parts of a run on data that is open.
+
+    Args:
+      config: the configuration.
+      dataset: its data.
+      parallel: the devices.
+
+    Raises:
+      ValueError: data that does not fit the configuration.
+    """
+    training = config.training
     _check_inputs(config, dataset)
     steps = steps_per_epoch(dataset.sources["train"], training.batch_size)
     schedule = make_schedule(config.optimizer, epochs=training.epochs, steps_per_epoch=steps)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from pathlib import Path
 
 from tcmax_jax.data import stored as forms
 from tcmax_jax.data.builders.ave.ave_dataset_builder import Ave, AveSettings
@@ -16,6 +17,7 @@ from tcmax_jax.data.builders.mvsa_features.mvsa_features_dataset_builder import 
     MvsaSettings,
 )
 from tcmax_jax.data.builders.synthetic.synthetic_dataset_builder import (
+    Synthetic,
     SyntheticSettings,
     prepare_synthetic,
 )
@@ -24,7 +26,9 @@ from tcmax_jax.data.builders.ucf101_flow.ucf101_flow_dataset_builder import (
     Ucf101Settings,
 )
 from tcmax_jax.data.builders.vggsound.vggsound_dataset_builder import Vggsound, VggsoundSettings
-from tcmax_jax.data.preparation.builder import prepare_clips
+from tcmax_jax.data.clips import Listing
+from tcmax_jax.data.preparation.builder import ClipsConfig, prepare_clips
+from tcmax_jax.data.preparation.naming import digest
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.data_config import SyntheticData
 
@@ -37,6 +41,7 @@ _BUILDERS = {
     "ucf101_flow": (Ucf101Flow, Ucf101Settings),
     "mvsa_features": (MvsaFeatures, MvsaSettings),
 }
+BUILDER_NAMES = (Synthetic.name, *(builder.name for builder, _ in _BUILDERS.values()))
 _FORMS = {
     "log_spectrogram": forms.LogSpectrogram,
     "filter_bank": forms.FilterBank,
@@ -52,12 +57,47 @@ def prepare_data(config: Config, data_dir: str | os.PathLike) -> str:
     Raises:
       RawDataError: the raw data does not fit the configuration.
     """
-    data = config.data
-    if isinstance(data, SyntheticData):
-        return str(prepare_synthetic(_settings(SyntheticSettings, data), data_dir).data_path)
-    builder, settings = _BUILDERS[data.kind]
-    stored = {name: _settings(_FORMS[form.kind], form) for name, form in data.stored.items()}
-    return str(prepare_clips(builder, _settings(settings, data, stored=stored), data_dir).data_path)
+    if isinstance(config.data, SyntheticData):
+        settings = _settings(SyntheticSettings, config.data)
+        return str(prepare_synthetic(settings, data_dir).data_path)
+    return str(prepare_clips(*_clips(config), data_dir).data_path)
+
+
+def prepared_folder(config: Config, data_dir: str | os.PathLike) -> Path:
+    """Returns the folder in which the data of a configuration lies once it is prepared.
+
+    Raises:
+      RawDataError: it is named after a list that is not there.
+    """
+    if isinstance(config.data, SyntheticData):
+        builder = Synthetic
+        name = digest(dataclasses.asdict(_settings(SyntheticSettings, config.data)))
+    else:
+        builder, settings = _clips(config)
+        name = settings.content_name()
+    return Path(data_dir) / builder.name / name / str(builder.VERSION)
+
+
+def list_clips(config: Config, data_dir: str | os.PathLike) -> Listing:
+    """Returns the clips of a configuration that has some, from its raw data; prepares nothing.
+
+    Raises:
+      RawDataError: the raw data does not fit the configuration.
+    """
+    builder, settings = _clips(config)
+    named = ClipsConfig(name=settings.content_name(), settings=settings)
+    return builder(config=named, data_dir=data_dir, file_format="array_record").listing
+
+
+def stored_forms(config: Config) -> dict:
+    """Returns {modality: what is stored of it} of a configuration that has clips."""
+    return {name: _settings(_FORMS[form.kind], form) for name, form in config.data.stored.items()}
+
+
+def _clips(config):
+    """Returns (builder, settings) of a configuration that has clips."""
+    builder, settings = _BUILDERS[config.data.kind]
+    return builder, _settings(settings, config.data, stored=stored_forms(config))
 
 
 def _settings(cls, section, **others):

@@ -1,0 +1,262 @@
+"""What a run would find on this machine: devices, versions, data, speed, and what is wrong."""
+
+import dataclasses
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+import jax
+
+from tcmax_jax.data.datasets import open_dataset
+from tcmax_jax.training import findings as checks
+from tcmax_jax.training import passes
+from tcmax_jax.training import workdir as workdirs
+from tcmax_jax.training.build import assemble, batch_problems
+from tcmax_jax.training.config import Config
+from tcmax_jax.training.data_config import SyntheticData
+from tcmax_jax.training.environment import versions
+from tcmax_jax.training.findings import Finding
+from tcmax_jax.training.parallel import KINDS
+from tcmax_jax.training.prepare import BUILDER_NAMES, list_clips, prepared_folder
+from tcmax_jax.training.processes import say
+from tcmax_jax.training.speed import Speed, measure_speed
+from tcmax_jax.training.stand_in import stand_in
+
+SPEED_LIMIT = 60.0  # seconds
+_SOME_CLASSES = 100  # where nothing is there that names them; hardly any step takes longer for it
+_GPU_QUERY = [
+    "nvidia-smi", "--query-gpu=index,memory.used,memory.total", "--format=csv,noheader,nounits",
+]  # fmt: skip
+_TITLE = 12  # columns
+
+
+class Report(NamedTuple):
+    """What was found.
+
+    Attributes:
+      sections: {title: lines}.
+      speed: what the test of the speed has found; None if there was none.
+      findings: what is wrong.
+    """
+
+    sections: dict[str, list[str]]
+    speed: Speed | None
+    findings: list[Finding]
+
+    @property
+    def failed(self) -> bool:
+        """Whether one of the findings is an error."""
+        return any(finding.level == "error" for finding in self.findings)
+
+
+class _Data(NamedTuple):
+    """Data of a configuration: its folder once prepared, classes, and what there is of it."""
+
+    folder: Path | None
+    num_classes: int
+    lines: list[str]
+    findings: list[Finding]
+
+
+def examine(config: Config, workdir: Path, data_dir: str, *, limit: float = SPEED_LIMIT) -> Report:
+    """Looks at everything that a run of the configuration needs; writes nothing.
+
+    Args:
+      config: the configuration.
+      workdir: folder of the run.
+      data_dir: folder that holds prepared data sets.
+      limit: seconds after which the test of the speed ends.
+    """
+    memory = _gpu_memory()  # before JAX takes its share
+    devices, findings = _devices()
+    cores, platform = os.cpu_count() or 1, devices[0].platform
+    findings += checks.unused_accelerator(platform, _accelerators(memory), os.environ)
+    findings += checks.taken_gpus(memory, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    findings += checks.fake_devices(os.environ, cores)
+    cache = jax.config.jax_compilation_cache_dir
+    findings += checks.settings(config, platform, len(devices), cores, cache)
+    data = _look_for_data(config, data_dir)
+    findings += data.findings
+    findings += checks.packages(config, prepared=data.folder is not None)
+    findings += checks.run_folder(workdir, config)
+    findings += checks.folder("workdir", workdir)
+    if data.folder is None:
+        findings += checks.folder("data_dir", Path(data_dir))
+        findings += checks.space("data_dir", Path(data_dir), _free(Path(data_dir)))
+    speed, size, lines, found = _try(config, workdir, data, limit)
+    findings += found + checks.space("workdir", workdir, _free(workdir), size)
+    sections = {
+        "devices": _describe_devices(devices, cores),
+        "versions": [", ".join(f"{name} {number}" for name, number in versions().items())],
+        "experiment": [
+            f"{config.name}: {config.method.name} with the head {config.model.fusion}, batches of "
+            f"{config.training.batch_size}, in {workdir}"
+        ],
+        "data": [*_describe_prepared(Path(data_dir)), *data.lines],
+        "speed": lines,
+    }
+    return Report(sections, speed, findings)
+
+
+def report_text(report: Report) -> str:
+    """Returns the report as text for people."""
+    lines = []
+    for title, section in report.sections.items():
+        for number, line in enumerate(section):
+            lines.append(f"{'' if number else title:<{_TITLE}}{line}")
+    if not report.findings:
+        return "\n".join([*lines, "", "Nothing is wrong."])
+    ordered = sorted(report.findings, key=lambda finding: finding.level)  # errors first
+    return "\n".join([*lines, "", *(f"{finding.level}: {finding.text}" for finding in ordered)])
+
+
+def describe_speed(speed: Speed, batch_size: int) -> list[str]:
+    """Returns lines about the speed of a step."""
+    if speed.first_step is None:
+        return ["the first step did not end in time; it compiles, which later ones do not"]
+    lines = [f"{speed.first_step:.1f} s for the first step, compilation included"]
+    if speed.timed:
+        lines.append(
+            f"{1000 * speed.seconds:.1f} ms a step (median of {speed.timed}), "
+            f"{batch_size / speed.seconds:.0f} examples/s, {speed.input_wait:.0%} of the time "
+            "waiting for data"
+        )
+    else:
+        lines.append("no further step ended in time")
+    return [*lines, "peak memory " + ", ".join(
+        f"{mib:.0f} MiB of the {name.removesuffix('_memory')}" for name, mib in speed.memory.items()
+    )]  # fmt: skip
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process while a step is running, for which the usual end would wait or crash."""
+    for worker in multiprocessing.active_children():
+        worker.terminate()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _devices() -> tuple[list, list[Finding]]:
+    try:
+        return jax.devices(), []
+    except RuntimeError as error:
+        text = (
+            f"JAX finds no devices: {error} Correct JAX_PLATFORMS or the installation. All that "
+            "follows was found on the CPU."
+        )
+        jax.config.update("jax_platforms", "cpu")
+        return jax.devices(), [Finding("error", text)]
+
+
+def _gpu_memory() -> str:
+    try:
+        query = subprocess.run(_GPU_QUERY, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):  # No GPU, or no driver that works.
+        return ""
+    return query.stdout
+
+
+def _accelerators(
+    gpu_memory: str, environ=os.environ, exists: Callable = os.path.exists
+) -> list[str]:
+    """Returns what this machine has of "gpu" and "tpu"."""
+    # Other devices than TPUs hang on VFIO too.
+    tpu = exists("/dev/accel0") or (
+        exists("/dev/vfio") and any(name.startswith("TPU_") for name in environ)
+    )
+    return ["gpu"] * bool(gpu_memory or exists("/dev/nvidia0")) + ["tpu"] * bool(tpu)
+
+
+def _look_for_data(config: Config, data_dir: str) -> _Data:
+    generated = isinstance(config.data, SyntheticData)
+    classes = getattr(config.data, "num_classes", _SOME_CLASSES)
+    lines, findings = [], []
+    try:
+        folder = prepared_folder(config, data_dir)
+        if (folder / "dataset_info.json").is_file():
+            return _Data(folder, classes, [f"this experiment: prepared in {folder}"], [])
+        if generated:
+            lines = ["this experiment: not prepared; training generates it within seconds"]
+        else:
+            listing = list_clips(config, data_dir)
+            classes = len(listing.class_names)
+            lines = [
+                f"this experiment: not prepared; its raw data lists {len(listing.clips)} clips in "
+                f"{classes} classes"
+            ]
+            text = "The data is not prepared. Training does so first; or run the same command with "
+            findings = [Finding("warning", f"{text}--mode=prepare.")]
+    except (ValueError, OSError) as error:
+        lines = ["this experiment: not prepared, and its raw data is not there"]
+        findings = [Finding("error", f"The data is not prepared, nor can it be: {error}")]
+    return _Data(None, classes, lines, findings)
+
+
+def _try(config: Config, workdir: Path, data: _Data, limit: float):
+    """Times the model; returns (speed or None, bytes of a checkpoint or 0, lines, findings)."""
+    parallel = KINDS[config.training.parallel](None)
+    if batch_problems(config, len(parallel.devices)):
+        return None, 0, ["not measured: the devices cannot share a batch"], []
+    repeat, size, findings = data.folder is None, 0, []
+    # Readers are of no use where one batch is taken again and again; epochs, so that steps suffice.
+    workers = 0 if repeat else config.training.workers
+    training = dataclasses.replace(config.training, workers=workers, epochs=1000)
+    config = dataclasses.replace(config, training=training)
+    try:
+        if repeat:
+            dataset = stand_in(config, data.num_classes)
+        else:
+            dataset = open_dataset(data.folder, tuple(config.modalities))
+            workdirs.check_data(workdir, dataset)
+        parts = assemble(config, dataset, parallel)
+        say("Compiling, and timing a few steps ...")
+        state = passes.initial_state(parts)
+        size = sum(array.nbytes for array in jax.tree.leaves(state))
+        speed = measure_speed(parts, state, repeat=repeat, limit=limit)
+    except (ValueError, OSError, ArithmeticError, RuntimeError) as error:
+        return None, size, ["not measured: see below"], [_failure(error)]
+    lines = describe_speed(speed, config.training.batch_size)
+    if repeat:
+        lines.append("on made-up examples, and so without the time of reading and decoding")
+    return speed, size, lines, findings + checks.speed(speed)
+
+
+def _failure(error: Exception) -> Finding:
+    text = str(error)
+    if "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower():
+        text = (
+            f"The devices have not enough memory for a step ({text.splitlines()[0][:200]}). Raise "
+            "training.accumulate, lower training.batch_size, or set model.dtype=bfloat16."
+        )
+    return Finding("error", text or type(error).__name__)
+
+
+def _describe_devices(devices, cores: int) -> list[str]:
+    kinds = sorted({f"{device.device_kind} ({device.platform})" for device in devices})
+    memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+    each = f", {memory / 2**30:.1f} GiB each for JAX" if memory else ""
+    host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return [
+        f"{len(devices)} x {', '.join(kinds)}{each}; processes: {jax.process_count()}",
+        f"this host: {cores} cores, {host:.1f} GiB",
+    ]
+
+
+def _describe_prepared(data_dir: Path) -> list[str]:
+    lines = []
+    for info in sorted(data_dir.glob("*/*/*/dataset_info.json")):
+        name = info.parent.relative_to(data_dir)
+        if name.parts[0] in BUILDER_NAMES:
+            size = sum(file.stat().st_size for file in info.parent.rglob("*") if file.is_file())
+            lines.append(f"{data_dir / name}: {size / 1e6:.1f} MB")
+    return lines or [f"{data_dir}: nothing prepared"]
+
+
+def _free(path: Path) -> int:
+    return shutil.disk_usage(checks.nearest(path)).free

@@ -1,0 +1,269 @@
+"""What can be wrong with a set-up: each check takes plain facts, and says what to do."""
+
+import fcntl
+import importlib.util
+import os
+import re
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from tcmax_jax.training import workdir as workdirs
+from tcmax_jax.training.build import batch_problems
+from tcmax_jax.training.config import Config
+from tcmax_jax.training.pretrained import check_weights
+from tcmax_jax.training.speed import Speed
+
+_GB = 10**9
+_LITTLE_SPACE = 5 * _GB
+_CHECKPOINTS = 3  # the two latest and the best
+_MUCH_WAITING = 0.2
+_TAKEN_MEMORY = 0.1  # of a GPU; less than that are contexts and displays
+_EXTRAS = {
+    ".safetensors": ("safetensors", "pip install 'tcmax_jax[pretrained]'"),
+    ".pth": ("torch", "pip install torch"),
+    ".pt": ("torch", "pip install torch"),
+}
+
+
+class Finding(NamedTuple):
+    """Something that is wrong.
+
+    Attributes:
+      level: error, if training would not run or would waste the machine; or warning.
+      text: what is wrong, and what to do.
+    """
+
+    level: Literal["error", "warning"]
+    text: str
+
+
+def unused_accelerator(
+    platform: str, there: Collection[str], environ: Mapping[str, str]
+) -> list[Finding]:
+    """Finds an accelerator that JAX does not use.
+
+    Args:
+      platform: that of JAX's devices.
+      there: what the machine has, of "gpu" and "tpu".
+      environ: environment variables.
+    """
+    if platform != "cpu" or not there:
+        return []
+    hidden = [n for n in ("JAX_PLATFORMS", "CUDA_VISIBLE_DEVICES") if _hides(n, environ.get(n))]
+    if hidden:
+        return [
+            Finding(
+                "warning",
+                f"JAX runs on the CPU although there is a {' and a '.join(there).upper()}, since "
+                f"{hidden[0]}={environ[hidden[0]]!r}. Unset {hidden[0]} to use it.",
+            )
+        ]
+    wanted = "jax[tpu]" if "tpu" in there else "jax[cuda13]"
+    older = "" if "tpu" in there else " (jax[cuda12] for drivers before 580)"
+    return [
+        Finding(
+            "error",
+            f"JAX runs on the CPU although there is a {' and a '.join(there).upper()}. Run "
+            f'pip install "{wanted}"{older}. If that was done, look at what `python -c "import '
+            'jax; jax.devices()"` prints.',
+        )
+    ]
+
+
+def taken_gpus(query: str, visible: str | None) -> list[Finding]:
+    """Finds GPUs whose memory others hold.
+
+    Args:
+      query: lines `index, MiB in use, MiB in all` from before JAX took its share.
+      visible: CUDA_VISIBLE_DEVICES.
+    """
+    findings = []
+    for line in query.splitlines():
+        index, used, total = (cell.strip() for cell in line.split(","))
+        # Other names than numbers (of MIG slices, say) cannot be told here.
+        seen = not visible or not re.fullmatch(r"[\d, ]+", visible) or index in visible.split(",")
+        if seen and used.isdigit() and total.isdigit() and int(used) > _TAKEN_MEMORY * int(total):
+            findings.append(
+                Finding(
+                    "warning",
+                    f"Another process holds {used} of the {total} MiB of GPU {index}, and JAX "
+                    "takes 75 % at its start. End it (nvidia-smi names it), choose other GPUs with "
+                    "CUDA_VISIBLE_DEVICES, or lower XLA_PYTHON_CLIENT_MEM_FRACTION.",
+                )
+            )
+    return findings
+
+
+def fake_devices(environ: Mapping[str, str], cores: int) -> list[Finding]:
+    """Finds fake CPU devices that may wait for each other without end."""
+    asked = re.search(r"xla_force_host_platform_device_count=(\d+)", environ.get("XLA_FLAGS", ""))
+    if not asked or int(asked[1]) < max(cores, 2) or "NPROC" in environ:
+        return []
+    return [
+        Finding(
+            "warning",
+            f"{asked[1]} fake CPU devices on {cores} cores can wait for each other without end. "
+            f"Set NPROC={4 * int(asked[1])} in the environment.",
+        )
+    ]
+
+
+def settings(config: Config, platform: str, count: int, cores: int, cache: str | None):
+    """Finds settings that do not fit the machine.
+
+    Args:
+      config: the configuration.
+      platform: that of JAX's devices.
+      count: number of devices, of all processes.
+      cores: number of CPU cores.
+      cache: folder of the compilation cache.
+
+    Returns:
+      A list of `Finding`.
+    """
+    findings = [Finding("error", problem) for problem in batch_problems(config, count)]
+    if platform == "cpu" and config.model.dtype == "bfloat16":
+        findings.append(
+            Finding(
+                "warning",
+                "model.dtype=bfloat16 is slow on CPUs, which have no units for it. Use float32.",
+            )
+        )
+    if config.training.workers > cores:
+        findings.append(
+            Finding(
+                "warning",
+                f"training.workers={config.training.workers} is more than the {cores} cores. Lower "
+                "it, or use 0 and training.threads.",
+            )
+        )
+    if platform != "cpu" and not cache:
+        findings.append(
+            Finding(
+                "warning",
+                "Every start compiles anew, since there is no compilation cache. Pass "
+                "--compilation_cache=FOLDER, or set JAX_COMPILATION_CACHE_DIR.",
+            )
+        )
+    return findings
+
+
+def packages(
+    config: Config, *, prepared: bool, find: Callable = importlib.util.find_spec
+) -> list[Finding]:
+    """Finds files of weights, and optional packages, that the configuration needs and are missing.
+
+    Args:
+      config: the configuration.
+      prepared: whether its data is prepared.
+      find: function of a package's name; None if it is not installed.
+    """
+    findings, needed = [], set()
+    try:
+        check_weights(config)
+    except FileNotFoundError as error:
+        findings.append(Finding("error", f"{error} Correct the path."))
+    for modality in config.modalities.values():
+        suffix = Path(getattr(modality.encoder, "weights", None) or "").suffix
+        needed |= {(f"{suffix} weights", *_EXTRAS[suffix])} if suffix in _EXTRAS else set()
+    if not prepared and getattr(config.data, "beam", None) is not None:
+        needed.add(("data.beam", "apache_beam", "pip install 'tcmax_jax[beam]'"))
+    for user, package, command in sorted(needed):
+        if find(package) is None:
+            findings.append(Finding("error", f"Expected {package} for {user}, got none: {command}"))
+    return findings
+
+
+def folder(option: str, path: Path) -> list[Finding]:
+    """Finds out whether a folder, or the nearest one above it that is there, can be written."""
+    there = nearest(path)
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return []
+    what = "cannot be written" if there.is_dir() else "is no folder"
+    text = f"Expected a --{option} that can be written, got {path}: {there} {what}. Choose another."
+    return [Finding("error", text)]
+
+
+def space(option: str, path: Path, free: int, checkpoint: int = 0) -> list[Finding]:
+    """Finds out whether a disk is full.
+
+    Args:
+      option: flag that names the folder.
+      path: folder.
+      free: bytes that are free there.
+      checkpoint: bytes of a checkpoint that will be written there.
+    """
+    kept = _CHECKPOINTS * checkpoint
+    if free >= max(_LITTLE_SPACE, 2 * kept):
+        return []
+    needs = f", and a run keeps {kept / _GB:.1f} GB of checkpoints" if kept else ""
+    return [
+        Finding(
+            "error" if free < kept else "warning",
+            f"Only {free / _GB:.1f} GB are free at {path}{needs}. Free some, or choose another "
+            f"--{option}.",
+        )
+    ]
+
+
+def run_folder(workdir: Path, config: Config) -> list[Finding]:
+    """Finds what keeps a run from beginning, or going on, in its folder."""
+    findings = []
+    try:
+        workdirs.check(workdir, config)
+    except (ValueError, OSError) as error:
+        findings.append(Finding("error", str(error)))
+    if owner := _owner(workdir / "lock"):
+        text = f"A run is going on in {workdir} ({owner}), and shares this machine with the test."
+        findings.append(
+            Finding("error", f"{text} Wait for its end, stop it, or choose another --workdir.")
+        )
+    aside = workdir / "damaged-checkpoints"
+    if aside.is_dir() and (number := sum(1 for _ in aside.iterdir())):
+        findings.append(
+            Finding(
+                "warning",
+                f"{number} damaged checkpoints of this run lie in {aside}; training went on from "
+                "earlier ones. Check the disk, then delete that folder.",
+            )
+        )
+    return findings
+
+
+def speed(measured: Speed) -> list[Finding]:
+    """Finds an input pipeline that does not keep up."""
+    if (measured.input_wait or 0) <= _MUCH_WAITING:
+        return []
+    return [
+        Finding(
+            "warning",
+            f"Training waits for data {measured.input_wait:.0%} of the time. Raise "
+            "training.threads, then training.workers (at most the number of cores), or put "
+            "--data_dir on a faster disk.",
+        )
+    ]
+
+
+def nearest(path: Path) -> Path:
+    """Returns the path if it is there, and otherwise the nearest one above that is."""
+    return next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
+
+
+def _owner(lock: Path) -> str | None:
+    """Returns who holds a lock of `workdir.occupied`, None if nobody does."""
+    try:
+        with lock.open() as file:
+            # Shared, so that two who look do not see each other.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return lock.read_text().strip() or "unknown"
+    except OSError:
+        return None
+    return None
+
+
+def _hides(name: str, value: str | None) -> bool:
+    if name == "JAX_PLATFORMS":
+        return (value or "").split(",")[0] == "cpu"
+    return value in ("", "-1")

@@ -1,0 +1,130 @@
+"""How fast the training step of a configuration is on its devices."""
+
+import contextlib
+import functools
+import itertools
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+
+from tcmax_jax.training import passes
+from tcmax_jax.training.build import Parts
+from tcmax_jax.training.feed import Feed
+from tcmax_jax.training.measures import used_memory
+from tcmax_jax.training.state import TrainState
+from tcmax_jax.training.step import train_step
+
+_TIMED = 10
+# Batches that wait in buffers when the first step has compiled: the reader's, and the feed's.
+_BUFFERED, _BUFFERED_BY_WORKER = 6, 2
+
+
+class StepTime(NamedTuple):
+    """What one step took, until its results were there.
+
+    Attributes:
+      seconds: all of it.
+      waited: the part of it blocked on the pipeline.
+    """
+
+    seconds: float
+    waited: float
+
+
+class Speed(NamedTuple):
+    """What a test of the speed has found.
+
+    Attributes:
+      first_step: seconds of the first step, compilation included; None if it did not end.
+      timed: number of steps behind the figures below, 0 if the limit left none.
+      seconds: median of a step, waiting for data included; None without a timed step.
+      input_wait: share of the time blocked on the pipeline; None without a timed step.
+      memory: see `tcmax_jax.training.measures.used_memory`.
+      unfinished: whether a step was still running when the time was up.
+    """
+
+    first_step: float | None
+    timed: int
+    seconds: float | None
+    input_wait: float | None
+    memory: dict
+    unfinished: bool
+
+
+def measure_speed(parts: Parts, state: TrainState, *, repeat: bool, limit: float) -> Speed:
+    """Times steps of training; leaves nothing behind.
+
+    Args:
+      parts: the parts of a run; of as many epochs as there have to be steps.
+      state: the state before the first step, on the host.
+      repeat: whether to take the first batch again and again, and so never wait for data.
+      limit: seconds after which no more steps are taken, and none is waited for.
+
+    Raises:
+      Exception: what a step raises, such as `jax.errors.JaxRuntimeError` without enough memory.
+    """
+    buffered = _BUFFERED + _BUFFERED_BY_WORKER * parts.config.training.workers
+    steps = 1 + (0 if repeat else buffered) + _TIMED
+    times, raised, stop = [], [], threading.Event()
+
+    def take():
+        try:
+            with contextlib.closing(_steps(parts, state, repeat)) as taken:
+                for taken_time in itertools.islice(taken, steps):
+                    times.append(taken_time)
+                    if stop.is_set():
+                        return
+        except BaseException as error:
+            raised.append(error)
+
+    # A thread, since a step that runs cannot be interrupted, only left behind.
+    thread = threading.Thread(target=take, daemon=True)
+    thread.start()
+    thread.join(limit)
+    stop.set()
+    if raised:
+        raise raised[0]
+    return summarise(list(times), unfinished=thread.is_alive())
+
+
+def summarise(times: list[StepTime], *, unfinished: bool) -> Speed:
+    """Returns what the times of steps come to: the first one compiles, the last ones count."""
+    first, *others = times or [None]
+    timed = others[-_TIMED:]
+    total = sum(time.seconds for time in timed)
+    return Speed(
+        first_step=first and first.seconds,
+        timed=len(timed),
+        seconds=statistics.median(time.seconds for time in timed) if timed else None,
+        input_wait=sum(time.waited for time in timed) / total if timed else None,
+        memory=used_memory(),
+        unfinished=unfinished,
+    )
+
+
+def _steps(parts: Parts, state: TrainState, repeat: bool) -> Iterator[StepTime]:
+    training = parts.config.training
+    step_fn = parts.parallel.train_step(
+        functools.partial(
+            train_step,
+            model=parts.model,
+            optimizer=parts.optimizer,
+            method=parts.method,
+            seed=parts.config.seed,
+            steps_per_epoch=parts.steps_per_epoch,
+            accumulate=training.accumulate,
+        )
+    )
+    state = parts.parallel.replicate(state)
+    with contextlib.closing(passes.training_batches(parts, 0)) as batches:
+        feed = Feed(itertools.repeat(next(batches)) if repeat else batches, parts.parallel.put)
+        begin = time.monotonic()
+        for batch in feed:
+            state, metrics = step_fn(state, batch)
+            jax.block_until_ready((state, metrics))
+            yield StepTime(time.monotonic() - begin, feed.waited())
+            begin = time.monotonic()
