@@ -1,12 +1,11 @@
 """What a run would find on this machine: devices, versions, data, speed, and what is wrong."""
 
-import dataclasses
 import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -63,6 +62,15 @@ class _Data(NamedTuple):
     findings: list[Finding]
 
 
+class _Trial(NamedTuple):
+    """What came of some steps of training."""
+
+    lines: list[str]
+    findings: Sequence[Finding] = ()
+    checkpoint_size: int = 0
+    speed: Speed | None = None
+
+
 def examine(config: Config, workdir: Path, data_dir: str, *, limit: float = SPEED_LIMIT) -> Report:
     """Looks at everything that a run of the configuration needs; writes nothing.
 
@@ -75,7 +83,7 @@ def examine(config: Config, workdir: Path, data_dir: str, *, limit: float = SPEE
     memory = _gpu_memory()  # before JAX takes its share
     devices, findings = _devices()
     cores, platform = os.cpu_count() or 1, devices[0].platform
-    findings += checks.unused_accelerator(platform, _accelerators(memory), os.environ)
+    findings += checks.unused_accelerator(platform, accelerators(memory, os.environ), os.environ)
     findings += checks.taken_gpus(memory, os.environ.get("CUDA_VISIBLE_DEVICES"))
     findings += checks.fake_devices(os.environ, cores)
     cache = jax.config.jax_compilation_cache_dir
@@ -88,8 +96,9 @@ def examine(config: Config, workdir: Path, data_dir: str, *, limit: float = SPEE
     if data.folder is None:
         findings += checks.folder("data_dir", Path(data_dir))
         findings += checks.space("data_dir", Path(data_dir), _free(Path(data_dir)))
-    speed, size, lines, found = _try(config, workdir, data, limit)
-    findings += found + checks.space("workdir", workdir, _free(workdir), size)
+    trial = _try(config, workdir, data, limit)
+    findings += trial.findings
+    findings += checks.space("workdir", workdir, _free(workdir), trial.checkpoint_size)
     sections = {
         "devices": _describe_devices(devices, cores),
         "versions": [", ".join(f"{name} {number}" for name, number in versions().items())],
@@ -98,9 +107,9 @@ def examine(config: Config, workdir: Path, data_dir: str, *, limit: float = SPEE
             f"{config.training.batch_size}, in {workdir}"
         ],
         "data": [*_describe_prepared(Path(data_dir)), *data.lines],
-        "speed": lines,
+        "speed": trial.lines,
     }
-    return Report(sections, speed, findings)
+    return Report(sections, trial.speed, findings)
 
 
 def report_text(report: Report) -> str:
@@ -118,19 +127,33 @@ def report_text(report: Report) -> str:
 def describe_speed(speed: Speed, batch_size: int) -> list[str]:
     """Returns lines about the speed of a step."""
     if speed.first_step is None:
-        return ["the first step did not end in time; it compiles, which later ones do not"]
+        return ["no step ended in time, compilation included"]
     lines = [f"{speed.first_step:.1f} s for the first step, compilation included"]
     if speed.timed:
-        lines.append(
-            f"{1000 * speed.seconds:.1f} ms a step (median of {speed.timed}), "
-            f"{batch_size / speed.seconds:.0f} examples/s, {speed.input_wait:.0%} of the time "
-            "waiting for data"
-        )
-    else:
-        lines.append("no further step ended in time")
-    return [*lines, "peak memory " + ", ".join(
-        f"{mib:.0f} MiB of the {name.removesuffix('_memory')}" for name, mib in speed.memory.items()
-    )]  # fmt: skip
+        step = f"{1000 * speed.seconds:.1f} ms a step (median of {speed.timed}), "
+        step += f"{batch_size / speed.seconds:.0f} examples/s"
+        if speed.input_wait is not None:
+            step += f", {speed.input_wait:.0%} of the time waiting for data"
+        lines.append(step)
+    memory = (f"{mib:.0f} MiB ({name.split('_')[0]})" for name, mib in speed.memory.items())
+    return [*lines, f"peak memory: {', '.join(memory)}"]
+
+
+def accelerators(
+    gpu_memory: str, environ: Mapping[str, str], exists: Callable = os.path.exists
+) -> list[str]:
+    """Returns what this machine has of "gpu" and "tpu".
+
+    Args:
+      gpu_memory: what nvidia-smi lists, nothing where there is no GPU that works.
+      environ: environment variables.
+      exists: whether there is a file of a path.
+    """
+    # Other devices than TPUs hang on VFIO too.
+    tpu = exists("/dev/accel0") or (
+        exists("/dev/vfio") and any(name.startswith("TPU_") for name in environ)
+    )
+    return ["gpu"] * bool(gpu_memory or exists("/dev/nvidia0")) + ["tpu"] * bool(tpu)
 
 
 def leave(code: int) -> NoReturn:
@@ -162,17 +185,6 @@ def _gpu_memory() -> str:
     return query.stdout
 
 
-def _accelerators(
-    gpu_memory: str, environ=os.environ, exists: Callable = os.path.exists
-) -> list[str]:
-    """Returns what this machine has of "gpu" and "tpu"."""
-    # Other devices than TPUs hang on VFIO too.
-    tpu = exists("/dev/accel0") or (
-        exists("/dev/vfio") and any(name.startswith("TPU_") for name in environ)
-    )
-    return ["gpu"] * bool(gpu_memory or exists("/dev/nvidia0")) + ["tpu"] * bool(tpu)
-
-
 def _look_for_data(config: Config, data_dir: str) -> _Data:
     generated = isinstance(config.data, SyntheticData)
     classes = getattr(config.data, "num_classes", _SOME_CLASSES)
@@ -198,21 +210,19 @@ def _look_for_data(config: Config, data_dir: str) -> _Data:
     return _Data(None, classes, lines, findings)
 
 
-def _try(config: Config, workdir: Path, data: _Data, limit: float):
-    """Times the model; returns (speed or None, bytes of a checkpoint or 0, lines, findings)."""
+def _try(config: Config, workdir: Path, data: _Data, limit: float) -> _Trial:
+    """Takes some steps of training, on made-up examples where the data is not prepared."""
     parallel = KINDS[config.training.parallel](None)
     if batch_problems(config, len(parallel.devices)):
-        return None, 0, ["not measured: the devices cannot share a batch"], []
+        return _Trial(["not measured: the devices cannot share a batch"])
     repeat, size, findings = data.folder is None, 0, []
-    # Readers are of no use where one batch is taken again and again; epochs, so that steps suffice.
-    workers = 0 if repeat else config.training.workers
-    training = dataclasses.replace(config.training, workers=workers, epochs=1000)
-    config = dataclasses.replace(config, training=training)
     try:
         if repeat:
             dataset = stand_in(config, data.num_classes)
         else:
             dataset = open_dataset(data.folder, tuple(config.modalities))
+            allowed = getattr(config.data, "allow_skipped", False)
+            findings += checks.incomplete(dataset.summary, allowed)
             workdirs.check_data(workdir, dataset)
         parts = assemble(config, dataset, parallel)
         say("Compiling, and timing a few steps ...")
@@ -220,11 +230,11 @@ def _try(config: Config, workdir: Path, data: _Data, limit: float):
         size = sum(array.nbytes for array in jax.tree.leaves(state))
         speed = measure_speed(parts, state, repeat=repeat, limit=limit)
     except (ValueError, OSError, ArithmeticError, RuntimeError) as error:
-        return None, size, ["not measured: see below"], [_failure(error)]
+        return _Trial(["not measured: see below"], [*findings, _failure(error)], size)
     lines = describe_speed(speed, config.training.batch_size)
     if repeat:
         lines.append("on made-up examples, and so without the time of reading and decoding")
-    return speed, size, lines, findings + checks.speed(speed)
+    return _Trial(lines, findings + checks.speed(speed), size, speed)
 
 
 def _failure(error: Exception) -> Finding:
@@ -238,7 +248,7 @@ def _failure(error: Exception) -> Finding:
 
 
 def _describe_devices(devices, cores: int) -> list[str]:
-    kinds = sorted({f"{device.device_kind} ({device.platform})" for device in devices})
+    kinds = sorted({device.device_kind for device in devices})
     memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
     each = f", {memory / 2**30:.1f} GiB each for JAX" if memory else ""
     host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

@@ -78,11 +78,12 @@ def taken_gpus(query: str, visible: str | None) -> list[Finding]:
       query: lines `index, MiB in use, MiB in all` from before JAX took its share.
       visible: CUDA_VISIBLE_DEVICES.
     """
-    findings = []
+    findings, chosen = [], re.split(r"\s*,\s*", visible or "")
+    # Names that are no numbers (of MIG slices, say) cannot be told apart here.
+    by_number = all(name.isdigit() for name in chosen)
     for line in query.splitlines():
         index, used, total = (cell.strip() for cell in line.split(","))
-        # Other names than numbers (of MIG slices, say) cannot be told here.
-        seen = not visible or not re.fullmatch(r"[\d, ]+", visible) or index in visible.split(",")
+        seen = index in chosen or not by_number
         if seen and used.isdigit() and total.isdigit() and int(used) > _TAKEN_MEMORY * int(total):
             findings.append(
                 Finding(
@@ -231,8 +232,35 @@ def run_folder(workdir: Path, config: Config) -> list[Finding]:
     return findings
 
 
+def incomplete(summary: Mapping, allowed: bool) -> list[Finding]:
+    """Finds prepared data without some clips, which training refuses unless that is allowed.
+
+    Args:
+      summary: what became of the listed clips, see `tcmax_jax.data.datasets.Dataset`.
+      allowed: data.allow_skipped.
+    """
+    if allowed or not (skipped := summary.get("skipped")):
+        return []
+    return [
+        Finding(
+            "error",
+            f"The prepared data lacks {len(skipped)} clips, the first: {skipped[0]['message']}. "
+            "Pass --allow_skipped to train without them; or complete the raw data, delete the "
+            "prepared folder and prepare it again.",
+        )
+    ]
+
+
 def speed(measured: Speed) -> list[Finding]:
-    """Finds an input pipeline that does not keep up."""
+    """Finds devices that are too slow, and an input pipeline that does not keep up."""
+    if not measured.timed:
+        return [
+            Finding(
+                "warning",
+                "Steps take so long that none could be timed after the first. Use a GPU or a TPU, "
+                "a smaller training.batch_size, or smaller encoders.",
+            )
+        ]
     if (measured.input_wait or 0) <= _MUCH_WAITING:
         return []
     return [

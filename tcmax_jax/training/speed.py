@@ -1,6 +1,7 @@
 """How fast the training step of a configuration is on its devices."""
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 import statistics
@@ -42,7 +43,8 @@ class Speed(NamedTuple):
       first_step: seconds of the first step, compilation included; None if it did not end.
       timed: number of steps behind the figures below, 0 if the limit left none.
       seconds: median of a step, waiting for data included; None without a timed step.
-      input_wait: share of the time blocked on the pipeline; None without a timed step.
+      input_wait: share of the time blocked on the pipeline; None without a timed step, or where
+        one batch was taken again and again.
       memory: see `tcmax_jax.training.measures.used_memory`.
       unfinished: whether a step was still running when the time was up.
     """
@@ -59,7 +61,7 @@ def measure_speed(parts: Parts, state: TrainState, *, repeat: bool, limit: float
     """Times steps of training; leaves nothing behind.
 
     Args:
-      parts: the parts of a run; of as many epochs as there have to be steps.
+      parts: the parts of a run.
       state: the state before the first step, on the host.
       repeat: whether to take the first batch again and again, and so never wait for data.
       limit: seconds after which no more steps are taken, and none is waited for.
@@ -67,8 +69,14 @@ def measure_speed(parts: Parts, state: TrainState, *, repeat: bool, limit: float
     Raises:
       Exception: what a step raises, such as `jax.errors.JaxRuntimeError` without enough memory.
     """
-    buffered = _BUFFERED + _BUFFERED_BY_WORKER * parts.config.training.workers
+    training = parts.config.training
+    buffered = _BUFFERED + _BUFFERED_BY_WORKER * training.workers
     steps = 1 + (0 if repeat else buffered) + _TIMED
+    # As many epochs as steps are enough, and nobody has to read ahead of a batch that stays.
+    training = dataclasses.replace(
+        training, epochs=steps, workers=0 if repeat else training.workers
+    )
+    parts = parts._replace(config=dataclasses.replace(parts.config, training=training))
     times, raised, stop = [], [], threading.Event()
 
     def take():
@@ -88,11 +96,17 @@ def measure_speed(parts: Parts, state: TrainState, *, repeat: bool, limit: float
     stop.set()
     if raised:
         raise raised[0]
-    return summarise(list(times), unfinished=thread.is_alive())
+    return summarise(list(times), waits=not repeat, unfinished=thread.is_alive())
 
 
-def summarise(times: list[StepTime], *, unfinished: bool) -> Speed:
-    """Returns what the times of steps come to: the first one compiles, the last ones count."""
+def summarise(times: list[StepTime], *, waits: bool, unfinished: bool) -> Speed:
+    """Returns what the times of steps come to: the first one compiles, the last ones count.
+
+    Args:
+      times: those of the steps that ended.
+      waits: whether data was read.
+      unfinished: whether another step was running.
+    """
     first, *others = times or [None]
     timed = others[-_TIMED:]
     total = sum(time.seconds for time in timed)
@@ -100,7 +114,7 @@ def summarise(times: list[StepTime], *, unfinished: bool) -> Speed:
         first_step=first and first.seconds,
         timed=len(timed),
         seconds=statistics.median(time.seconds for time in timed) if timed else None,
-        input_wait=sum(time.waited for time in timed) / total if timed else None,
+        input_wait=sum(time.waited for time in timed) / total if timed and waits else None,
         memory=used_memory(),
         unfinished=unfinished,
     )
