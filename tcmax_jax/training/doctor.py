@@ -3,9 +3,8 @@
 import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -13,7 +12,7 @@ import jax
 
 from tcmax_jax.data.datasets import open_dataset
 from tcmax_jax.training import findings as checks
-from tcmax_jax.training import passes
+from tcmax_jax.training import machine, passes
 from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.build import assemble, batch_problems
 from tcmax_jax.training.config import Config
@@ -24,13 +23,10 @@ from tcmax_jax.training.parallel import KINDS
 from tcmax_jax.training.prepare import BUILDER_NAMES, list_clips, prepared_folder
 from tcmax_jax.training.processes import say
 from tcmax_jax.training.speed import Speed, measure_speed
-from tcmax_jax.training.stand_in import stand_in
+from tcmax_jax.training.stand_in import UnknownShapeError, stand_in
 
 SPEED_LIMIT = 60.0  # seconds
 _SOME_CLASSES = 100  # where nothing is there that names them; hardly any step takes longer for it
-_GPU_QUERY = [
-    "nvidia-smi", "--query-gpu=index,memory.used,memory.total", "--format=csv,noheader,nounits",
-]  # fmt: skip
 _TITLE = 12  # columns
 
 
@@ -80,12 +76,14 @@ def examine(config: Config, workdir: Path, data_dir: str, *, limit: float = SPEE
       data_dir: folder that holds prepared data sets.
       limit: seconds after which the test of the speed ends.
     """
-    memory = _gpu_memory()  # before JAX takes its share
-    devices, findings = _devices()
+    memory = machine.gpu_memory()  # before JAX takes its share
+    devices, findings = machine.find_devices()
     cores, platform = os.cpu_count() or 1, devices[0].platform
-    findings += checks.unused_accelerator(platform, accelerators(memory, os.environ), os.environ)
-    findings += checks.taken_gpus(memory, os.environ.get("CUDA_VISIBLE_DEVICES"))
-    findings += checks.fake_devices(os.environ, cores)
+    findings += machine.unused_accelerator(
+        platform, machine.accelerators(memory, os.environ), os.environ
+    )
+    findings += machine.taken_gpus(memory, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    findings += machine.fake_devices(os.environ, cores)
     cache = jax.config.jax_compilation_cache_dir
     findings += checks.settings(config, platform, len(devices), cores, cache)
     data = _look_for_data(config, data_dir)
@@ -100,7 +98,7 @@ def examine(config: Config, workdir: Path, data_dir: str, *, limit: float = SPEE
     findings += trial.findings
     findings += checks.space("workdir", workdir, _free(workdir), trial.checkpoint_size)
     sections = {
-        "devices": _describe_devices(devices, cores),
+        "devices": machine.describe_devices(devices, cores),
         "versions": [", ".join(f"{name} {number}" for name, number in versions().items())],
         "experiment": [
             f"{config.name}: {config.method.name} with the head {config.model.fusion}, batches of "
@@ -139,23 +137,6 @@ def describe_speed(speed: Speed, batch_size: int) -> list[str]:
     return [*lines, f"peak memory: {', '.join(memory)}"]
 
 
-def accelerators(
-    gpu_memory: str, environ: Mapping[str, str], exists: Callable = os.path.exists
-) -> list[str]:
-    """Returns what this machine has of "gpu" and "tpu".
-
-    Args:
-      gpu_memory: what nvidia-smi lists, nothing where there is no GPU that works.
-      environ: environment variables.
-      exists: whether there is a file of a path.
-    """
-    # Other devices than TPUs hang on VFIO too.
-    tpu = exists("/dev/accel0") or (
-        exists("/dev/vfio") and any(name.startswith("TPU_") for name in environ)
-    )
-    return ["gpu"] * bool(gpu_memory or exists("/dev/nvidia0")) + ["tpu"] * bool(tpu)
-
-
 def leave(code: int) -> NoReturn:
     """Ends the process while a step is running, for which the usual end would wait or crash."""
     for worker in multiprocessing.active_children():
@@ -163,26 +144,6 @@ def leave(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-def _devices() -> tuple[list, list[Finding]]:
-    try:
-        return jax.devices(), []
-    except RuntimeError as error:
-        text = (
-            f"JAX finds no devices: {error} Correct JAX_PLATFORMS or the installation. All that "
-            "follows was found on the CPU."
-        )
-        jax.config.update("jax_platforms", "cpu")
-        return jax.devices(), [Finding("error", text)]
-
-
-def _gpu_memory() -> str:
-    try:
-        query = subprocess.run(_GPU_QUERY, capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):  # No GPU, or no driver that works.
-        return ""
-    return query.stdout
 
 
 def _look_for_data(config: Config, data_dir: str) -> _Data:
@@ -229,6 +190,8 @@ def _try(config: Config, workdir: Path, data: _Data, limit: float) -> _Trial:
         state = passes.initial_state(parts)
         size = sum(array.nbytes for array in jax.tree.leaves(state))
         speed = measure_speed(parts, state, repeat=repeat, limit=limit)
+    except UnknownShapeError as error:
+        return _Trial([f"not measured: {error}"])
     except (ValueError, OSError, ArithmeticError, RuntimeError) as error:
         return _Trial(["not measured: see below"], [*findings, _failure(error)], size)
     lines = describe_speed(speed, config.training.batch_size)
@@ -247,24 +210,13 @@ def _failure(error: Exception) -> Finding:
     return Finding("error", text or type(error).__name__)
 
 
-def _describe_devices(devices, cores: int) -> list[str]:
-    kinds = sorted({device.device_kind for device in devices})
-    memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
-    each = f", {memory / 2**30:.1f} GiB each for JAX" if memory else ""
-    host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return [
-        f"{len(devices)} x {', '.join(kinds)}{each}; processes: {jax.process_count()}",
-        f"this host: {cores} cores, {host:.1f} GiB",
-    ]
-
-
 def _describe_prepared(data_dir: Path) -> list[str]:
     lines = []
     for info in sorted(data_dir.glob("*/*/*/dataset_info.json")):
         name = info.parent.relative_to(data_dir)
         if name.parts[0] in BUILDER_NAMES:
             size = sum(file.stat().st_size for file in info.parent.rglob("*") if file.is_file())
-            lines.append(f"{data_dir / name}: {size / 1e6:.1f} MB")
+            lines.append(f"{data_dir / name}: {checks.size_text(size)}")
     return lines or [f"{data_dir}: nothing prepared"]
 
 

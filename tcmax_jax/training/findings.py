@@ -3,8 +3,7 @@
 import fcntl
 import importlib.util
 import os
-import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -18,7 +17,6 @@ _GB = 10**9
 _LITTLE_SPACE = 5 * _GB
 _CHECKPOINTS = 3  # the two latest and the best
 _MUCH_WAITING = 0.2
-_TAKEN_MEMORY = 0.1  # of a GPU; less than that are contexts and displays
 _EXTRAS = {
     ".safetensors": ("safetensors", "pip install 'tcmax_jax[pretrained]'"),
     ".pth": ("torch", "pip install torch"),
@@ -36,78 +34,6 @@ class Finding(NamedTuple):
 
     level: Literal["error", "warning"]
     text: str
-
-
-def unused_accelerator(
-    platform: str, there: Collection[str], environ: Mapping[str, str]
-) -> list[Finding]:
-    """Finds an accelerator that JAX does not use.
-
-    Args:
-      platform: that of JAX's devices.
-      there: what the machine has, of "gpu" and "tpu".
-      environ: environment variables.
-    """
-    if platform != "cpu" or not there:
-        return []
-    hidden = [n for n in ("JAX_PLATFORMS", "CUDA_VISIBLE_DEVICES") if _hides(n, environ.get(n))]
-    if hidden:
-        return [
-            Finding(
-                "warning",
-                f"JAX runs on the CPU although there is a {' and a '.join(there).upper()}, since "
-                f"{hidden[0]}={environ[hidden[0]]!r}. Unset {hidden[0]} to use it.",
-            )
-        ]
-    wanted = "jax[tpu]" if "tpu" in there else "jax[cuda13]"
-    older = "" if "tpu" in there else " (jax[cuda12] for drivers before 580)"
-    return [
-        Finding(
-            "error",
-            f"JAX runs on the CPU although there is a {' and a '.join(there).upper()}. Run "
-            f'pip install "{wanted}"{older}. If that was done, look at what `python -c "import '
-            'jax; jax.devices()"` prints.',
-        )
-    ]
-
-
-def taken_gpus(query: str, visible: str | None) -> list[Finding]:
-    """Finds GPUs whose memory others hold.
-
-    Args:
-      query: lines `index, MiB in use, MiB in all` from before JAX took its share.
-      visible: CUDA_VISIBLE_DEVICES.
-    """
-    findings, chosen = [], re.split(r"\s*,\s*", visible or "")
-    # Names that are no numbers (of MIG slices, say) cannot be told apart here.
-    by_number = all(name.isdigit() for name in chosen)
-    for line in query.splitlines():
-        index, used, total = (cell.strip() for cell in line.split(","))
-        seen = index in chosen or not by_number
-        if seen and used.isdigit() and total.isdigit() and int(used) > _TAKEN_MEMORY * int(total):
-            findings.append(
-                Finding(
-                    "warning",
-                    f"Another process holds {used} of the {total} MiB of GPU {index}, and JAX "
-                    "takes 75 % at its start. End it (nvidia-smi names it), choose other GPUs with "
-                    "CUDA_VISIBLE_DEVICES, or lower XLA_PYTHON_CLIENT_MEM_FRACTION.",
-                )
-            )
-    return findings
-
-
-def fake_devices(environ: Mapping[str, str], cores: int) -> list[Finding]:
-    """Finds fake CPU devices that may wait for each other without end."""
-    asked = re.search(r"xla_force_host_platform_device_count=(\d+)", environ.get("XLA_FLAGS", ""))
-    if not asked or int(asked[1]) < max(cores, 2) or "NPROC" in environ:
-        return []
-    return [
-        Finding(
-            "warning",
-            f"{asked[1]} fake CPU devices on {cores} cores can wait for each other without end. "
-            f"Set NPROC={4 * int(asked[1])} in the environment.",
-        )
-    ]
 
 
 def settings(config: Config, platform: str, count: int, cores: int, cache: str | None):
@@ -198,11 +124,11 @@ def space(option: str, path: Path, free: int, checkpoint: int = 0) -> list[Findi
     kept = _CHECKPOINTS * checkpoint
     if free >= max(_LITTLE_SPACE, 2 * kept):
         return []
-    needs = f", and a run keeps {kept / _GB:.1f} GB of checkpoints" if kept else ""
+    needs = f", and a run keeps {size_text(kept)} of checkpoints" if kept else ""
     return [
         Finding(
             "error" if free < kept else "warning",
-            f"Only {free / _GB:.1f} GB are free at {path}{needs}. Free some, or choose another "
+            f"Only {size_text(free)} are free at {path}{needs}. Free some, or choose another "
             f"--{option}.",
         )
     ]
@@ -216,10 +142,8 @@ def run_folder(workdir: Path, config: Config) -> list[Finding]:
     except (ValueError, OSError) as error:
         findings.append(Finding("error", str(error)))
     if owner := _owner(workdir / "lock"):
-        text = f"A run is going on in {workdir} ({owner}), and shares this machine with the test."
-        findings.append(
-            Finding("error", f"{text} Wait for its end, stop it, or choose another --workdir.")
-        )
+        text = f"A run is going on in {workdir} ({owner}). Wait for its end, stop it, or choose"
+        findings.append(Finding("error", f"{text} another --workdir."))
     aside = workdir / "damaged-checkpoints"
     if aside.is_dir() and (number := sum(1 for _ in aside.iterdir())):
         findings.append(
@@ -273,6 +197,11 @@ def speed(measured: Speed) -> list[Finding]:
     ]
 
 
+def size_text(size: float) -> str:
+    """Returns a number of bytes as text."""
+    return f"{size / _GB:.1f} GB" if size >= _GB else f"{size / 10**6:.1f} MB"
+
+
 def nearest(path: Path) -> Path:
     """Returns the path if it is there, and otherwise the nearest one above that is."""
     return next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
@@ -289,9 +218,3 @@ def _owner(lock: Path) -> str | None:
     except OSError:
         return None
     return None
-
-
-def _hides(name: str, value: str | None) -> bool:
-    if name == "JAX_PLATFORMS":
-        return (value or "").split(",")[0] == "cpu"
-    return value in ("", "-1")

@@ -11,6 +11,10 @@ from tcmax_jax.training.data_config import SyntheticData
 from tcmax_jax.training.prepare import stored_forms
 
 
+class UnknownShapeError(ValueError):
+    """The shape of an input is not known before the data is prepared."""
+
+
 def stand_in(config: Config, num_classes: int) -> Dataset:
     """Returns a data set of records in the form of the configuration's, without a meaning.
 
@@ -19,11 +23,14 @@ def stand_in(config: Config, num_classes: int) -> Dataset:
       num_classes: number of classes.
 
     Raises:
-      ValueError: the shape of an input is not known before the data is.
+      UnknownShapeError: nobody knows the size of the pictures yet.
+      ValueError: the data set does not have a modality.
     """
     rng = np.random.default_rng(0)
+    number = max(config.training.batch_size, num_classes)
     if isinstance(config.data, SyntheticData):
         kinds = {"audio": "spectrogram", "visual": "frames"}
+        number = config.data.train_examples
         count, *size = config.data.visual_shape
         picture = rng.integers(256, size=(*size, 3), dtype=np.uint8)
         values = {
@@ -40,7 +47,6 @@ def stand_in(config: Config, num_classes: int) -> Dataset:
             f"Expected modalities of the data set ({', '.join(values)}), got {missing[0]!r}. "
             "Correct the names under `modalities` in the configuration."
         )
-    number = max(config.training.batch_size, num_classes)
     return Dataset(
         name="made-up examples",
         class_names=[f"class{label}" for label in range(num_classes)],
@@ -84,7 +90,7 @@ def _value(form, rng):
 def _check_sizes(config):
     for name, modality in config.modalities.items():
         if isinstance(modality.input, Frames) and modality.input.size is None:
-            raise ValueError(
+            raise UnknownShapeError(
                 f"Expected modalities.{name}.input.size to know the shape of the pictures before "
                 "they are prepared, got none. Set it, or prepare the data first."
             )

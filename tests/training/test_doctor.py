@@ -1,5 +1,6 @@
 """What is said of a set-up: each finding of made-up facts, and whole looks at a tiny run."""
 
+import dataclasses
 import re
 import time
 
@@ -7,13 +8,14 @@ import jax
 import numpy as np
 import pytest
 
-from tcmax_jax.training import doctor, findings, speed
+from tcmax_jax.training import doctor, findings, machine, speed
 from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.build import make_transforms
+from tcmax_jax.training.data_config import ManifestData
 from tcmax_jax.training.overrides import load_experiment, override
 from tcmax_jax.training.prepare import prepare_data, prepared_folder
 from tcmax_jax.training.speed import StepTime, summarise
-from tcmax_jax.training.stand_in import stand_in
+from tcmax_jax.training.stand_in import UnknownShapeError, stand_in
 from tests.test_experiments import EXPERIMENTS, RECIPES, abstract_inputs
 from tests.training.tiny import tiny_config
 
@@ -33,7 +35,7 @@ GB = 10**9
     ],
 )
 def test_unused_accelerator(platform, there, environ, expected):
-    check(findings.unused_accelerator(platform, there, environ), expected)
+    check(machine.unused_accelerator(platform, there, environ), expected)
 
 
 @pytest.mark.parametrize(
@@ -47,14 +49,14 @@ def test_unused_accelerator(platform, there, environ, expected):
     ],
 )
 def test_what_shows_an_accelerator(memory, environ, paths, expected):
-    assert doctor.accelerators(memory, environ, paths.__contains__) == expected
+    assert machine.accelerators(memory, environ, paths.__contains__) == expected
 
 
 def test_gpus_that_others_use():
     query = "0, 4, 81559\n1, 40000, 81559\n2, [N/A], 81559\n"
-    check(findings.taken_gpus(query, None), ("warning", "40000 of the 81559 MiB of GPU 1"))
-    check(findings.taken_gpus(query, "0, 1"), ("warning", "GPU 1"))
-    check(findings.taken_gpus(query, "0,2"), None)
+    check(machine.taken_gpus(query, None), ("warning", "40000 of the 81559 MiB of GPU 1"))
+    check(machine.taken_gpus(query, "0, 1"), ("warning", "GPU 1"))
+    check(machine.taken_gpus(query, "0,2"), None)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +69,7 @@ def test_gpus_that_others_use():
     ],
 )
 def test_fake_devices_need_threads(environ, expected):
-    check(findings.fake_devices(environ, cores=4 if expected else 3), expected)
+    check(machine.fake_devices(environ, cores=4 if expected else 3), expected)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +201,9 @@ def test_pictures_of_unknown_size_cannot_be_made_up():
     config = override(
         load_experiment(str(EXPERIMENTS / "ave.py")), {"modalities.visual.input.size": "null"}
     )
-    with pytest.raises(ValueError, match=r"Expected modalities\.visual\.input\.size to know"):
+    with pytest.raises(
+        UnknownShapeError, match=r"Expected modalities\.visual\.input\.size to know"
+    ):
         stand_in(config, 5)
 
 
@@ -223,6 +227,43 @@ def test_a_look_before_and_after_preparation(tmp_path, devices):
     text = doctor.report_text(after)
     assert re.search(rf"data +{folder}: 0\.\d MB\n +this experiment: prepared in {folder}\n", text)
     assert "on made-up examples" not in text
+
+
+def test_a_set_of_less_than_a_batch_is_found_before_it_is_made(tmp_path):
+    config = tiny_config(data__train_examples=15)
+    report = doctor.examine(config, tmp_path / "run", str(tmp_path / "data"))
+    assert (report.failed, report.speed) == (True, None)
+    assert "error: Expected at least one batch of 16 training examples, got 15." in (
+        doctor.report_text(report)
+    )
+
+
+def test_a_platform_that_is_not_there(tmp_path, monkeypatch):
+    found, raised = jax.devices(), [AssertionError()]
+    monkeypatch.setattr(jax, "devices", lambda: raise_from(raised) or found)
+    monkeypatch.setattr(doctor, "measure_speed", exhausted)
+    report = doctor.examine(tiny_config(), tmp_path / "run", str(tmp_path / "data"))
+    assert "error: JAX has no devices of JAX_PLATFORMS='cpu': its plugin is not installed." in (
+        doctor.report_text(report)
+    )
+
+
+def raise_from(errors):
+    if errors:
+        raise errors.pop()
+
+
+def test_a_look_at_listed_clips(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "measure_speed", exhausted)
+    (tmp_path / "clips.csv").write_text("id,split,label\na,train,x\nb,train,y\nc,validation,x\n")
+    recipe = load_experiment(str(EXPERIMENTS / "mvsa.py"))
+    data = ManifestData(manifest=str(tmp_path / "clips.csv"), stored=recipe.data.stored)
+    config = dataclasses.replace(recipe, data=data)
+    report = doctor.examine(config, tmp_path / "run", str(tmp_path / "data"))
+    text = doctor.report_text(report)
+    assert "this experiment: not prepared; its raw data lists 3 clips in 2 classes\n" in text
+    assert "run the same command with --mode=prepare." in text
+    assert [path.name for path in tmp_path.iterdir()] == ["clips.csv"]
 
 
 def test_a_look_at_what_cannot_train(tmp_path, monkeypatch):
