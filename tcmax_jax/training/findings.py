@@ -181,8 +181,8 @@ def speed(measured: Speed) -> list[Finding]:
         return [
             Finding(
                 "warning",
-                "Steps take so long that none could be timed after the first. Use a GPU or a TPU, "
-                "a smaller training.batch_size, or smaller encoders.",
+                "Steps take so long that at most one ended within the test. Use a GPU or a TPU, a "
+                "smaller training.batch_size, or smaller encoders.",
             )
         ]
     if (measured.input_wait or 0) <= _MUCH_WAITING:

@@ -168,7 +168,9 @@ def test_steps_that_take_too_long(times, first):
     measured = summarise(times, waits=True, unfinished=True)
     assert measured[:5] == (first, 0, None, None, measured.memory)
     check(findings.speed(measured), ("warning", "Steps take so long"))
-    assert len(doctor.describe_speed(measured, 16)) == (2 if first else 1)
+    line, memory = doctor.describe_speed(measured, 16)
+    assert line.startswith("2.0 s for the first step" if first else "the first step, compilation")
+    assert re.fullmatch(r"peak memory: \d+ MiB \(host\)", memory)
 
 
 def test_a_step_that_hangs_is_left_behind(monkeypatch):
