@@ -130,8 +130,9 @@ def describe_speed(speed: Speed, batch_size: int) -> list[str]:
     else:
         lines = [f"{speed.first_step:.1f} s for the first step, compilation included"]
     if speed.timed:
+        rate = batch_size / speed.seconds
         step = f"{1000 * speed.seconds:.1f} ms a step (median of {speed.timed}), "
-        step += f"{batch_size / speed.seconds:.0f} examples/s"
+        step += f"{rate:.{0 if rate >= 10 else 1}f} examples/s"
         if speed.input_wait is not None:
             step += f", {speed.input_wait:.0%} of the time waiting for data"
         lines.append(step)

@@ -158,6 +158,7 @@ def test_the_last_ten_steps_count():
     check(findings.speed(measured), ("warning", "waits for data 68% of the time"))
     check(findings.speed(measured._replace(input_wait=0.1)), None)
     check(findings.speed(measured._replace(input_wait=None)), None)
+    assert "10), 0.5 examples/s" in doctor.describe_speed(measured._replace(seconds=4.0), 2)[1]
     lines = doctor.describe_speed(measured, 16)
     assert lines[0] == "9.0 s for the first step, compilation included"
     assert lines[1].startswith("200.0 ms a step (median of 10), 80 examples/s, 68% of the time")
