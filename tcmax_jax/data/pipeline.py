@@ -20,6 +20,8 @@ from tcmax_jax.data.memory import keep_freed_memory
 
 Transforms = Mapping[str, Callable]
 
+BUFFERED_BATCHES = 4  # that wait for the loop, at least
+
 
 class Readers(NamedTuple):
     """Who reads and decodes.
@@ -197,8 +199,10 @@ def _batches(examples: grain.MapDataset, batch_size: int, process: Process) -> g
 
 
 def _read(batches: grain.MapDataset, readers: Readers) -> Iterator[dict]:
-    # Buffers count batches; grain's defaults would hold hundreds of them.
-    options = grain.ReadOptions(num_threads=readers.threads, prefetch_buffer_size=4)
+    # Buffers count batches; grain's defaults would hold hundreds of them. Fewer than there are
+    # threads would leave some idle.
+    buffered = max(BUFFERED_BATCHES, readers.threads)
+    options = grain.ReadOptions(num_threads=readers.threads, prefetch_buffer_size=buffered)
     dataset = batches.to_iter_dataset(options)
     if readers.workers:
         if not flags.FLAGS.is_parsed():

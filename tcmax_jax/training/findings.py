@@ -1,6 +1,5 @@
 """What can be wrong with a set-up: each check takes plain facts, and says what to do."""
 
-import fcntl
 import importlib.util
 import os
 from collections.abc import Callable, Mapping
@@ -141,7 +140,7 @@ def run_folder(workdir: Path, config: Config) -> list[Finding]:
         workdirs.check(workdir, config)
     except (ValueError, OSError) as error:
         findings.append(Finding("error", str(error)))
-    if owner := _owner(workdir / "lock"):
+    if owner := workdirs.owner(workdir):
         text = f"A run is going on in {workdir} ({owner}). Wait for its end, stop it, or choose"
         findings.append(Finding("error", f"{text} another --workdir."))
     aside = workdir / "damaged-checkpoints"
@@ -205,16 +204,3 @@ def size_text(size: float) -> str:
 def nearest(path: Path) -> Path:
     """Returns the path if it is there, and otherwise the nearest one above that is."""
     return next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
-
-
-def _owner(lock: Path) -> str | None:
-    """Returns who holds a lock of `workdir.occupied`, None if nobody does."""
-    try:
-        with lock.open() as file:
-            # Shared, so that two who look do not see each other.
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return lock.read_text().strip() or "unknown"
-    except OSError:
-        return None
-    return None

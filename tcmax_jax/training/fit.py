@@ -1,7 +1,6 @@
 """The steps of training, from the last checkpoint to the last epoch."""
 
 import contextlib
-import functools
 import math
 import time
 from pathlib import Path
@@ -17,7 +16,6 @@ from tcmax_jax.training.logs import open_log
 from tcmax_jax.training.measures import profiled, used_memory
 from tcmax_jax.training.preemption import PreemptedError, Preemption
 from tcmax_jax.training.state import TrainState
-from tcmax_jax.training.step import train_step
 
 _STEPS_IN_FLIGHT = 2
 
@@ -45,17 +43,7 @@ def fit(parts: Parts, state: TrainState, checkpoints: Checkpoints, workdir: Path
     first_step, total_steps = int(state.step), training.epochs * parts.steps_per_epoch
     if first_step == total_steps:
         return
-    step_fn = parts.parallel.train_step(
-        functools.partial(
-            train_step,
-            model=parts.model,
-            optimizer=parts.optimizer,
-            method=parts.method,
-            seed=parts.config.seed,
-            steps_per_epoch=parts.steps_per_epoch,
-            accumulate=training.accumulate,
-        )
-    )
+    step_fn = passes.training_step(parts)
     evaluate_on, begin_epoch = passes.evaluator(parts), passes.epoch_opener(parts)
     state = parts.parallel.replicate(state)
     pending, since, known_collapsed = {}, time.monotonic(), set()

@@ -12,7 +12,7 @@ from tcmax_jax.models import head_of
 from tcmax_jax.training.build import Parts
 from tcmax_jax.training.processes import gather
 from tcmax_jax.training.state import TrainState, init_state
-from tcmax_jax.training.step import encode_step
+from tcmax_jax.training.step import encode_step, train_step
 
 
 def initial_state(parts: Parts) -> TrainState:
@@ -22,6 +22,20 @@ def initial_state(parts: Parts) -> TrainState:
     num_examples = len(parts.dataset.sources["train"])
     init = functools.partial(init_state, parts.model, parts.optimizer, parts.method, num_examples)
     return jax.device_get(jax.jit(init)(example["inputs"], jax.random.key(parts.config.seed)))
+
+
+def training_step(parts: Parts):
+    """Returns the step (replicated state, batch) -> (state, metrics); it donates the state."""
+    step = functools.partial(
+        train_step,
+        model=parts.model,
+        optimizer=parts.optimizer,
+        method=parts.method,
+        seed=parts.config.seed,
+        steps_per_epoch=parts.steps_per_epoch,
+        accumulate=parts.config.training.accumulate,
+    )
+    return parts.parallel.train_step(step)
 
 
 def training_batches(parts: Parts, first_step: int):

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import itertools
 import statistics
 import threading
@@ -12,16 +11,16 @@ from typing import NamedTuple
 
 import jax
 
+from tcmax_jax.data.pipeline import BUFFERED_BATCHES
 from tcmax_jax.training import passes
 from tcmax_jax.training.build import Parts
 from tcmax_jax.training.feed import Feed
 from tcmax_jax.training.measures import used_memory
 from tcmax_jax.training.state import TrainState
-from tcmax_jax.training.step import train_step
 
 _TIMED = 10
-# Batches that wait in buffers when the first step has compiled: the reader's, and the feed's.
-_BUFFERED, _BUFFERED_BY_WORKER = 6, 2
+# Batches that wait when the first step has compiled: those of the feed, and of each reader.
+_BUFFERED_BY_FEED, _BUFFERED_BY_WORKER = 2, 2
 
 
 class StepTime(NamedTuple):
@@ -70,7 +69,11 @@ def measure_speed(parts: Parts, state: TrainState, *, repeat: bool, limit: float
       Exception: what a step raises, such as `jax.errors.JaxRuntimeError` without enough memory.
     """
     training = parts.config.training
-    buffered = _BUFFERED + _BUFFERED_BY_WORKER * training.workers
+    buffered = (
+        _BUFFERED_BY_FEED
+        + max(BUFFERED_BATCHES, training.threads)
+        + _BUFFERED_BY_WORKER * training.workers
+    )
     steps = 1 + (0 if repeat else buffered) + _TIMED
     # As many epochs as steps are enough, and nobody has to read ahead of a batch that stays.
     training = dataclasses.replace(
@@ -121,18 +124,7 @@ def summarise(times: list[StepTime], *, waits: bool, unfinished: bool) -> Speed:
 
 
 def _steps(parts: Parts, state: TrainState, repeat: bool) -> Iterator[StepTime]:
-    training = parts.config.training
-    step_fn = parts.parallel.train_step(
-        functools.partial(
-            train_step,
-            model=parts.model,
-            optimizer=parts.optimizer,
-            method=parts.method,
-            seed=parts.config.seed,
-            steps_per_epoch=parts.steps_per_epoch,
-            accumulate=training.accumulate,
-        )
-    )
+    step_fn = passes.training_step(parts)
     state = parts.parallel.replicate(state)
     with contextlib.closing(passes.training_batches(parts, 0)) as batches:
         feed = Feed(itertools.repeat(next(batches)) if repeat else batches, parts.parallel.put)

@@ -107,6 +107,20 @@ def occupied(workdir: Path) -> Iterator[None]:
         yield
 
 
+def owner(workdir: Path) -> str | None:
+    """Returns which process keeps others out of the folder, None if nobody does."""
+    lock = workdir / _LOCK
+    try:
+        with lock.open() as file:
+            # Shared, so that two who look do not see each other.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return lock.read_text().strip() or "unknown"
+    except OSError:
+        return None
+    return None
+
+
 def claim(workdir: Path, config: Config, dataset: Dataset) -> None:
     """Makes the folder this run's own: writes data and configuration, once."""
     if is_primary() and not (workdir / _CONFIG).exists():
