@@ -34,7 +34,10 @@ def files(layer):
         ("methods", ["methods", "losses", "models"]),
         ("models", ["models", "losses", "npz"]),
         ("data", ["data", "npz"]),
-        ("evaluation", ["evaluation", "losses", "estimators", "models", "methods"]),
+        (
+            "evaluation",
+            ["evaluation", "losses", "estimators", "models", "methods", "npz"],
+        ),
         (
             "training",
             ["training", "losses", "models", "methods", "data", "evaluation", "step_bound"],

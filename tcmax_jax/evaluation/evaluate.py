@@ -21,10 +21,16 @@ class Evaluation(NamedTuple):
     Attributes:
       metrics: {name: float}, see `tcmax_jax.evaluation.metrics.split_metrics`.
       collapsed: "fused" and trained modalities whose prediction or feature is constant.
+      labels: [N].
+      scores: {name: [N, C]}, see `tcmax_jax.evaluation.metrics.predictions`.
+      features: {modality: [N, D]}.
     """
 
     metrics: dict[str, float]
     collapsed: list[str]
+    labels: np.ndarray
+    scores: dict
+    features: dict
 
 
 def evaluate_split(
@@ -61,6 +67,9 @@ def evaluate_split(
     return Evaluation(
         metrics=metrics,
         collapsed=[x for x in collapsed(features, labels, scores) if x not in resting],
+        labels=labels,
+        scores=jax.device_get(scores),
+        features=features,
     )
 
 

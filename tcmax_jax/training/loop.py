@@ -5,6 +5,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from tcmax_jax.data.datasets import clip_counts
+from tcmax_jax.evaluation.analysis import analyse
+from tcmax_jax.evaluation.outputs import Outputs, write_outputs
 from tcmax_jax.evaluation.probe import probe_accuracies
 from tcmax_jax.training import passes
 from tcmax_jax.training import workdir as workdirs
@@ -21,9 +23,10 @@ def train(config: Config, workdir: Path, data_dir: str, devices=None) -> dict:
     """Trains, or goes on with an interrupted run, and evaluates the best checkpoint.
 
     The folder then holds config.json, data.json, environments.json, metrics.jsonl, TensorBoard
-    events, checkpoints/ and results.json. A run that was killed and started again with the same
-    configuration gives the same numbers as an unbroken one. With several processes each of them
-    calls this; the first one writes, and the folder has to be one that all of them see.
+    events, checkpoints/, outputs-<split>.npz, analysis.json and results.json. A run that was killed
+    and started again with the same configuration gives the same numbers as an unbroken one. With
+    several processes each of them calls this; the first one writes, and the folder has to be one
+    that all of them see.
 
     Args:
       config: the configuration.
@@ -119,9 +122,26 @@ def _evaluate(parts: Parts, workdir: Path, *, probe=False, dropped=()) -> dict:
         "collapsed": evaluations[splits[-1]].collapsed,
     }
     if is_primary():
+        _write_outputs(parts, workdir, evaluations)
         write_atomically(workdir / "results.json", json.dumps(results, indent=2) + "\n")
     wait_for_all("results")
     return results
+
+
+def _write_outputs(parts: Parts, workdir: Path, evaluations: dict) -> None:
+    analyses = {}
+    for split, evaluation in evaluations.items():
+        outputs = Outputs(
+            labels=evaluation.labels,
+            scores=evaluation.scores,
+            features=evaluation.features,
+            class_names=list(parts.dataset.class_names),
+            dataset=parts.dataset.name,
+            split=split,
+        )
+        write_outputs(workdir / f"outputs-{split}.npz", outputs)
+        analyses[split] = analyse(outputs)
+    write_atomically(workdir / "analysis.json", json.dumps(analyses, indent=2) + "\n")
 
 
 def _probe(parts: Parts, state, splits) -> dict:

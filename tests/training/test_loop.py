@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from tcmax_jax.data import pipeline
+from tcmax_jax.evaluation.analysis import analyse
+from tcmax_jax.evaluation.outputs import read_outputs
 from tcmax_jax.training import loop
 from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.fit import NonFiniteError
@@ -35,6 +37,7 @@ def test_what_a_run_leaves_behind(finished):
     names = {path.name.split(".")[0] for path in workdir.iterdir()}
     assert names == {
         "config", "data", "environments", "lock", "metrics", "events", "results", "checkpoints",
+        "outputs-validation", "outputs-test", "analysis",
     }  # fmt: skip
     assert json.loads((workdir / "results.json").read_text()) == results
     [environment] = json.loads((workdir / "environments.json").read_text())
@@ -69,6 +72,19 @@ def test_results_are_those_of_the_best_validation(finished):
         "probe/audio",
         "probe/visual",
     }
+
+
+def test_outputs_of_every_example_are_stored_and_analysed(finished):
+    workdir, results = finished
+    analyses = json.loads((workdir / "analysis.json").read_text())
+    for split, metrics in results["splits"].items():
+        outputs = read_outputs(workdir / f"outputs-{split}.npz")
+        assert len(outputs.labels) == analyses[split]["examples"] == 30
+        assert outputs.modalities == list(outputs.features) == ["audio", "visual"]
+        hits = {m: np.mean(x.argmax(-1) == outputs.labels) for m, x in outputs.scores.items()}
+        assert hits["fused"] == pytest.approx(metrics["accuracy"])
+        assert hits["audio"] == pytest.approx(metrics["accuracy/audio"])
+        assert analyses[split] == analyse(outputs)
 
 
 def test_a_finished_run_is_not_repeated(finished, data_dir):

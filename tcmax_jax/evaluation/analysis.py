@@ -1,0 +1,193 @@
+"""What a classifier's outputs say about its modalities: pure functions of arrays.
+
+Scores are [N, C], and p_i = softmax(scores_i) is the prediction of example i. `analyse` takes all
+of them from what an evaluation has stored; no model need be loaded again.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.special import log_softmax, logsumexp
+
+from tcmax_jax.evaluation.outputs import Outputs
+
+_BINS = 15
+
+
+def js_divergence(scores: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Returns the Jensen-Shannon divergence of the modalities' predictions for each example.
+
+      JS_i = H(mean_m p_m,i) - mean_m H(p_m,i)
+
+    It is 0 where all modalities predict the same, and at most log M for M modalities.
+
+    Args:
+      scores: {modality: [N, C]} of M modalities.
+
+    Returns:
+      [N], nats.
+
+    Source: Lin, Divergence measures based on the Shannon entropy (IEEE Trans. Inf. Theory 1991),
+      eq. 5.1 with equal weights; compared between methods in the TCMax paper.
+    """
+    logs = np.stack([log_softmax(np.float64(x), axis=-1) for x in scores.values()])
+    mixture = logsumexp(logs, axis=0) - np.log(len(logs))
+    return np.maximum(_entropy(mixture) - np.mean(_entropy(logs), axis=0), 0.0)
+
+
+def prediction_entropy(scores: np.ndarray) -> np.ndarray:
+    """Returns H(p_i) = -sum_c p_ic log p_ic of each example, [N] nats, at most log C."""
+    return _entropy(log_softmax(np.float64(scores), axis=-1))
+
+
+def entropy_ratio(scores: Mapping[str, np.ndarray]) -> float:
+    """Returns how much less certain the least certain modality is than the most certain one.
+
+      rho = max_m h_m / min_m h_m,  h_m = mean_i H(p_m,i)
+
+    1 says that all modalities are equally certain. The TCMax paper gives a ratio of this kind,
+    "strong to weak", with values above 1 (CREMA-D: 1.549 for TCMax, 2.913 for joint training); that
+    its definition is this one was not confirmed.
+
+    Args:
+      scores: {modality: [N, C]}.
+
+    Returns:
+      rho; infinite where a modality is certain of every example.
+    """
+    means = [prediction_entropy(x).mean() for x in scores.values()]
+    return float(max(means) / min(means)) if min(means) > 0 else float("inf")
+
+
+def multimodal_gain(scores: Mapping[str, np.ndarray], labels: np.ndarray) -> float:
+    """Returns the accuracy of "fused" less that of the best single modality."""
+    hits = {name: np.mean(np.argmax(x, axis=-1) == labels) for name, x in scores.items()}
+    fused = hits.pop("fused")
+    return float(fused - max(hits.values()))
+
+
+def reliability(scores: np.ndarray, labels: np.ndarray, *, bins: int = _BINS) -> list[dict]:
+    """Returns how often predictions of each confidence are right.
+
+    The confidence of example i is max_c p_ic; bin b holds those in (b / bins, (b + 1) / bins].
+
+    Args:
+      scores: [N, C].
+      labels: [N] integers.
+      bins: number of bins of equal width.
+
+    Returns:
+      [{"confidence": mean confidence, "accuracy": share of correct predictions, "count"}] of the
+      bins that hold examples, by rising confidence.
+
+    Source: Guo et al., On Calibration of Modern Neural Networks (ICML 2017), section 2.
+    """
+    confidence = np.exp(log_softmax(np.float64(scores), axis=-1).max(axis=-1))
+    correct = np.argmax(scores, axis=-1) == labels
+    number = np.clip(np.ceil(confidence * bins) - 1, 0, bins - 1)
+    return [
+        {
+            "confidence": float(confidence[inside].mean()),
+            "accuracy": float(correct[inside].mean()),
+            "count": int(inside.sum()),
+        }
+        for inside in (number == b for b in range(bins))
+        if inside.any()
+    ]
+
+
+def calibration_error(scores: np.ndarray, labels: np.ndarray, *, bins: int = _BINS) -> float:
+    """Returns the expected calibration error.
+
+      ECE = sum_b (n_b / N) |accuracy_b - confidence_b|
+
+    Args:
+      scores: [N, C].
+      labels: [N] integers.
+      bins: number of bins, see `reliability`.
+
+    Source: Guo et al., On Calibration of Modern Neural Networks (ICML 2017), eq. 3.
+    """
+    gaps = [b["count"] * abs(b["accuracy"] - b["confidence"]) for b in reliability(
+        scores, labels, bins=bins
+    )]  # fmt: skip
+    return float(sum(gaps) / len(labels))
+
+
+def confusion(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns [C, C] counts: row c, column k for examples of class c that are taken for class k."""
+    counts = np.zeros((scores.shape[-1],) * 2, np.int64)
+    np.add.at(counts, (labels, np.argmax(scores, axis=-1)), 1)
+    return counts
+
+
+def linear_cka(x: np.ndarray, y: np.ndarray) -> float:
+    """Returns the linear centred kernel alignment of two features of the same examples.
+
+      CKA = |Y^T X|_F^2 / (|X^T X|_F |Y^T Y|_F),  columns of X and Y centred
+
+    1 where one is a rotation and scaling of the other, 0 where no linear map relates them. It falls
+    with N: for few examples and many entries it is high without any relation.
+
+    Args:
+      x: [N, D].
+      y: [N, E].
+
+    Returns:
+      A number in 0 .. 1; 0 where a feature is constant.
+
+    Source: Kornblith et al., Similarity of Neural Network Representations Revisited (ICML 2019),
+      section 3.
+    """
+    x, y = (np.float64(z) - np.float64(z).mean(axis=0) for z in (x, y))
+    own = np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)
+    return float(np.linalg.norm(y.T @ x) ** 2 / own) if own > 0 else 0.0
+
+
+def analyse(outputs: Outputs) -> dict:
+    """Returns all analyses of a split, as plain data.
+
+    Args:
+      outputs: what an evaluation has stored.
+
+    Returns:
+      {"dataset", "split", "examples", "accuracy", "cross_entropy", "entropy", "calibration_error",
+      "reliability": {"fused" or modality: value}, "confusion": [C, C] of the fused prediction,
+      "cka": {"<a>+<b>": value}} and, with an additive head of two or more modalities,
+      "js_divergence": {"mean", "standard_error"}, "entropy_ratio" and "multimodal_gain".
+    """
+    scores, labels = outputs.scores, outputs.labels
+    logs = {name: log_softmax(np.float64(x), axis=-1) for name, x in scores.items()}
+    rows = np.arange(len(labels))
+    names = list(outputs.features)
+    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+    found = {
+        "dataset": outputs.dataset,
+        "split": outputs.split,
+        "examples": len(labels),
+        "accuracy": {m: float(np.mean(x.argmax(-1) == labels)) for m, x in scores.items()},
+        "cross_entropy": {m: float(-x[rows, labels].mean()) for m, x in logs.items()},
+        "entropy": {m: float(prediction_entropy(x).mean()) for m, x in scores.items()},
+        "calibration_error": {m: calibration_error(x, labels) for m, x in scores.items()},
+        "reliability": {m: reliability(x, labels) for m, x in scores.items()},
+        "confusion": confusion(scores["fused"], labels).tolist(),
+        "cka": {f"{a}+{b}": linear_cka(outputs.features[a], outputs.features[b]) for a, b in pairs},
+    }
+    if len(outputs.modalities) > 1:
+        own = {m: scores[m] for m in outputs.modalities}
+        divergence = js_divergence(own)
+        spread = divergence.std(ddof=1) / np.sqrt(len(labels)) if len(labels) > 1 else None
+        found |= {
+            "js_divergence": {
+                "mean": float(divergence.mean()),
+                "standard_error": spread if spread is None else float(spread),
+            },
+            "entropy_ratio": entropy_ratio(own),
+            "multimodal_gain": multimodal_gain(scores, labels),
+        }
+    return found
+
+
+def _entropy(log_probabilities):
+    # p log p is 0 at p = 0; exp underflows to it before the logarithm is infinite.
+    return -np.sum(np.exp(log_probabilities) * log_probabilities, axis=-1)

@@ -1,0 +1,156 @@
+"""Analyses against values by hand and against independent computations."""
+
+import numpy as np
+import pytest
+
+from tcmax_jax.evaluation import analysis
+from tcmax_jax.evaluation.outputs import Outputs, read_outputs, write_outputs
+
+LOG = np.log
+
+
+def scores_of(*probabilities):
+    return LOG(np.asarray(probabilities))
+
+
+def test_js_divergence_by_hand():
+    # The same prediction; opposite certain ones; and .75 / .25 against its mirror image.
+    a = scores_of([0.5, 0.5], [1 - 1e-300, 1e-300], [0.75, 0.25]) + 7.0
+    b = scores_of([0.5, 0.5], [1e-300, 1 - 1e-300], [0.25, 0.75])
+    last = LOG(2) + 0.75 * LOG(0.75) + 0.25 * LOG(0.25)
+    got = analysis.js_divergence({"a": a, "b": b})
+    np.testing.assert_allclose(got, [0, LOG(2), last], rtol=1e-12, atol=1e-15)
+    three = {"a": a[1:2], "b": b[1:2], "c": scores_of([0.5, 0.5])}
+    # The mixture is uniform; two are certain, the third is uniform.
+    np.testing.assert_allclose(analysis.js_divergence(three), LOG(2) - LOG(2) / 3, rtol=1e-12)
+
+
+def test_js_divergence_is_the_mean_divergence_from_the_mixture():
+    rng = np.random.default_rng(0)
+    scores = {m: rng.normal(size=(20, 7), scale=3) for m in "abc"}
+    p = np.stack([np.exp(x) / np.exp(x).sum(-1, keepdims=True) for x in scores.values()])
+    expected = (p * LOG(p / p.mean(0))).sum(-1).mean(0)
+    np.testing.assert_allclose(analysis.js_divergence(scores), expected, rtol=1e-10)
+
+
+def test_entropies():
+    scores = scores_of([0.25] * 4, [0.5, 0.5, 1e-300, 1e-300])
+    np.testing.assert_allclose(analysis.prediction_entropy(scores), [LOG(4), LOG(2)])
+    certain = np.array([[1e4, -1e4], [-1e4, 1e4]])
+    np.testing.assert_array_equal(analysis.prediction_entropy(certain), [0, 0])
+    a, b = scores_of([0.25] * 4), scores_of([0.5, 0.5, 1e-300, 1e-300])
+    assert analysis.entropy_ratio({"a": a, "b": b}) == pytest.approx(2)
+    assert analysis.entropy_ratio({"a": b, "b": a}) == pytest.approx(2)
+    assert analysis.entropy_ratio({"a": certain, "b": a}) == np.inf
+
+
+def test_gain_is_over_the_best_single_modality():
+    right, wrong = np.eye(4), np.roll(np.eye(4), 1, axis=1)
+    labels = np.arange(4)
+    half = np.concatenate([right[:2], wrong[2:]])
+    scores = {"fused": right, "a": half, "b": wrong}
+    assert analysis.multimodal_gain(scores, labels) == 0.5
+    assert analysis.multimodal_gain(scores | {"fused": wrong}, labels) == -0.5
+
+
+def test_reliability_and_calibration_by_hand():
+    # Confidences .6 (right), .6 (wrong), .9 (right), 1 (right), in bins of a half.
+    scores = scores_of([0.6, 0.4], [0.4, 0.6], [0.9, 0.1], [1 - 1e-300, 1e-300])
+    labels = np.array([0, 0, 0, 0])
+    [only] = analysis.reliability(scores, labels, bins=2)
+    assert only == {"confidence": pytest.approx(0.775), "accuracy": 0.75, "count": 4}
+    assert analysis.calibration_error(scores, labels, bins=2) == pytest.approx(0.025)
+    low, high, sure = analysis.reliability(scores, labels, bins=10)
+    assert low == {"confidence": pytest.approx(0.6), "accuracy": 0.5, "count": 2}
+    assert (high["count"], sure["count"]) == (1, 1)
+    expected = (2 * 0.1 + 0.1 + 0) / 4
+    assert analysis.calibration_error(scores, labels, bins=10) == pytest.approx(expected)
+
+
+def test_confusion_has_classes_in_rows():
+    scores = np.eye(3)[[0, 2, 2, 1]]
+    got = analysis.confusion(scores, np.array([0, 0, 2, 1]))
+    np.testing.assert_array_equal(got, [[1, 0, 1], [0, 1, 0], [0, 0, 1]])
+
+
+def test_cka_against_its_kernel_form_and_its_limits():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, 4)), rng.normal(size=(30, 6))
+    centre = np.eye(30) - 1 / 30
+
+    def hsic(a, b):
+        return np.trace(a @ centre @ b @ centre)
+
+    k, m = x @ x.T, y @ y.T
+    expected = hsic(k, m) / np.sqrt(hsic(k, k) * hsic(m, m))
+    assert analysis.linear_cka(x, y) == pytest.approx(expected)
+    rotation, _ = np.linalg.qr(rng.normal(size=(4, 4)))
+    assert analysis.linear_cka(x, 3 * x @ rotation + 5) == pytest.approx(1)
+    assert analysis.linear_cka(x, np.ones((30, 2))) == 0
+
+
+@pytest.fixture
+def outputs():
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 3, 40)
+    own = {m: rng.normal(size=(40, 3)).astype(np.float32) for m in ("audio", "visual")}
+    return Outputs(
+        labels=labels.astype(np.int32),
+        scores={"fused": own["audio"] + own["visual"], **own},
+        features={m: rng.normal(size=(40, 5)).astype(np.float32) for m in own},
+        class_names=["a", "b", "c"],
+        dataset="tiny/1.0.0",
+        split="test",
+    )
+
+
+def test_outputs_come_back_as_they_were(outputs, tmp_path):
+    path = tmp_path / "outputs.npz"
+    write_outputs(path, outputs)
+    assert [p.name for p in tmp_path.iterdir()] == ["outputs.npz"]
+    back = read_outputs(path)
+    assert back._replace(labels=0, scores=0, features=0) == outputs._replace(
+        labels=0, scores=0, features=0
+    )
+    np.testing.assert_array_equal(back.labels, outputs.labels)
+    for kind in ("scores", "features"):
+        assert list(getattr(back, kind)) == list(getattr(outputs, kind))
+        for name, x in getattr(outputs, kind).items():
+            np.testing.assert_array_equal(getattr(back, kind)[name], x, strict=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and no more", b"text"])
+def test_other_files_are_no_outputs(tmp_path, content):
+    path = tmp_path / "outputs.npz"
+    with pytest.raises(ValueError, match=r"outputs of an evaluation in .*npz, got: .*evaluate"):
+        read_outputs(path)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"outputs of an evaluation in .*npz, got: .*evaluate"):
+        read_outputs(path)
+
+
+def test_analyse_gathers_them(outputs):
+    found = analysis.analyse(outputs)
+    own = {m: outputs.scores[m] for m in ("audio", "visual")}
+    divergence = analysis.js_divergence(own)
+    assert found["js_divergence"] == {
+        "mean": pytest.approx(divergence.mean()),
+        "standard_error": pytest.approx(divergence.std(ddof=1) / np.sqrt(40)),
+    }
+    assert found["entropy_ratio"] == analysis.entropy_ratio(own)
+    assert found["examples"] == np.sum(found["confusion"]) == 40
+    trace = np.trace(found["confusion"]) / 40
+    assert found["accuracy"]["fused"] == pytest.approx(trace)
+    gain = found["accuracy"]["fused"] - max(found["accuracy"][m] for m in own)
+    assert found["multimodal_gain"] == pytest.approx(gain)
+    assert found["cka"].keys() == {"audio+visual"}
+    p = np.exp(outputs.scores["audio"]) / np.exp(outputs.scores["audio"]).sum(-1, keepdims=True)
+    expected = -LOG(p[np.arange(40), outputs.labels]).mean()
+    assert found["cross_entropy"]["audio"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_analyse_without_scores_of_single_modalities(outputs):
+    coupled = outputs._replace(scores={"fused": outputs.scores["fused"]})
+    found = analysis.analyse(coupled)
+    assert "js_divergence" not in found
+    assert found["accuracy"].keys() == {"fused"}
