@@ -12,14 +12,14 @@ from absl import app, flags, logging
 # Only light modules up here: decoding processes import the main module again.
 
 _MODE = flags.DEFINE_enum(
-    "mode",
-    "train",
-    ["prepare", "train", "evaluate", "probe", "compare", "estimate", "doctor"],
+    "mode", "train",
+    ["prepare", "train", "evaluate", "probe", "compare", "study", "estimate", "doctor"],
     "prepare: decode or generate the data set; train: train (preparing first if need be), or go on "
     "with an interrupted run, then evaluate; evaluate: evaluate the best checkpoint again; "
     "probe: the same with a linear probe on each frozen encoder; "
     "compare: train the methods, fusions and seeds of the recipe's section `comparison`, each run "
     "once, and tabulate them; "
+    "study: the same for each value of the field in the section `study`; "
     "estimate: total correlation of the arrays in --samples; "
     "doctor: look at devices, versions, data and speed, and say what is wrong and what to do.",
 )  # fmt: skip
@@ -30,7 +30,7 @@ _WORKDIR = flags.DEFINE_string(
     "workdir",
     None,
     "Folder of the run; runs/<experiment>-<method>-seed<seed> if none "
-    "(runs/<experiment>-compare for --mode=compare).",
+    "(runs/<experiment>-compare for --mode=compare, -study for study).",
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder of prepared data; $TFDS_DATA_DIR or ~/tensorflow_datasets if none."
@@ -150,7 +150,8 @@ def _run_mode(overrides):
     from tcmax_jax.data.memory import keep_freed_memory
     from tcmax_jax.evaluation.comparison import comparison_table
     from tcmax_jax.evaluation.report import results_table
-    from tcmax_jax.training import compare, loop, prepare
+    from tcmax_jax.evaluation.study import study_markdown
+    from tcmax_jax.training import compare, loop, prepare, study
     from tcmax_jax.training import workdir as workdirs
     from tcmax_jax.training.overrides import load_experiment, override
     from tcmax_jax.training.processes import primary_first
@@ -161,7 +162,8 @@ def _run_mode(overrides):
     if _RAW_DIR.value:
         overrides = overrides | {"data.raw_dir": _RAW_DIR.value}
     config = override(load_experiment(_EXPERIMENT.value), overrides)
-    kind = "compare" if _MODE.value == "compare" else f"{config.method.name}-seed{config.seed}"
+    many = _MODE.value in ("compare", "study")
+    kind = _MODE.value if many else f"{config.method.name}-seed{config.seed}"
     workdir = Path(_WORKDIR.value or Path("runs") / f"{config.name}-{kind}")
     data_dir = _DATA_DIR.value or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
     data_dir = str(Path(data_dir).expanduser())
@@ -176,6 +178,9 @@ def _run_mode(overrides):
             comparison = compare.run_comparison(config, workdir, data_dir)
             table = comparison_table(comparison)
             _print(f"{table}\nwritten to {workdir}/comparison.json, .md and .csv")
+        case "study":
+            table = study_markdown(study.run_study(config, workdir, data_dir))
+            _print(f"{table}\nwritten to {workdir}/study.json and .md")
         case "evaluate" | "probe":
             if _EXPERIMENT.value or overrides:
                 workdirs.check(workdir, config)

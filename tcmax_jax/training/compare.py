@@ -16,7 +16,8 @@ from tcmax_jax.evaluation.comparison import (
 )
 from tcmax_jax.training import loop, processes
 from tcmax_jax.training import workdir as workdirs
-from tcmax_jax.training.config import Comparison, Config
+from tcmax_jax.training.comparison_config import Comparison, Study
+from tcmax_jax.training.config import Config
 from tcmax_jax.training.fit import NonFiniteError
 from tcmax_jax.training.logs import write_atomically
 from tcmax_jax.training.method_config import label, trainable_fusions
@@ -53,6 +54,7 @@ def _planned(config, method, fusion, seed):
             method=method,
             model=dataclasses.replace(config.model, fusion=fusion),
             comparison=Comparison(),
+            study=Study(),
         )
     except pydantic.ValidationError as error:
         raise ConfigError(
@@ -86,7 +88,7 @@ def run_comparison(
     """
     say = say or processes.say
     runs, failed, split, planned = [], [], None, plan(config)
-    folders = [workdir / _name(each) for each in planned]
+    folders = [workdir / run_name(each) for each in planned]
     for each, folder in zip(planned, folders, strict=True):
         workdirs.check(folder, each)
     for number, (each, folder) in enumerate(zip(planned, folders, strict=True), start=1):
@@ -115,7 +117,8 @@ def run_comparison(
     return comparison
 
 
-def _name(config):
+def run_name(config: Config) -> str:
+    """Returns the name of a planned run's folder."""
     return f"{label(config.method)}-{config.model.fusion}-seed{config.seed}"
 
 

@@ -11,14 +11,13 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from tcmax_jax.methods import METHODS
 from tcmax_jax.models.fusion import FUSIONS, PAIR_FUSIONS
+from tcmax_jax.training.comparison_config import Comparison, Study
 from tcmax_jax.training.data_config import ClipsData, Data, FilePath, SyntheticData
 from tcmax_jax.training.method_config import (
-    ALL_METHODS,
     InfoNCE,
     Method,
     TCMax,
     Unimodal,
-    label,
     trainable_fusions,
 )
 from tcmax_jax.training.section import Fraction, section
@@ -252,34 +251,6 @@ class Training:
     probe: bool = True
 
 
-@section
-class Comparison:
-    """What --mode=compare trains beside each other.
-
-    Attributes:
-      methods: sections `method`, each with its own options; a name may come again with others.
-      fusions: heads; a method that can train none of them takes one that it can.
-      seeds: seeds of each pair of a method and a head.
-    """
-
-    methods: Annotated[
-        tuple[Annotated[Method, Field(discriminator="name")], ...], Field(min_length=1)
-    ] = ALL_METHODS
-    fusions: Annotated[tuple[Literal[tuple(FUSIONS)], ...], Field(min_length=1)] = ("concat",)
-    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0, 1, 2)
-
-    @pydantic.model_validator(mode="after")
-    def _check_repetition(self):
-        for name, values in (
-            ("methods", [label(method) for method in self.methods]),
-            ("fusions", self.fusions),
-            ("seeds", self.seeds),
-        ):
-            if len(set(values)) < len(values):
-                raise ValueError(f"comparison.{name} names each one once, got {list(values)}")
-        return self
-
-
 def _synthetic_modalities():
     centred = {"mean": (0.5,), "std": (0.25,)}
     return {
@@ -302,6 +273,7 @@ class Config:
       optimizer: how.
       training: for how long, and in what portions.
       comparison: what --mode=compare trains in place of `method`, `model.fusion` and `seed`.
+      study: the field that --mode=study changes from comparison to comparison.
     """
 
     name: str = "synthetic"
@@ -315,6 +287,7 @@ class Config:
     optimizer: Optimizer = Optimizer()
     training: Training = Training()
     comparison: Comparison = Comparison()
+    study: Study = Study()
 
     @pydantic.model_validator(mode="after")
     def _check_combinations(self):

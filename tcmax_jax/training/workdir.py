@@ -34,6 +34,8 @@ _FREE = (
     "comparison.methods",  # of other runs
     "comparison.fusions",
     "comparison.seeds",
+    "study.field",
+    "study.values",
 )
 
 

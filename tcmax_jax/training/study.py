@@ -1,0 +1,106 @@
+"""Studies: a comparison again and again, for each value of one field of the configuration."""
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tcmax_jax.evaluation.comparison import interval
+from tcmax_jax.evaluation.study import study_markdown
+from tcmax_jax.training import processes
+from tcmax_jax.training.compare import plan, run_comparison, run_name
+from tcmax_jax.training.comparison_config import Study
+from tcmax_jax.training.config import Config
+from tcmax_jax.training.logs import write_atomically
+from tcmax_jax.training.method_config import label
+from tcmax_jax.training.overrides import ConfigError, override
+
+
+def variations(config: Config) -> dict[str, Config]:
+    """Returns {text of a value: the recipe with that value}.
+
+    Args:
+      config: the recipe; its section `study` says what is changed.
+
+    Raises:
+      ConfigError: no field, or a value that does not fit it.
+    """
+    study = config.study
+    if study.field is None:
+        raise ConfigError(
+            "Expected the field that the study changes, got none. For instance "
+            "--config.study.field=training.batch_size --config.study.values=[16,64,256]."
+        )
+    recipes = {}
+    for value in study.values:
+        text = json.dumps(value)
+        changed = override(config, {study.field: text})
+        comparison = changed.comparison
+        if study.field.startswith("method."):
+            comparison = dataclasses.replace(comparison, methods=(changed.method,))
+        recipes[text] = dataclasses.replace(changed, comparison=comparison, study=Study())
+    return recipes
+
+
+def run_study(
+    config: Config, workdir: Path, data_dir: str, say: Callable[[str], None] | None = None
+) -> dict:
+    """Trains what is not yet trained, and writes study.json and study.md after each value.
+
+    Every value has a folder with a comparison of its own, see
+    `tcmax_jax.training.compare.run_comparison`; an interrupted study goes on.
+
+    Args:
+      config: the recipe; its sections `study` and `comparison` say what is trained.
+      workdir: folder of the study.
+      data_dir: folder that holds prepared data sets.
+      say: function of a text, for progress; prints to standard error when None.
+
+    Returns:
+      What study.json holds: {"field", "points": [{"value", "rows": those of the comparison, each
+      with "cost": {"seconds_per_step", "host_memory": intervals over seeds}}]}.
+
+    Raises:
+      ConfigError: no field, values that do not fit, or folders of other runs.
+    """
+    say = say or processes.say
+    recipes = variations(config)
+    for recipe in recipes.values():
+        plan(recipe)
+    study = {"field": config.study.field, "points": []}
+    for number, (text, recipe) in enumerate(recipes.items(), start=1):
+        say(f"({number}/{len(recipes)}) {study['field']} = {text}")
+        folder = workdir / f"{study['field']}={text.strip(chr(34))}"
+        comparison = run_comparison(recipe, folder, data_dir, say)
+        costs = _costs(recipe, folder)
+        rows = [row | {"cost": costs.get((row["method"], row["fusion"]))} for row in
+                comparison["rows"]]  # fmt: skip
+        study["points"].append({"value": json.loads(text), "rows": rows})
+        if processes.is_primary():
+            write_atomically(workdir / "study.json", json.dumps(study, indent=2) + "\n")
+            write_atomically(workdir / "study.md", study_markdown(study))
+    return study
+
+
+def _costs(recipe, folder) -> Mapping:
+    """Returns {(method, fusion): {cost: interval over seeds}} of runs that have ended."""
+    found = {}
+    for each in plan(recipe):
+        run = folder / run_name(each)
+        if not (run / "results.json").exists():
+            continue
+        lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+        windows = [entry for entry in lines if entry["split"] == "train"]
+        # The first epoch has compiled; a run of one epoch has no other.
+        later = [entry for entry in windows if entry["epoch"] > 1] or windows
+        size = each.training.batch_size
+        cost = {
+            "seconds_per_step": statistics.median(size / w["examples_per_second"] for w in later),
+            "host_memory": max(w["host_memory"] for w in windows),
+        }
+        found.setdefault((label(each.method), each.model.fusion), []).append(cost)
+    return {
+        key: {name: interval([cost[name] for cost in costs]) for name in costs[0]}
+        for key, costs in found.items()
+    }

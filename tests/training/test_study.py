@@ -1,0 +1,108 @@
+"""Studies: a comparison for each value of a field, gone on with, and told as a table."""
+
+import json
+
+import pytest
+
+from tcmax_jax.evaluation.study import study_markdown
+from tcmax_jax.training import loop, study
+from tcmax_jax.training.overrides import ConfigError
+from tests.training.tiny import tiny_config
+
+FAST = {"training__epochs": 2, "training__probe": "false", "comparison__seeds": [0, 1]}
+
+
+def studying(field, values, **overrides):
+    return tiny_config(
+        study__field=field, study__values=json.dumps(values), **{**FAST, **overrides}
+    )
+
+
+def test_a_field_of_the_method_studies_that_method_alone():
+    config = studying("method.num_negatives", [16, None], model__fusion="gated")
+    recipes = study.variations(config)
+    assert list(recipes) == ["16", "null"]
+    assert [r.comparison.methods for r in recipes.values()] == [
+        (recipe.method,) for recipe in recipes.values()
+    ]
+    assert [r.method.num_negatives for r in recipes.values()] == [16, None]
+
+
+def test_any_other_field_studies_the_whole_comparison():
+    methods = '["joint", "tcmax"]'
+    config = studying("data.audio_signal", [0.1, 0.5], comparison__methods=methods)
+    recipes = study.variations(config)
+    assert [r.data.audio_signal for r in recipes.values()] == [0.1, 0.5]
+    assert all(r.comparison == config.comparison for r in recipes.values())
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "message"),
+    [
+        (None, [], "Expected the field that the study changes, got none. For instance"),
+        ("training.size", [1], r"Expected a field of training .*, got 'size'"),
+        ("training.batch_size", [0], r"training.batch_size.*greater than 0"),
+    ],
+)
+def test_what_cannot_be_studied(field, values, message):
+    config = tiny_config() if field is None else studying(field, values)
+    with pytest.raises(ConfigError, match=message):
+        study.variations(config)
+
+
+@pytest.mark.parametrize(("values", "message"), [([], "got none"), ([1, 1], "names each one once")])
+def test_the_values_are_there_once(values, message):
+    with pytest.raises(ConfigError, match=f"study.values .*{message}"):
+        studying("training.batch_size", values)
+
+
+def test_a_study_is_run_once_and_told(tmp_path, monkeypatch):
+    config, data_dir = studying("method.num_negatives", [8, 16]), str(tmp_path / "data")
+    said = []
+    found = study.run_study(config, tmp_path / "study", data_dir, said.append)
+    assert [line for line in said if line.startswith("(")] == [
+        "(1/2) method.num_negatives = 8",
+        "(2/2) method.num_negatives = 16",
+    ]
+    assert [point["value"] for point in found["points"]] == [8, 16]
+    for point in found["points"]:
+        [row] = point["rows"]
+        folder = tmp_path / "study" / f"method.num_negatives={point['value']}"
+        label = f"tcmax-num_negatives={point['value']}"
+        results = [
+            json.loads((folder / f"{label}-concat-seed{seed}" / "results.json").read_text())
+            for seed in (0, 1)
+        ]
+        accuracies = [r["splits"]["test"]["accuracy"] for r in results]
+        assert row["metrics"]["accuracy"]["mean"] == pytest.approx(sum(accuracies) / 2)
+        assert row["cost"]["seconds_per_step"]["n"] == 2
+        assert 0 < row["cost"]["seconds_per_step"]["mean"] < 60
+        assert row["cost"]["host_memory"]["mean"] > 100
+    assert json.loads((tmp_path / "study" / "study.json").read_text()) == found
+    lines = (tmp_path / "study" / "study.md").read_text().splitlines()
+    assert lines[0].startswith("| method.num_negatives | method | fusion | seeds | fused |")
+    assert lines[2].startswith("| 8 | tcmax-num_negatives=8 | concat | 2 | 0.")
+
+    monkeypatch.setattr(loop, "train", lambda *args: pytest.fail("trained again"))
+    assert study.run_study(config, tmp_path / "study", data_dir, said.append) == found
+
+
+def test_the_table_says_what_there_is():
+    def interval(mean, half=None):
+        return {"mean": mean, "half_width": half, "n": 1 if half is None else 3}
+
+    row = {"method": "joint", "fusion": "sum", "seeds": [0]}
+    metrics = {"accuracy": interval(0.5), "accuracy/audio": interval(0.25, 0.125)}
+    cost = {"seconds_per_step": interval(0.0125, 0.001), "host_memory": interval(321.4)}
+    points = [
+        {"value": 0.1, "rows": [row | {"metrics": metrics, "cost": cost}]},
+        {"value": None, "rows": [row | {"metrics": {}, "cost": None}]},
+    ]
+    table = study_markdown({"field": "data.audio_signal", "points": points}).splitlines()
+    assert table[:4] == [
+        "| data.audio_signal | method | fusion | seeds | fused | audio (split) | ms a step "
+        "| memory (MiB) |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| 0.1 | joint | sum | 1 | 0.5000 | 0.2500 ± 0.1250 | 12.50 ± 1.00 | 321 |",
+        "| null | joint | sum | 1 |  |  |  |  |",
+    ]
