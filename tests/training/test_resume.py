@@ -108,21 +108,28 @@ def test_killed_thirty_times_at_random_moments_equals_unbroken(tmp_path, unbroke
     check_equal(workdir, data_dir, unbroken)
 
 
-def test_preempted_saves_where_it_is_and_goes_on(tmp_path, unbroken, monkeypatch, capfd):
-    folder, expected = unbroken
-    workdir, data_dir = tmp_path / "run", str(folder.parent / "data")
-    # SIGTERM comes while the fifth step runs, in the middle of the second epoch.
+@pytest.fixture
+def preempted(tmp_path, unbroken, monkeypatch):
+    """Returns the folder of a run that SIGTERM has stopped in the middle of the second epoch."""
+    workdir, data_dir = tmp_path / "run", str(unbroken[0].parent / "data")
     original = passes.training_batches
 
     def batches(parts, first_step):
         for number, batch in enumerate(original(parts, first_step), start=first_step):
-            if number == 6 and first_step == 0:  # two batches are fetched ahead
+            if number == 6:  # while the fifth step is taken: two batches are fetched ahead
                 os.kill(os.getpid(), signal.SIGTERM)
             yield batch
 
-    monkeypatch.setattr(passes, "training_batches", batches)
-    with pytest.raises(PreemptedError, match=r"saved step 5 of 16 in .* goes on from there"):
-        loop.train(config(), workdir, data_dir)
+    with monkeypatch.context() as patch:
+        patch.setattr(passes, "training_batches", batches)
+        with pytest.raises(PreemptedError, match=r"saved step 5 of 16 in .* goes on from there"):
+            loop.train(config(), workdir, data_dir)
+    return workdir
+
+
+def test_preempted_goes_on_where_it_was(preempted, unbroken, capfd):
+    folder, expected = unbroken
+    workdir, data_dir = preempted, str(folder.parent / "data")
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert loop.train(config(), workdir, data_dir) == expected | {"run": "run"}
     assert "going on after step 5 of 16" in capfd.readouterr().err
@@ -133,3 +140,21 @@ def test_preempted_saves_where_it_is_and_goes_on(tmp_path, unbroken, monkeypatch
     whole = {entry["step"]: entry for entry in entries(folder) if entry["split"] == "train"}
     assert windows.keys() == whole.keys() | {5}
     assert all(windows[step] == whole[step] for step in whole if step != 6)
+
+
+def test_other_devices_go_on_and_are_told(preempted, unbroken, devices, capfd):
+    folder, expected = unbroken
+    results = loop.train(config(), preempted, str(folder.parent / "data"), devices[:2])
+    said = capfd.readouterr().err
+    assert "goes on after step 5 in another environment:\n  devices: 4 x cpu -> 2 x cpu\n" in said
+    for split, metrics in expected["splits"].items():
+        assert results["splits"][split] == pytest.approx(metrics, rel=1e-4, abs=1e-6)
+    environments = json.loads((preempted / "environments.json").read_text())
+    assert [(e["after_step"], e["devices"]) for e in environments] == [
+        (0, "4 x cpu"), (5, "2 x cpu"),
+    ]  # fmt: skip
+    whole = {e["step"]: e for e in entries(folder) if e["split"] == "train"}
+    for entry in entries(preempted):
+        if entry.pop("split") == "train" and entry["step"] > 6:
+            expected = {k: v for k, v in whole[entry["step"]].items() if k != "split"}
+            assert entry == pytest.approx(expected, rel=1e-4, abs=1e-6)
