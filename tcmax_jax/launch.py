@@ -193,7 +193,7 @@ def _run_mode(overrides):
 
 
 def _examine(config, workdir, data_dir):
-    from tcmax_jax.training import doctor
+    from tcmax_jax.training.doctor import examine as doctor
 
     report = doctor.examine(config, workdir, data_dir)
     _print(doctor.report_text(report))

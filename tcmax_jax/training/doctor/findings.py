@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.build import batch_problems
 from tcmax_jax.training.config import Config
+from tcmax_jax.training.doctor.speed import Speed
 from tcmax_jax.training.pretrained import check_weights
-from tcmax_jax.training.speed import Speed
 
 _GB = 10**9
 _LITTLE_SPACE = 5 * _GB

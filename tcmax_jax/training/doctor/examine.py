@@ -11,19 +11,20 @@ from typing import NamedTuple, NoReturn
 import jax
 
 from tcmax_jax.data.datasets import open_dataset
-from tcmax_jax.training import findings as checks
-from tcmax_jax.training import machine, passes
+from tcmax_jax.training import passes
 from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.build import assemble, batch_problems
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.data_config import SyntheticData
+from tcmax_jax.training.doctor import findings as checks
+from tcmax_jax.training.doctor import machine
+from tcmax_jax.training.doctor.findings import Finding
+from tcmax_jax.training.doctor.speed import Speed, measure_speed
+from tcmax_jax.training.doctor.stand_in import UnknownShapeError, stand_in
 from tcmax_jax.training.environment import versions
-from tcmax_jax.training.findings import Finding
 from tcmax_jax.training.parallel import KINDS
 from tcmax_jax.training.prepare import BUILDER_NAMES, list_clips, prepared_folder
 from tcmax_jax.training.processes import say
-from tcmax_jax.training.speed import Speed, measure_speed
-from tcmax_jax.training.stand_in import UnknownShapeError, stand_in
 
 # Seconds for the test of the speed: compiling for an accelerator may take minutes, steps do not.
 _LIMIT_ON_CPU, _LIMIT = 60.0, 300.0
