@@ -112,11 +112,12 @@ def main(argv, overrides):
         sys.exit(f"Expected flags only (--name=value), got {argv[1]!r}.")
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
-    from tcmax_jax.training.preemption import PreemptedError
+    from tcmax_jax.training.preemption import PreemptedError, stopping
 
     try:
         _set_up_jax()
-        _run_mode(overrides)
+        with stopping():
+            _run_mode(overrides)
     except PreemptedError as stop:
         print(stop, file=sys.stderr)
         sys.exit(EXIT_PREEMPTED)
@@ -169,8 +170,7 @@ def _run_mode(overrides):
     data_dir = str(Path(data_dir).expanduser())
     match _MODE.value:
         case "prepare":
-            with primary_first("prepare"):
-                _print(f"prepared: {prepare.prepare_data(config, data_dir)}")
+            _print(f"prepared: {primary_first(lambda: prepare.prepare_data(config, data_dir))}")
         case "train":
             results = loop.train(config, workdir, data_dir)
             _print(f"{results_table(results)}\nwritten to {workdir}/results.json")

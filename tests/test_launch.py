@@ -101,7 +101,7 @@ def test_compare_again_and_probe(tmp_path):
         (["train"], "Expected flags only (--name=value), got 'train'"),
         (["--config.seed"], "Expected a value for --config.seed, got none"),
         (["--modus=train"], "Unknown command line flag 'modus'"),
-        (["--mode=fit"], "value should be one of <prepare|train|evaluate|probe|compare|estimate|"),
+        (["--mode=fit"], "value should be one of <prepare|train|evaluate|probe|compare|study|"),
         (
             ["--mode=doctor", "--config.training.batch_size=6"],
             "error: Expected training.batch_size to be a multiple of the 4 devices, got 6.",

@@ -89,8 +89,7 @@ def build(config: Config, data_dir: str | os.PathLike, devices=None) -> Parts:
     if problems := batch_problems(config, len(parallel.devices)):
         raise ValueError(problems[0])
     # Others find what the first process has prepared, or prepare their own host's copy.
-    with primary_first("prepare"):
-        path = prepare_data(config, data_dir)
+    path = primary_first(lambda: prepare_data(config, data_dir))
     return assemble(config, open_dataset(path, tuple(config.modalities)), parallel)
 
 

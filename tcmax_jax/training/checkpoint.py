@@ -47,12 +47,11 @@ class Checkpoints:
             be going on.
           say: function of a text, told about damage.
         """
-        if is_primary():
-            for path in sorted(folder.glob("*/metrics/metrics")):
-                if not _is_json(path):  # Orbax could not even list the others.
-                    where = path.parents[1]
-                    say(f"warning: the checkpoint {where} is damaged (its metrics). Put aside.")
-                    _put_aside(where)
+        if clean and is_primary():
+            for path in [p for p in folder.glob("*") if p.name.isdigit()]:
+                if not _has_its_metrics(path):  # Orbax could not list the others, or choose.
+                    say(f"warning: the checkpoint {path} is damaged (its metrics). Put aside.")
+                    _put_aside(path)
         wait_for_all("checkpoints are listed")
 
         def validation(metrics):
@@ -74,7 +73,7 @@ class Checkpoints:
             ),
             item_handlers={
                 "state": ocp.StandardCheckpointHandler(),
-                "arrays": ocp.JsonCheckpointHandler(),
+                "about": ocp.JsonCheckpointHandler(),
             },
         )
 
@@ -108,8 +107,10 @@ class Checkpoints:
         Raises:
           CheckpointError: an earlier write failed, or this one.
         """
+        about = {"arrays": _describe(state), "validation": validation and dict(validation)}
         items = ocp.args.Composite(
-            state=ocp.args.StandardSave(state), arrays=ocp.args.JsonSave(_describe(state))
+            state=ocp.args.StandardSave(state),
+            about=ocp.args.JsonSave(about | {"checksum": _checksum(about)}),
         )
         with self._writing(), _without_hints():
             self._manager.save(int(state.step), args=items, metrics=validation and dict(validation))
@@ -129,10 +130,13 @@ class Checkpoints:
         Raises:
           CheckpointError: it is damaged, or of another structure; says where.
         """
-        arrays = self._read(step, arrays=ocp.args.JsonRestore()).arrays
+        about = _read_about(self._folder / str(step))
+        if about is None:
+            raise _DamagedError(self._damage(step, "its description"))
+        arrays = about["arrays"]
         _check_structure(self._folder / str(step), arrays, _describe(like))
         target = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
-        state = self._read(step, state=ocp.args.StandardRestore(target)).state
+        state = self._read(step, target)
         if changed := [name for name, array in _describe(state).items() if array != arrays[name]]:
             raise _DamagedError(self._damage(step, f"another checksum of {changed[0]}"))
         return state
@@ -151,9 +155,10 @@ class Checkpoints:
         """
         damaged = {}
         for step in sorted(self._manager.all_steps(), reverse=True):
+            state = error = None
             try:
-                state, error = self.restore(step, like), None
-            except _DamagedError as raised:
+                state = self.restore(step, like)
+            except CheckpointError as raised:
                 error = raised
             if all_agree(error is None):
                 for broken, text in damaged.items():
@@ -163,7 +168,10 @@ class Checkpoints:
                 wait_for_all("damaged checkpoints are put aside")
                 self._manager.reload()
                 return state
-            damaged[step] = error or self._damage(step, "another process could not read it")
+            error = error or _DamagedError(self._damage(step, "another process cannot read it"))
+            if not all_agree(isinstance(error, _DamagedError)):
+                raise error
+            damaged[step] = error
         if damaged:
             raise CheckpointError(
                 f"Expected a good checkpoint, got none: {'; '.join(map(str, damaged.values()))}. "
@@ -171,11 +179,21 @@ class Checkpoints:
             )
         return None
 
-    def _read(self, step, **items):
-        try:
-            return self._manager.restore(step, args=ocp.args.Composite(**items))
-        except Exception as error:  # Orbax and its parts raise all kinds.
-            raise _DamagedError(self._damage(step, _reason(error))) from error
+    def _read(self, step, target):
+        # Each process by itself: a process that fails would leave the others waiting.
+        own = jax.process_index()
+        alone = ocp.options.MultiprocessingOptions(
+            primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}"
+        )
+        path = self._folder.resolve() / str(step) / "state"
+        handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
+        with ocp.Checkpointer(handler, multiprocessing_options=alone) as reader:
+            try:
+                return reader.restore(path, args=ocp.args.StandardRestore(target))
+            except (PermissionError, MemoryError) as error:
+                raise CheckpointError(f"{path} cannot be read: {error}") from error
+            except Exception as error:  # Orbax and its parts raise all kinds.
+                raise _DamagedError(self._damage(step, _reason(error))) from error
 
     def _damage(self, step, reason):
         return f"the checkpoint {self._folder / str(step)} is damaged ({reason})"
@@ -207,16 +225,34 @@ def _put_aside(path):
     """Moves a checkpoint beside the folder of checkpoints."""
     aside = path.parents[1] / f"damaged-{path.parent.name}"
     aside.mkdir(exist_ok=True)
-    number = sum(1 for other in aside.iterdir() if other.name.split("-")[0] == path.name)
+    number = len(list(aside.glob(f"{path.name}-*")))
     path.rename(aside / f"{path.name}-{number}")
 
 
-def _is_json(path):
+def _read_about(path):
+    """Returns what a checkpoint says of itself, None where that is damaged."""
     try:
-        json.loads(path.read_text())
+        about = json.loads((path / "about" / "metadata").read_text())
+        return about if about.pop("checksum") == _checksum(about) else None
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return None
+
+
+def _has_its_metrics(path):
+    """Returns whether the metrics by which Orbax chooses are those that were saved."""
+    about, file = _read_about(path), path / "metrics" / "metrics"
+    if about is None:
+        return False
+    if about["validation"] is None:
+        return not file.exists()
+    try:
+        return json.loads(file.read_text()) == about["validation"]
     except (OSError, ValueError):
         return False
-    return True
+
+
+def _checksum(about):
+    return zlib.crc32(json.dumps(about, sort_keys=True).encode())
 
 
 def _reason(error):

@@ -92,7 +92,7 @@ def run_comparison(
     for each, folder in zip(planned, folders, strict=True):
         workdirs.check(folder, each)
     for number, (each, folder) in enumerate(zip(planned, folders, strict=True), start=1):
-        finished = (folder / "results.json").exists()
+        finished = is_finished(folder)
         note = "finished before" if finished else "training"
         say(f"[{number}/{len(planned)}] {folder.name}: {note}")
         run = {"method": label(each.method), "fusion": each.model.fusion, "seed": each.seed}
@@ -120,6 +120,11 @@ def run_comparison(
 def run_name(config: Config) -> str:
     """Returns the name of a planned run's folder."""
     return f"{label(config.method)}-{config.model.fusion}-seed{config.seed}"
+
+
+def is_finished(folder: Path) -> bool:
+    """Returns whether the run of a folder has come to its end; it may be evaluated before."""
+    return (folder / "results.json").exists() and _stored(folder)["finished"]
 
 
 def _stored(folder):

@@ -1,5 +1,6 @@
 """The sections of a configuration that say what many runs have in turn."""
 
+import json
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -38,6 +39,12 @@ class Comparison:
         return self
 
 
+def folder_text(value: Any) -> str:
+    """Returns a value of a study as part of a folder's name."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text.replace("/", "_")
+
+
 @section
 class Study:
     """What --mode=study changes.
@@ -53,7 +60,7 @@ class Study:
 
     @pydantic.model_validator(mode="after")
     def _check_values(self):
-        texts = [repr(value) for value in self.values]
+        texts = [folder_text(value) for value in self.values]
         if self.field and not texts:
             raise ValueError(f"study.values has values of {self.field}, got none")
         if len(set(texts)) < len(texts):

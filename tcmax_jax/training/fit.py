@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from tcmax_jax.data.pipeline import Process
 from tcmax_jax.training import passes
 from tcmax_jax.training.build import Parts
 from tcmax_jax.training.checkpoint import Checkpoints
@@ -64,7 +65,7 @@ def fit(parts: Parts, state: TrainState, checkpoints: Checkpoints, workdir: Path
             state, pending[step] = step_fn(state, batch)
             # No further ahead of the devices than this, or time waited for data would mean nothing.
             jax.block_until_ready(pending.get(step - _STEPS_IN_FLIGHT))
-            stops = preemption.asked(step)
+            stops = preemption.asked()
             saves = stops or step % (training.checkpoint_every or total_steps) == 0
             # Windows of the log end where checkpoints lie, so that none is lost or told twice.
             if epoch_ends or saves or step % training.log_every == 0:
@@ -78,6 +79,7 @@ def fit(parts: Parts, state: TrainState, checkpoints: Checkpoints, workdir: Path
                 pending = {}
             if epoch_ends and (epoch % training.eval_every == 0 or step == total_steps):
                 evaluation = evaluate_on(state, "validation")
+                _check_finite(evaluation.metrics, step, epoch, checkpoints.latest)
                 log.metrics(step, epoch, "validation", evaluation.metrics)
                 log.validation(step, epoch, training.epochs, evaluation.metrics)
                 for name in sorted(set(evaluation.collapsed) - known_collapsed):
@@ -87,7 +89,7 @@ def fit(parts: Parts, state: TrainState, checkpoints: Checkpoints, workdir: Path
                 since = time.monotonic()
             elif saves:
                 checkpoints.save(parts.parallel.first(state))
-            if stops and step < total_steps:
+            if stops or preemption.signalled:
                 raise PreemptedError(
                     f"Asked to stop (SIGTERM): saved step {step} of {total_steps} in {workdir}. "
                     "The same command goes on from there."
@@ -100,18 +102,34 @@ def _fetch(parts: Parts, pending: dict, last_checkpoint: int | None) -> dict:
     for step, metrics in fetched.items():
         for name, value in metrics.items():
             if not math.isfinite(value):
-                kept = f"that of step {last_checkpoint}" if last_checkpoint else "none"
                 raise NonFiniteError(
                     f"Expected finite numbers, got {name} = {value} at step {step} (epoch "
-                    f"{-(-step // parts.steps_per_epoch)}). Last good checkpoint: {kept}. "
+                    f"{-(-step // parts.steps_per_epoch)}). Last good checkpoint: "
+                    f"{_kept(last_checkpoint)}. "
                     f"{_cause(parts, step)}"
                 )
     return {name: float(np.mean([m[name] for m in fetched.values()])) for name in metrics}
 
 
+def _check_finite(validation: dict, step: int, epoch: int, last_checkpoint: int | None) -> None:
+    for name, value in validation.items():
+        if not math.isfinite(value):
+            raise NonFiniteError(
+                f"Expected finite numbers, got {name} = {value} of the validation at step {step} "
+                f"(epoch {epoch}). Last good checkpoint: {_kept(last_checkpoint)}. Lower "
+                "optimizer.learning_rate, or set optimizer.clip_norm, in a new --workdir."
+            )
+
+
+def _kept(step):
+    return f"that of step {step}" if step else "none"
+
+
 def _cause(parts: Parts, step: int) -> str:
     """Returns what to do about a step that is not finite, after another look at its batch."""
-    with contextlib.closing(passes.training_batches(parts, step - 1)) as batches:
+    # All rows of the batch: each process has to say the same.
+    whole = passes.training_batches(parts, step - 1, Process())
+    with contextlib.closing(whole) as batches:
         batch = next(batches)
     for modality, values in batch["inputs"].items():
         rows = values.reshape(len(values), -1).astype(np.float32)

@@ -102,7 +102,10 @@ class _Silence(contextlib.nullcontext):
 def write_atomically(path: Path, text: str) -> None:
     """Writes a text file so that it is there whole or, after a crash, as it was before."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())  # Or a loss of power could leave the new name without its text.
     os.replace(temporary, path)
 
 

@@ -11,12 +11,12 @@ from tcmax_jax.evaluation.probe import probe_accuracies
 from tcmax_jax.training import passes
 from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.build import Parts, build
-from tcmax_jax.training.checkpoint import Checkpoints
+from tcmax_jax.training.checkpoint import CheckpointError, Checkpoints
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.fit import fit
 from tcmax_jax.training.logs import write_atomically
 from tcmax_jax.training.pretrained import check_weights, load_weights
-from tcmax_jax.training.processes import is_primary, say, wait_for_all
+from tcmax_jax.training.processes import is_primary, say, together, wait_for_all
 
 
 def train(config: Config, workdir: Path, data_dir: str, devices=None) -> dict:
@@ -44,18 +44,22 @@ def train(config: Config, workdir: Path, data_dir: str, devices=None) -> dict:
       NonFiniteError: a quantity of a step is NaN or infinite; names step and quantity.
       PreemptedError: the process was asked to stop (SIGTERM), and has saved its state.
     """
-    workdirs.check(workdir, config)
-    if not (workdir / "checkpoints").exists():
-        check_weights(config)
+    with together():
+        workdirs.check(workdir, config)
+        if not (workdir / "checkpoints").exists():
+            check_weights(config)
     parts = build(config, data_dir, devices)
-    workdirs.check_data(workdir, parts.dataset)
     with workdirs.occupied(workdir):
+        with together():  # Preparing the data may have taken hours.
+            workdirs.check(workdir, config)
+            workdirs.check_data(workdir, parts.dataset)
         workdirs.claim(workdir, config, parts.dataset)
         with Checkpoints(workdir / "checkpoints") as checkpoints:
             fresh = passes.initial_state(parts)
             state = checkpoints.restore_latest(fresh)
             if state is None:
-                state = load_weights(config, fresh)
+                with together():
+                    state = load_weights(config, fresh)
             workdirs.record_environment(workdir, int(state.step), parts.parallel, say)
             fit(parts, state, checkpoints, workdir)
         return _evaluate(parts, workdir)
@@ -79,8 +83,8 @@ def evaluate(
       dropped: modalities without which to predict as well, for additive heads.
 
     Returns:
-      {"run", "dataset", "data", "method", "seed", "step", "epoch", "splits": {split: {metric:
-      float}}, "collapsed"}.
+      {"run", "dataset", "data", "method", "seed", "finished": whether all epochs are trained,
+      "step", "epoch", "splits": {split: {metric: float}}, "collapsed"}.
 
     Raises:
       ConfigError: there is no run in the folder, or its data has changed.
@@ -100,7 +104,14 @@ def _evaluate(parts: Parts, workdir: Path, *, probe=False, dropped=()) -> dict:
                 f"is written after {parts.config.training.eval_every} epochs. Go on training with "
                 "the same command."
             )
-        state = checkpoints.restore(checkpoints.best, passes.initial_state(parts))
+        try:
+            state = checkpoints.restore(checkpoints.best, passes.initial_state(parts))
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"The best checkpoint cannot be evaluated: {error}. Restore it from a copy, or "
+                "move its folder away to evaluate the best of the others."
+            ) from error
+        finished = checkpoints.latest == parts.config.training.epochs * parts.steps_per_epoch
     evaluate_on = passes.evaluator(parts, dropped)
     replicated = parts.parallel.replicate(state)
     splits = [s for s in ("validation", "test") if s in parts.dataset.sources]
@@ -116,6 +127,7 @@ def _evaluate(parts: Parts, workdir: Path, *, probe=False, dropped=()) -> dict:
         "data": clip_counts(parts.dataset),
         "method": parts.config.method.name,
         "seed": parts.config.seed,
+        "finished": finished,
         "step": step,
         "epoch": step // parts.steps_per_epoch,
         "splits": metrics,

@@ -23,7 +23,8 @@ class _Devices:
 
     def __init__(self, devices: Sequence[jax.Device] | None = None):
         """Takes devices of all processes, equally many of each; all there are when None."""
-        self.devices = list(devices or jax.devices())
+        # By process: global rows are those of the first process, of the second, and so on.
+        self.devices = sorted(devices or jax.devices(), key=lambda d: (d.process_index, d.id))
         self.local = [d for d in self.devices if d.process_index == jax.process_index()]
 
     def first(self, tree):

@@ -38,8 +38,8 @@ def training_step(parts: Parts):
     return parts.parallel.train_step(step)
 
 
-def training_batches(parts: Parts, first_step: int):
-    """Yields this process's part of the batches of all steps after `first_step`."""
+def training_batches(parts: Parts, first_step: int, process: Process | None = None):
+    """Yields the part of a process, or of this one, of the batches after `first_step` steps."""
     training = parts.config.training
     return train_batches(
         parts.dataset.sources["train"],
@@ -48,7 +48,7 @@ def training_batches(parts: Parts, first_step: int):
         epochs=training.epochs,
         seed=parts.config.seed,
         readers=Readers(training.threads, training.workers),
-        process=_process(),
+        process=process or _process(),
         first_step=first_step,
     )
 

@@ -1,5 +1,6 @@
 """From the data section of a configuration to a prepared data set."""
 
+import contextlib
 import dataclasses
 import os
 from pathlib import Path
@@ -31,6 +32,7 @@ from tcmax_jax.data.preparation.builder import ClipsConfig, prepare_clips
 from tcmax_jax.data.preparation.naming import digest
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.data_config import SyntheticData
+from tcmax_jax.training.locks import locked
 
 _BUILDERS = {
     "manifest": (Manifest, ManifestSettings),
@@ -54,9 +56,21 @@ _FORMS = {
 def prepare_data(config: Config, data_dir: str | os.PathLike) -> str:
     """Prepares the data set of a configuration unless it is there, and returns its folder.
 
+    Of several processes that prepare in one folder at a time all but one wait.
+
     Raises:
       RawDataError: the raw data does not fit the configuration.
     """
+    # Where it is there, the folder need not be one that can be written.
+    alone = contextlib.nullcontext()
+    if not prepared_folder(config, data_dir).exists():
+        Path(data_dir).mkdir(parents=True, exist_ok=True)
+        alone = locked(Path(data_dir) / "preparing.lock", wait=True)
+    with alone:
+        return _prepare(config, data_dir)
+
+
+def _prepare(config, data_dir):
     if isinstance(config.data, SyntheticData):
         settings = _settings(SyntheticSettings, config.data)
         return str(prepare_synthetic(settings, data_dir).data_path)

@@ -1,12 +1,13 @@
 """Several processes of one run: a TPU pod, a cluster, or one process a GPU.
 
-All of them run the same program. `wait_for_all`, `gather`, `all_agree` and `primary_first` are
-collective: every process has to call them, in the same order. With a single process they do
-nothing and cost nothing.
+All of them run the same program. `wait_for_all`, `gather`, `all_agree`, `together` and
+`primary_first` are collective: every process has to call them, in the same order. With a single
+process they do nothing and cost nothing.
 """
 
 import contextlib
 import sys
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -34,12 +35,15 @@ def join(coordinator: str | None = None, count: int | None = None, index: int | 
     # Collectives of fake devices and of CPUs; without effect on GPU and TPU.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
-        jax.distributed.initialize(coordinator, count, index)
+        # A process that fails waits for the others, which may be waiting for it: not for long.
+        jax.distributed.initialize(coordinator, count, index, shutdown_timeout_seconds=10)
     except (ValueError, RuntimeError) as error:
         raise ValueError(
             f"Expected to join the other processes, got: {error}. Where nothing in the environment "
             "describes them, pass --coordinator=HOST:PORT --num_processes=N --process_id=I."
         ) from error
+    # The first collective connects them, and gives up early; later ones may wait for hours.
+    wait_for_all("joined")
 
 
 def is_primary() -> bool:
@@ -72,10 +76,30 @@ def all_agree(holds: bool) -> bool:
 
 
 @contextlib.contextmanager
-def primary_first(name: str):
-    """Lets the first process run a block, then all others, which find what it has made."""
-    if not is_primary():
-        wait_for_all(name)
-    yield
-    if is_primary():
-        wait_for_all(name)
+def together():
+    """Runs a block without collectives; an error in one process ends it in all of them.
+
+    Raises:
+      ValueError: the block failed in another process, whose own message says why.
+    """
+    error = None
+    try:
+        yield
+    except Exception as raised:  # Whatever it is, the others must not wait for this process.
+        error = raised
+    if not all_agree(error is None):
+        raise error or ValueError("Another process could not go on; its message says why.")
+
+
+def primary_first(function: Callable):
+    """Calls a function in the first process, then in all others, which find what it has made.
+
+    Returns:
+      What it returned here.
+    """
+    result = None
+    for turn in (True, False):
+        with together():
+            if is_primary() is turn:
+                result = function()
+    return result

@@ -9,8 +9,8 @@ from pathlib import Path
 from tcmax_jax.evaluation.comparison import interval
 from tcmax_jax.evaluation.study import study_markdown
 from tcmax_jax.training import processes
-from tcmax_jax.training.compare import plan, run_comparison, run_name
-from tcmax_jax.training.comparison_config import Study
+from tcmax_jax.training.compare import is_finished, plan, run_comparison, run_name
+from tcmax_jax.training.comparison_config import Study, folder_text
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.logs import write_atomically
 from tcmax_jax.training.method_config import label
@@ -32,13 +32,24 @@ def variations(config: Config) -> dict[str, Config]:
             "Expected the field that the study changes, got none. For instance "
             "--config.study.field=training.batch_size --config.study.values=[16,64,256]."
         )
+    if study.field.split(".")[0] in ("name", "comparison", "study"):
+        raise ConfigError(
+            f"Expected a field that a run depends on, got study.field={study.field}. To compare "
+            "methods, fusions or seeds use --mode=compare."
+        )
     recipes = {}
     for value in study.values:
         text = json.dumps(value)
         changed = override(config, {study.field: text})
-        comparison = changed.comparison
+        # What a comparison would put in their place.
+        instead = {}
         if study.field.startswith("method."):
-            comparison = dataclasses.replace(comparison, methods=(changed.method,))
+            instead = {"methods": (changed.method,)}
+        elif study.field == "model.fusion":
+            instead = {"fusions": (changed.model.fusion,)}
+        elif study.field == "seed":
+            instead = {"seeds": (changed.seed,)}
+        comparison = dataclasses.replace(changed.comparison, **instead)
         recipes[text] = dataclasses.replace(changed, comparison=comparison, study=Study())
     return recipes
 
@@ -71,7 +82,7 @@ def run_study(
     study = {"field": config.study.field, "points": []}
     for number, (text, recipe) in enumerate(recipes.items(), start=1):
         say(f"({number}/{len(recipes)}) {study['field']} = {text}")
-        folder = workdir / f"{study['field']}={text.strip(chr(34))}"
+        folder = workdir / f"{study['field']}={folder_text(json.loads(text))}"
         comparison = run_comparison(recipe, folder, data_dir, say)
         costs = _costs(recipe, folder)
         rows = [row | {"cost": costs.get((row["method"], row["fusion"]))} for row in
@@ -88,7 +99,7 @@ def _costs(recipe, folder) -> Mapping:
     found = {}
     for each in plan(recipe):
         run = folder / run_name(each)
-        if not (run / "results.json").exists():
+        if not is_finished(run):
             continue
         lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
         windows = [entry for entry in lines if entry["split"] == "train"]

@@ -1,20 +1,18 @@
 """The folder of a run: what belongs to it, and whether it may be gone on with."""
 
 import contextlib
-import fcntl
 import json
-import os
-import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tcmax_jax.data.datasets import Dataset
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.environment import describe_environment
+from tcmax_jax.training.locks import LockedError, holder, locked
 from tcmax_jax.training.logs import write_atomically
 from tcmax_jax.training.overrides import ConfigError, differences, from_dict, to_dict
 from tcmax_jax.training.parallel import Parallel
-from tcmax_jax.training.processes import is_primary, wait_for_all
+from tcmax_jax.training.processes import is_primary, together, wait_for_all
 
 _CONFIG, _DATA, _ENVIRONMENTS, _LOCK = "config.json", "data.json", "environments.json", "lock"
 # Fields that change no number: a run may go on with others, on a machine of other speed.
@@ -78,49 +76,35 @@ def check_data(workdir: Path, dataset: Dataset) -> None:
 def occupied(workdir: Path) -> Iterator[None]:
     """Keeps other runs out of the folder, which is made unless it is there.
 
-    The lock ends with the process, however that ends.
-
     Raises:
       ConfigError: another run is going on there, or the folder cannot be written.
     """
-    if not is_primary():
-        yield
-        return
     with contextlib.ExitStack() as stack:
-        try:
-            workdir.mkdir(parents=True, exist_ok=True)
-            lock = stack.enter_context((workdir / _LOCK).open("a+"))
-        except OSError as error:
-            raise ConfigError(
-                f"Expected a folder that can be written, got {workdir}: {error.strerror}. Choose "
-                "another --workdir."
-            ) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise ConfigError(
-                f"A run is going on in {workdir} ({lock.read().strip()}). Wait for its end, stop "
-                "it, or choose another --workdir."
-            ) from None
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {platform.node()}\n")
-        lock.flush()
+        with together():
+            if is_primary():
+                _enter(stack, workdir)
         yield
+
+
+def _enter(stack, workdir):
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(locked(workdir / _LOCK, wait=False))
+    except LockedError as error:
+        raise ConfigError(
+            f"A run is going on in {workdir} ({error}). Wait for its end, stop it, or choose "
+            "another --workdir."
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"Expected a folder that can be written, got {workdir}: {error.strerror}. Choose "
+            "another --workdir."
+        ) from error
 
 
 def owner(workdir: Path) -> str | None:
     """Returns which process keeps others out of the folder, None if nobody does."""
-    lock = workdir / _LOCK
-    try:
-        with lock.open() as file:
-            # Shared, so that two who look do not see each other.
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return lock.read_text().strip() or "unknown"
-    except OSError:
-        return None
-    return None
+    return holder(workdir / _LOCK)
 
 
 def claim(workdir: Path, config: Config, dataset: Dataset) -> None:
@@ -177,7 +161,10 @@ def stored_config(workdir: Path) -> Config:
             f"Expected the folder of a run, got {workdir} without a {_CONFIG}. Train first, or "
             "correct --workdir."
         )
-    return from_dict(json.loads(path.read_text()))
+    try:
+        return from_dict(json.loads(path.read_text()))
+    except ValueError as error:
+        raise ConfigError(f"{path} cannot be used: {error}. Restore it from a copy.") from error
 
 
 def _identity(dataset):

@@ -77,6 +77,41 @@ def test_whatever_file_is_harmed_no_wrong_state_is_restored(template, tmp_path, 
     assert 4 in taken
 
 
+@pytest.mark.parametrize("name", ["about/metadata", "metrics/metrics"])
+def test_any_bit_of_what_it_says_of_itself(template, tmp_path, name):
+    data = (template / "6" / name).read_bytes()
+    rng = np.random.default_rng(0)
+    for number in range(20):
+        folder = shutil.copytree(template, tmp_path / str(number) / "checkpoints")
+        changed = bytearray(data)
+        changed[rng.integers(len(data))] ^= 1 << rng.integers(8)
+        (folder / "6" / name).write_bytes(bytes(changed))
+        state, said, _ = restore_latest(folder)
+        assert_is(state, 4)
+        assert len(said) == 1
+
+
+def test_metrics_of_the_best_that_are_lost_do_not_choose_another_silently(folder):
+    (folder / "2" / "metrics" / "metrics").unlink()
+    _, said, _ = restore_latest(folder)
+    assert said == [f"warning: the checkpoint {folder / '2'} is damaged (its metrics). Put aside."]
+    assert (folder.parent / "damaged-checkpoints" / "2-0").is_dir()
+
+
+def test_looking_moves_nothing_and_remains_of_writes_are_no_checkpoints(folder):
+    (folder / "8.orbax-checkpoint-tmp" / "metrics").mkdir(parents=True)
+    (folder / "8.orbax-checkpoint-tmp" / "metrics" / "metrics").write_text("")
+    truncate(folder / "6" / "about" / "metadata")
+    before = files(folder)
+    with Checkpoints(folder, clean=False) as checkpoints:
+        assert checkpoints.best == 2
+        jax.tree.map(
+            np.testing.assert_array_equal, checkpoints.restore(2, state_at(0)), state_at(2)
+        )
+    assert files(folder) == before
+    assert restore_latest(folder)[2] == 4
+
+
 def test_a_folder_without_files_is_damage(folder):
     shutil.rmtree(folder / "6" / "state")
     state, _, _ = restore_latest(folder)
@@ -90,11 +125,11 @@ def test_a_folder_without_files_is_damage(folder):
 def test_a_wrong_number_is_found_by_its_checksum(folder, monkeypatch):
     original = Checkpoints._read
 
-    def read(self, step, **items):
-        result = original(self, step, **items)
-        if step == 6 and "state" in items:
-            result.state.params["dense"]["kernel"][1, 1] += 1e-6
-        return result
+    def read(self, step, target):
+        state = original(self, step, target)
+        if step == 6:
+            state.params["dense"]["kernel"][1, 1] += 1e-6
+        return state
 
     monkeypatch.setattr(Checkpoints, "_read", read)
     state, said, _ = restore_latest(folder)

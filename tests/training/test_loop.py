@@ -1,6 +1,7 @@
 """The whole run: what it leaves behind, how it goes on, how it stops."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ from tcmax_jax.evaluation.analysis import analyse
 from tcmax_jax.evaluation.outputs import read_outputs
 from tcmax_jax.training import loop
 from tcmax_jax.training import workdir as workdirs
+from tcmax_jax.training.checkpoint import CheckpointError
 from tcmax_jax.training.fit import NonFiniteError
 from tcmax_jax.training.overrides import ConfigError
 from tests.training.tiny import tiny_config
@@ -210,3 +212,23 @@ def test_a_batch_has_to_fit_devices_and_parts(tmp_path, data_dir):
     config = tiny_config(training__accumulate=3)
     with pytest.raises(ValueError, match=r"multiple of the 4 devices times .*accumulate=3, got 16"):
         loop.train(config, tmp_path / "run", data_dir)
+
+
+def test_a_damaged_best_checkpoint_is_not_replaced_silently(finished, data_dir, tmp_path):
+    workdir = shutil.copytree(finished[0], tmp_path / "tiny")
+    step = finished[1]["step"]
+    (workdir / "checkpoints" / str(step) / "state" / "_METADATA").write_text("{")
+    message = rf"best checkpoint cannot be evaluated: .*/{step} is damaged .* or move its folder"
+    with pytest.raises(CheckpointError, match=message):
+        loop.evaluate(workdir, data_dir)
+
+
+def test_an_evaluation_before_the_end_does_not_pass_for_a_finished_run(
+    finished, data_dir, tmp_path
+):
+    assert finished[1]["finished"]
+    workdir = shutil.copytree(finished[0], tmp_path / "tiny")
+    config = json.loads((workdir / "config.json").read_text())
+    config["training"]["epochs"] = 5  # as if it were to go on
+    (workdir / "config.json").write_text(json.dumps(config))
+    assert not loop.evaluate(workdir, data_dir)["finished"]

@@ -36,9 +36,17 @@ def test_any_other_field_studies_the_whole_comparison():
     assert all(r.comparison == config.comparison for r in recipes.values())
 
 
+def test_what_a_comparison_varies_itself_takes_the_values_of_the_study():
+    fusions = study.variations(studying("model.fusion", ["concat", "sum"])).values()
+    assert [recipe.comparison.fusions for recipe in fusions] == [("concat",), ("sum",)]
+    seeds = study.variations(studying("seed", [3, 4])).values()
+    assert [recipe.comparison.seeds for recipe in seeds] == [(3,), (4,)]
+
+
 @pytest.mark.parametrize(
     ("field", "values", "message"),
     [
+        ("comparison.seeds", [[1]], "a field that a run depends on, got study.field=comparison.se"),
         (None, [], "Expected the field that the study changes, got none. For instance"),
         ("training.size", [1], r"Expected a field of training .*, got 'size'"),
         ("training.batch_size", [0], r"training.batch_size.*greater than 0"),
@@ -50,7 +58,10 @@ def test_what_cannot_be_studied(field, values, message):
         study.variations(config)
 
 
-@pytest.mark.parametrize(("values", "message"), [([], "got none"), ([1, 1], "names each one once")])
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [([], "got none"), ([1, 1], "names each one once"), ([1, "1"], "names each one once")],
+)
 def test_the_values_are_there_once(values, message):
     with pytest.raises(ConfigError, match=f"study.values .*{message}"):
         studying("training.batch_size", values)
