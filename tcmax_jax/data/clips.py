@@ -71,15 +71,27 @@ def check_clips(listing: Listing, source: Path) -> None:
             f"{source}: expected at least one clip of the split train, got {len(listing.clips)} "
             "others; add clips to train on"
         )
-    first_seen = {}
-    for clip in listing.clips:
-        if clip.label not in listing.class_names:
-            shown = ", ".join(listing.class_names[:5])
+    check_labels(listing.clips, listing.class_names)
+    check_ids(listing.clips)
+
+
+def check_labels(clips: Sequence[Clip], class_names: Sequence[str]) -> None:
+    """Raises RawDataError where a label is none of the classes; names the place."""
+    for clip in clips:
+        if clip.label not in class_names:
+            shown = ", ".join(class_names[:5])
+            where = f" in {clip.split}" if clip.split else ""
             raise RawDataError(
-                f"{clip.place}: expected one of the {len(listing.class_names)} labels of train "
-                f"({shown}{', ..' if len(listing.class_names) > 5 else ''}), got {clip.label!r} in "
-                f"{clip.split}; correct it"
+                f"{clip.place}: expected one of the {len(class_names)} labels of train "
+                f"({shown}{', ..' if len(class_names) > 5 else ''}), got {clip.label!r}{where}; "
+                "correct it"
             )
+
+
+def check_ids(clips: Sequence[Clip]) -> None:
+    """Raises RawDataError where an id comes twice; names both places."""
+    first_seen = {}
+    for clip in clips:
         earlier = first_seen.setdefault(clip.id, clip)
         if earlier is not clip:
             raise RawDataError(

@@ -9,9 +9,18 @@ they are asked for, since a list may come from elsewhere.
 import csv
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from tcmax_jax.data.clips import SPLITS, Clip, Listing, RawDataError, check_clips
+from tcmax_jax.data.clips import (
+    SPLITS,
+    Clip,
+    Listing,
+    RawDataError,
+    check_clips,
+    check_ids,
+    check_labels,
+)
 from tcmax_jax.data.paths import inner_path
 from tcmax_jax.data.raw import check_text
 
@@ -35,16 +44,50 @@ def read_manifest(path: str | os.PathLike, *, outside_paths: bool = False) -> Li
     Raises:
         RawDataError: If a column, a cell or the whole does not fit; the message names the line.
     """
-    path = Path(path)
+    clips = _read(Path(path), REQUIRED, outside_paths)
+    listing = Listing(clips, sorted({clip.label for clip in clips if clip.split == "train"}))
+    check_clips(listing, path)
+    return listing
+
+
+def read_unlabelled(
+    path: str | os.PathLike, class_names: Sequence[str], *, outside_paths: bool = False
+) -> tuple[Clip, ...]:
+    """Read and check a list of clips whose classes are to be predicted.
+
+    Args:
+        path: CSV file in UTF-8 with the columns of a manifest, of which `id` alone is needed. A
+            label may be left empty, and splits are not looked at.
+        class_names: What labels may be, where there are some.
+        outside_paths: Whether paths may be absolute, or leave the CSV's folder through "..".
+
+    Returns:
+        A clip for each row in the order of the file, of the split ""; its label is "" where the
+        file has none.
+
+    Raises:
+        RawDataError: If a column, a cell or the whole does not fit; the message names the line.
+    """
+    rows = _read(Path(path), ("id",), outside_paths)
+    # Whatever stands there: names of splits become those of files.
+    clips = tuple(clip._replace(split="") for clip in rows)
+    if not clips:
+        raise RawDataError(f"{path}: expected at least one clip, got none; list some, a row each")
+    check_ids(clips)
+    check_labels([clip for clip in clips if clip.label], class_names)
+    return clips
+
+
+def _read(path: Path, required: Sequence[str], outside_paths: bool) -> tuple[Clip, ...]:
     if not path.is_file():
         raise RawDataError(f"{path}: expected a CSV file, got none there; correct the path")
     try:
         # utf-8-sig also takes the byte order mark that spreadsheet programs write.
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, skipinitialspace=True, strict=True)
-            _check_columns(path, reader.fieldnames or [])
-            clips = tuple(
-                _clip(path, reader.line_num, cells, outside_paths)._replace(row=row)
+            _check_columns(path, reader.fieldnames or [], required)
+            return tuple(
+                _clip(path, reader.line_num, cells, required, outside_paths)._replace(row=row)
                 for row, cells in enumerate(reader)
             )
     except UnicodeDecodeError as error:
@@ -53,25 +96,25 @@ def read_manifest(path: str | os.PathLike, *, outside_paths: bool = False) -> Li
         raise RawDataError(
             f"{path}, line {reader.line_num + 1}: expected CSV, got '{error}'; correct the quotes"
         ) from error
-    listing = Listing(clips, sorted({clip.label for clip in clips if clip.split == "train"}))
-    check_clips(listing, path)
-    return listing
 
 
-def _check_columns(path: Path, columns: list[str]) -> None:
-    missing = [name for name in REQUIRED if name not in columns]
+def _check_columns(path: Path, columns: list[str], required: Sequence[str]) -> None:
+    optional = [name for name in REQUIRED + OPTIONAL if name not in required]
+    missing = [name for name in required if name not in columns]
     unknown = [name for name in columns if name not in REQUIRED + OPTIONAL]
     repeated = [name for name in dict.fromkeys(columns) if columns.count(name) > 1]
     for problem, names in (("lacks", missing), ("has unknown", unknown), ("repeats", repeated)):
         if names:
             raise RawDataError(
-                f"{path}: expected the columns {', '.join(REQUIRED)} and optionally "
-                f"{', '.join(OPTIONAL)}; got {', '.join(columns) or 'none'}, which {problem} "
+                f"{path}: expected the columns {', '.join(required)} and optionally "
+                f"{', '.join(optional)}; got {', '.join(columns) or 'none'}, which {problem} "
                 f"{', '.join(map(repr, names))}; correct the first line"
             )
 
 
-def _clip(path: Path, line: int, cells: dict, outside_paths: bool) -> Clip:
+def _clip(
+    path: Path, line: int, cells: dict, required: Sequence[str], outside_paths: bool
+) -> Clip:
     place = f"{path}, line {line}"
     extra = cells.pop(None, None)
     if extra:
@@ -81,10 +124,10 @@ def _clip(path: Path, line: int, cells: dict, outside_paths: bool) -> Clip:
         )
     cells = {name: (cell or "").strip() for name, cell in cells.items()}
     check_text(place, cells.values())
-    for name in (*REQUIRED, *(["path"] if "path" in cells else [])):
+    for name in (*required, *(["path"] if "path" in cells else [])):
         if not cells[name]:
             raise RawDataError(f"{place}: expected a value for {name}, got an empty cell; fill it")
-    if cells["split"] not in SPLITS:
+    if "split" in required and cells["split"] not in SPLITS:
         raise RawDataError(
             f"{place}: expected the split {', '.join(SPLITS[:-1])} or {SPLITS[-1]}, "
             f"got {cells['split']!r}; use one of these names"
@@ -103,8 +146,8 @@ def _clip(path: Path, line: int, cells: dict, outside_paths: bool) -> Clip:
     )
     return Clip(
         id=cells["id"],
-        split=cells["split"],
-        label=cells["label"],
+        split=cells.get("split", ""),
+        label=cells.get("label", ""),
         video=video,
         audio=audio or video,
         start=start,

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -128,7 +129,7 @@ def assemble(config: Config, dataset: Dataset, parallel: Parallel) -> Parts:
         dataset=dataset,
         transforms=make_transforms(config),
         model=make_model(config, len(dataset.class_names)),
-        method=make_method(config, dataset),
+        method=make_method(config, label_prior_of(config, dataset)),
         schedule=schedule,
         optimizer=make_optimizer(config.optimizer, schedule),
         parallel=parallel,
@@ -163,13 +164,26 @@ def make_model(config: Config, num_classes: int) -> MultimodalClassifier:
     return MultimodalClassifier(encoders, head)
 
 
-def make_method(config: Config, dataset: Dataset) -> methods.Method:
-    """Returns the training method; an empirical label prior is counted on the training split."""
+def has_empirical_prior(config: Config) -> bool:
+    """Returns whether the method takes the label's frequencies in training for its prior."""
+    return getattr(config.method, "label_prior", None) == "empirical"
+
+
+def label_prior_of(config: Config, dataset: Dataset) -> jax.Array | None:
+    """Returns the label prior [C] of the method; None for the uniform one.
+
+    Raises:
+      ValueError: an empirical one of data without training examples of some class.
+    """
+    return _label_frequencies(dataset) if has_empirical_prior(config) else None
+
+
+def make_method(config: Config, label_prior: jax.Array | None) -> methods.Method:
+    """Returns the training method, with what `label_prior_of` returned for its data."""
     entry = methods.METHODS[config.method.name]
     options = _options(config.method)
-    if options.get("label_prior") is not None:
-        empirical = options["label_prior"] == "empirical"
-        options["label_prior"] = _label_frequencies(dataset) if empirical else None
+    if "label_prior" in options:
+        options["label_prior"] = label_prior
     names = (tuple(config.modalities),) if entry.takes_modalities else ()
     return entry.make(*names, **options)
 

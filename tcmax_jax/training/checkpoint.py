@@ -130,16 +130,36 @@ class Checkpoints:
         Raises:
           CheckpointError: it is damaged, or of another structure; says where.
         """
-        about = _read_about(self._folder / str(step))
-        if about is None:
-            raise _DamagedError(self._damage(step, "its description"))
-        arrays = about["arrays"]
+        arrays = self._arrays(step)
         _check_structure(self._folder / str(step), arrays, _describe(like))
         target = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
         state = self._read(step, target)
         if changed := [name for name, array in _describe(state).items() if array != arrays[name]]:
             raise _DamagedError(self._damage(step, f"another checksum of {changed[0]}"))
         return state
+
+    def restore_variables(self, step: int) -> dict:
+        """Returns what the classifier of a step is made of, on the host.
+
+        Nothing has to be known of the run beside it: neither its data nor its optimiser.
+
+        Args:
+          step: a step of which there is a checkpoint.
+
+        Returns:
+          {"params": .., "batch_stats": ..}, nested dictionaries of arrays.
+
+        Raises:
+          CheckpointError: it is damaged.
+        """
+        arrays = self._arrays(step)
+        state = self._read(step)
+        variables = {name: state.get(name) or {} for name in ("params", "batch_stats")}
+        found = _describe(variables)
+        expected = {n: x for n, x in arrays.items() if n.split("/")[0] in variables}
+        if changed := [n for n in found | expected if found.get(n) != expected.get(n)]:
+            raise _DamagedError(self._damage(step, f"another checksum of {changed[0]}"))
+        return variables
 
     def restore_latest(self, like: TrainState) -> TrainState | None:
         """Returns the latest good state, None if there never was a checkpoint.
@@ -179,7 +199,13 @@ class Checkpoints:
             )
         return None
 
-    def _read(self, step, target):
+    def _arrays(self, step):
+        about = _read_about(self._folder / str(step))
+        if about is None:
+            raise _DamagedError(self._damage(step, "its description"))
+        return about["arrays"]
+
+    def _read(self, step, target=None):
         # Each process by itself: a process that fails would leave the others waiting.
         own = jax.process_index()
         alone = ocp.options.MultiprocessingOptions(

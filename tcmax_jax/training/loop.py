@@ -17,6 +17,7 @@ from tcmax_jax.training.fit import fit
 from tcmax_jax.training.logs import write_atomically
 from tcmax_jax.training.pretrained import check_weights, load_weights
 from tcmax_jax.training.processes import is_primary, say, together, wait_for_all
+from tcmax_jax.training.trained import best_step
 
 
 def train(config: Config, workdir: Path, data_dir: str, devices=None) -> dict:
@@ -53,7 +54,7 @@ def train(config: Config, workdir: Path, data_dir: str, devices=None) -> dict:
         with together():  # Preparing the data may have taken hours.
             workdirs.check(workdir, config)
             workdirs.check_data(workdir, parts.dataset)
-        workdirs.claim(workdir, config, parts.dataset)
+        workdirs.claim(workdir, config, parts.dataset, parts.method.label_prior)
         with Checkpoints(workdir / "checkpoints") as checkpoints:
             fresh = passes.initial_state(parts)
             state = checkpoints.restore_latest(fresh)
@@ -98,14 +99,9 @@ def evaluate(
 
 def _evaluate(parts: Parts, workdir: Path, *, probe=False, dropped=()) -> dict:
     with Checkpoints(workdir / "checkpoints", clean=False) as checkpoints:
-        if checkpoints.best is None:
-            raise FileNotFoundError(
-                f"Expected a checkpoint of a validation in {workdir}, got none yet: the first one "
-                f"is written after {parts.config.training.eval_every} epochs. Go on training with "
-                "the same command."
-            )
+        step = best_step(checkpoints, workdir, parts.config)
         try:
-            state = checkpoints.restore(checkpoints.best, passes.initial_state(parts))
+            state = checkpoints.restore(step, passes.initial_state(parts))
         except CheckpointError as error:
             raise CheckpointError(
                 f"The best checkpoint cannot be evaluated: {error}. Restore it from a copy, or "
@@ -120,7 +116,6 @@ def _evaluate(parts: Parts, workdir: Path, *, probe=False, dropped=()) -> dict:
     if probe or parts.config.training.probe:
         for split, accuracies in _probe(parts, replicated, splits).items():
             metrics[split] |= {f"probe/{m}": value for m, value in accuracies.items()}
-    step = int(state.step)
     results = {
         "run": workdir.name,
         "dataset": parts.dataset.name,

@@ -2,8 +2,10 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from tcmax_jax.data.datasets import Dataset
 from tcmax_jax.training.config import Config
@@ -63,11 +65,12 @@ def check_data(workdir: Path, dataset: Dataset) -> None:
     """
     if not (workdir / _DATA).exists():
         return
-    stored = json.loads((workdir / _DATA).read_text())
-    if stored != _identity(dataset):
+    stored = stored_data(workdir)
+    now = _identity(dataset)
+    if {name: stored.get(name) for name in now} != now:
         raise ConfigError(
             f"{workdir} holds a run on {_describe(stored)}, and the configuration now gives "
-            f"{_describe(_identity(dataset))}. Choose another --workdir, or restore the data, for "
+            f"{_describe(now)}. Choose another --workdir, or restore the data, for "
             "instance the manifest as it was."
         )
 
@@ -107,10 +110,22 @@ def owner(workdir: Path) -> str | None:
     return holder(workdir / _LOCK)
 
 
-def claim(workdir: Path, config: Config, dataset: Dataset) -> None:
-    """Makes the folder this run's own: writes data and configuration, once."""
+def claim(
+    workdir: Path, config: Config, dataset: Dataset, label_prior: Sequence | None = None
+) -> None:
+    """Makes the folder this run's own: writes data and configuration, once.
+
+    Args:
+      workdir: folder of the run.
+      config: its configuration.
+      dataset: its data.
+      label_prior: [C] prior of the method that was counted on the data; None for none. With it the
+        classifier can be used where the data is not.
+    """
     if is_primary() and not (workdir / _CONFIG).exists():
-        write_atomically(workdir / _DATA, json.dumps(_identity(dataset), indent=2))
+        prior = None if label_prior is None else np.asarray(label_prior).tolist()
+        data = _identity(dataset) | {"label_prior": prior}
+        write_atomically(workdir / _DATA, json.dumps(data, indent=2))
         write_atomically(workdir / _CONFIG, json.dumps(to_dict(config), indent=2))
     wait_for_all("claim")
 
@@ -165,6 +180,15 @@ def stored_config(workdir: Path) -> Config:
         return from_dict(json.loads(path.read_text()))
     except ValueError as error:
         raise ConfigError(f"{path} cannot be used: {error}. Restore it from a copy.") from error
+
+
+def stored_data(workdir: Path) -> dict:
+    """Returns what the folder of a run says of its data.
+
+    Returns:
+      {"name", "class_names", "checksum", "label_prior"}; runs of earlier versions lack the last.
+    """
+    return json.loads((workdir / _DATA).read_text())
 
 
 def _identity(dataset):

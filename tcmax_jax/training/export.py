@@ -1,0 +1,155 @@
+"""Export: a trained classifier as files that are used without this project."""
+
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from tcmax_jax.training import config as configs
+from tcmax_jax.training.config import Config
+from tcmax_jax.training.data_config import SyntheticData
+from tcmax_jax.training.overrides import ConfigError, to_dict
+from tcmax_jax.training.prepare import stored_forms
+from tcmax_jax.training.trained import Trained, classifier, load_trained
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+_PARAMS, _ABOUT, _FUNCTION = "params.npz", "model.json", "classifier.jax_export"
+
+
+def export(workdir: Path, folder: Path) -> None:
+    """Writes the best checkpoint of a run as a folder of three files, whole or not at all.
+
+    params.npz: {path: array} of all parameters and statistics, such as
+      "params/head/audio/kernel"; nothing is pickled.
+    model.json: classes, inputs and outputs, and the sections of the configuration that say how
+      inputs are made.
+    classifier.jax_export: the function inputs -> probabilities with its parameters, as
+      `jax.export.deserialize` reads it: {modality: [B, ...]} -> {"fused": [B, C]} and, for
+      additive heads, {modality: [B, C]} of the modality alone; any B, on any of `PLATFORMS`.
+
+    Args:
+      workdir: folder of a run that has a checkpoint; its data is not needed.
+      folder: folder to write, which is not there yet or empty.
+
+    Raises:
+      ConfigError: there is no run in the folder, or one whose shape of inputs is not known.
+      FileExistsError: there is something in the folder.
+      FileNotFoundError: the run has no checkpoint yet.
+      CheckpointError: the best checkpoint is damaged.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise FileExistsError(
+            f"Expected a new or empty folder for the export, got {folder}, which holds something. "
+            "Choose another --export, or remove it."
+        )
+    trained = load_trained(workdir)
+    inputs = input_shapes(trained.config)
+    exported = export_function(trained, inputs)
+    temporary = folder.with_name(folder.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    np.savez(temporary / _PARAMS, **flat(trained.variables))
+    about = description(trained, inputs, exported)
+    (temporary / _ABOUT).write_text(json.dumps(about, indent=2) + "\n")
+    (temporary / _FUNCTION).write_bytes(exported.serialize())
+    temporary.replace(folder)
+
+
+def export_function(trained: Trained, inputs: dict) -> jax.export.Exported:
+    """Returns the function inputs -> probabilities of a classifier, for any number of rows.
+
+    Args:
+      trained: the classifier; its parameters become part of the function.
+      inputs: what `input_shapes` returned for its configuration.
+    """
+    (rows,) = jax.export.symbolic_shape("rows")
+    shapes = {name: x.update(shape=(rows, *x.shape)) for name, x in inputs.items()}
+    classify, variables = classifier(trained), trained.variables
+    function = jax.jit(lambda inputs: classify(variables, inputs))
+    return jax.export.export(function, platforms=PLATFORMS)(shapes)
+
+
+def input_shapes(config: Config) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns {modality: shape and dtype of one example} as the transforms of evaluation give it.
+
+    Raises:
+      ConfigError: pictures keep the size that they happen to have.
+    """
+    return {name: _input_shape(config, name) for name in config.modalities}
+
+
+def description(trained: Trained, inputs: dict, exported: jax.export.Exported) -> dict:
+    """Returns what model.json holds."""
+    config = to_dict(trained.config)
+    return {
+        "name": trained.config.name,
+        "dataset": trained.dataset,
+        "step": trained.step,
+        "class_names": list(trained.class_names),
+        "method": config["method"],
+        "head": trained.config.model.fusion,
+        "inputs": {
+            name: {"shape": ["rows", *x.shape], "dtype": str(x.dtype)}
+            for name, x in inputs.items()
+        },
+        "outputs": {
+            path[0].key: {"shape": ["rows", len(trained.class_names)], "dtype": str(x.dtype)}
+            for path, x in jax.tree.leaves_with_path(_outputs(exported))
+        },
+        # How a clip becomes an input: what is kept of it, then what is made of that.
+        "stored": config["data"].get("stored"),
+        "modalities": config["modalities"],
+        "model": config["model"],
+        "platforms": list(exported.platforms),
+        "calling_convention_version": exported.calling_convention_version,
+        "jax": jax.__version__,
+    }
+
+
+def flat(variables: dict) -> dict[str, np.ndarray]:
+    """Returns nested dictionaries of arrays as {path: array}, names joined by "/"."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
+        for path, leaf in jax.tree.leaves_with_path(variables)
+    }
+
+
+def _outputs(exported):
+    return jax.tree.unflatten(exported.out_tree, exported.out_avals)
+
+
+def _input_shape(config: Config, name: str) -> jax.ShapeDtypeStruct:
+    source = config.modalities[name].input
+    match source:
+        case configs.Spectrogram():
+            frequencies, steps = _stored_shape(config, name)
+            shape, dtype = (frequencies, source.steps or steps, 1), np.float16
+        case configs.Frames():
+            shape, dtype = (*_picture_shape(config, name), 3), np.uint8
+        case configs.Flow():
+            (count,) = _stored_shape(config, name)
+            shape, dtype = (source.size, source.size, 2 * count), np.uint8
+        case configs.Features():
+            shape, dtype = _stored_shape(config, name), np.float32
+    return jax.ShapeDtypeStruct(shape, dtype)
+
+
+def _picture_shape(config, name):
+    """Returns number, height and width of the pictures of an example."""
+    count, *size = _stored_shape(config, name)
+    if given := config.modalities[name].input.size:
+        size = [given, given]
+    if not size:
+        raise ConfigError(
+            f"Expected modalities.{name}.input.size, which the exported function has to know, got "
+            "null: each clip keeps its own. Train with a size."
+        )
+    return count, *size
+
+
+def _stored_shape(config, name):
+    if isinstance(config.data, SyntheticData):
+        return {"audio": config.data.audio_shape, "visual": config.data.visual_shape}[name]
+    return stored_forms(config)[name].shape

@@ -1,0 +1,206 @@
+"""Prediction: what a trained classifier says of clips that are new to it."""
+
+import csv
+import io
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from flax.errors import ScopeParamShapeError
+from tqdm import tqdm
+
+from tcmax_jax.data.clips import Clip, RawDataError
+from tcmax_jax.data.manifest import read_unlabelled
+from tcmax_jax.data.preparation.chunks import chunks_of, examples_of
+from tcmax_jax.data.preparation.decode import decode_chunks
+from tcmax_jax.data.stored import Stored
+from tcmax_jax.training.build import make_transforms
+from tcmax_jax.training.config import Config
+from tcmax_jax.training.data_config import SyntheticData
+from tcmax_jax.training.logs import write_atomically
+from tcmax_jax.training.overrides import ConfigError
+from tcmax_jax.training.prepare import stored_forms
+from tcmax_jax.training.processes import is_primary
+from tcmax_jax.training.trained import Trained, classifier, load_trained
+
+
+class Prediction(NamedTuple):
+    """What was predicted of the clips of a list.
+
+    Attributes:
+      clips: all clips of the list.
+      class_names: names of the C classes.
+      probabilities: {"fused" or modality: {id of a clip: [C]}} of the clips that could be decoded.
+      reasons: {id: why, with file and place} of all others.
+    """
+
+    clips: Sequence[Clip]
+    class_names: Sequence[str]
+    probabilities: Mapping[str, Mapping[str, np.ndarray]]
+    reasons: Mapping[str, str]
+
+
+def predict_file(
+    workdir: Path,
+    clips: Path,
+    predictions: Path,
+    *,
+    allow_skipped: bool = False,
+    outside_paths: bool = False,
+) -> Prediction:
+    """Predicts the clips of a CSV file with the best checkpoint of a run, and writes a CSV file.
+
+    Its columns are id, prediction, probability; one a class, the fused probability; for additive
+    heads one a class of each modality (`audio:dog`), what that modality says alone; and with
+    `allow_skipped` the reason why a clip was left out.
+
+    Args:
+      workdir: folder of a run that has a checkpoint; its data is not needed.
+      clips: CSV file, see `tcmax_jax.data.manifest.read_unlabelled`.
+      predictions: the file to write; it is there whole or not at all.
+      allow_skipped: whether clips that cannot be decoded get a row without a prediction.
+      outside_paths: whether paths of the list may lead out of its folder.
+
+    Raises:
+      ConfigError: there is no run in the folder, or one on generated data.
+      RawDataError: a list that does not fit, or a clip that cannot be decoded.
+      FileNotFoundError: the run has no checkpoint yet, or there is no folder to write to.
+      CheckpointError: the best checkpoint is damaged.
+    """
+    trained = load_trained(workdir)
+    forms = _forms(trained.config)
+    listed = read_unlabelled(clips, trained.class_names, outside_paths=outside_paths)
+    _check_files(listed, forms)
+    if not predictions.parent.is_dir():
+        raise FileNotFoundError(
+            f"Expected a folder for the predictions, got {predictions.parent}, which is not there. "
+            "Make it, or choose another file."
+        )
+    # Beside the result: the folder of temporary files is often small.
+    with tempfile.TemporaryDirectory(dir=predictions.parent, prefix=".decoded-") as folder:
+        prediction = _predict(trained, listed, forms, Path(folder), allow_skipped)
+    if is_primary():
+        write_atomically(predictions, predictions_csv(prediction, with_reasons=allow_skipped))
+    return prediction
+
+
+def predictions_csv(prediction: Prediction, *, with_reasons: bool) -> str:
+    """Returns the text of a CSV file with a row for each clip, see `predict_file`."""
+    parts = {n: rows for n, rows in prediction.probabilities.items() if n != "fused"}
+    header = ["id", "prediction", "probability", *prediction.class_names]
+    header += [f"{m}:{name}" for m in parts for name in prediction.class_names]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header + ["reason"] * with_reasons)
+    for clip in prediction.clips:
+        row, reason = [clip.id], prediction.reasons.get(clip.id, "")
+        if reason:
+            row += [""] * (len(header) - 1)
+        else:
+            fused = prediction.probabilities["fused"][clip.id]
+            best = int(fused.argmax())
+            row += [prediction.class_names[best], fused[best], *fused]
+            row += [p for rows in parts.values() for p in rows[clip.id]]
+        writer.writerow(row + [reason] * with_reasons)
+    return text.getvalue()
+
+
+def prediction_text(prediction: Prediction) -> str:
+    """Returns a line on how many clips were predicted, and how many labels were met."""
+    fused = prediction.probabilities.get("fused", {})
+    text = f"predicted {len(fused)} of {len(prediction.clips)} clips"
+    labelled = [clip for clip in prediction.clips if clip.label and clip.id in fused]
+    if labelled:
+        right = [prediction.class_names[fused[c.id].argmax()] == c.label for c in labelled]
+        text += f"; accuracy {np.mean(right):.4f} of the {len(labelled)} that have a label"
+    return text
+
+
+def _predict(trained: Trained, clips, forms, folder: Path, allow_skipped: bool) -> Prediction:
+    classify = jax.jit(classifier(trained))
+    variables = jax.device_put(trained.variables)
+    chunks = chunks_of(clips, folder)
+    rows = len(chunks[0].clips)  # All others have as many or fewer: one program for all.
+    decoded = decode_chunks(forms, chunks, trained.config.data.processes)
+    probabilities, reasons = {}, {}
+    with tqdm(total=len(clips), unit="clip", file=sys.stderr, disable=None) as bar:
+        for chunk, outcomes in zip(chunks, decoded, strict=True):
+            skipped = {outcome.id: outcome.message for outcome in outcomes if outcome.reason}
+            if skipped and not allow_skipped:
+                raise RawDataError(
+                    f"{next(iter(skipped.values()))}; or --allow_skipped gives such clips a row "
+                    "without a prediction"
+                )
+            reasons |= skipped
+            ids, inputs = _inputs(trained.config, examples_of(forms, chunk))
+            if ids:
+                result = _classify(classify, variables, _padded(inputs, rows), ids)
+                for name, values in result.items():
+                    probabilities.setdefault(name, {}).update(values)
+            chunk.path.unlink()
+            bar.update(len(outcomes))
+    return Prediction(clips, trained.class_names, probabilities, reasons)
+
+
+def _inputs(config: Config, examples: Iterator[tuple[str, dict]]) -> tuple[list, dict]:
+    """Returns the ids of examples, and the encoders' inputs {modality: [number, ...]}."""
+    transforms = make_transforms(config)
+    ids, values = [], {name: [] for name in transforms}
+    for name, record in examples:
+        ids.append(name)
+        for modality, transform in transforms.items():
+            values[modality].append(transform(record[modality], None))
+    for modality, arrays in values.items():
+        if len({array.shape for array in arrays}) > 1:
+            raise RawDataError(
+                f"expected pictures of one size for {modality}, since the run keeps theirs "
+                f"(modalities.{modality}.input.size is null), got "
+                f"{' and '.join(sorted({str(list(a.shape)) for a in arrays}))}; bring the clips to "
+                "the size of those that the run was trained on"
+            )
+    return ids, {modality: np.stack(arrays) for modality, arrays in values.items() if arrays}
+
+
+def _padded(inputs: Mapping[str, np.ndarray], rows: int) -> dict:
+    """Returns inputs of that many rows, the last one repeated."""
+    take = np.minimum(np.arange(rows), len(next(iter(inputs.values()))) - 1)
+    return {modality: array[take] for modality, array in inputs.items()}
+
+
+def _classify(classify, variables, inputs, ids) -> dict:
+    try:
+        result = jax.device_get(classify(variables, inputs))
+    except ScopeParamShapeError as error:
+        shapes = ", ".join(f"{m} {list(array.shape[1:])}" for m, array in inputs.items())
+        raise RawDataError(
+            f"expected clips of the shape of those that the run was trained on, got {shapes} "
+            f"({ids[0]} and others); bring them to the same size"
+        ) from error
+    return {name: dict(zip(ids, values, strict=False)) for name, values in result.items()}
+
+
+def _forms(config: Config) -> dict[str, Stored]:
+    """Returns {modality: stored form} of the modalities that the classifier reads."""
+    if isinstance(config.data, SyntheticData):
+        raise ConfigError(
+            "Expected a run on clips, got one on the built-in synthetic set, whose examples are "
+            "made up: nothing says how to read media for it. Train on a list of your own clips "
+            "(--config.data.kind=manifest, docs/tutorial.md)."
+        )
+    forms = stored_forms(config)
+    return {name: forms[name] for name in config.modalities}
+
+
+def _check_files(clips: Sequence[Clip], forms: Mapping[str, Stored]) -> None:
+    for name, form in forms.items():
+        form.check(clips)
+        for clip in clips:
+            if form.file(clip) is None:
+                raise RawDataError(
+                    f"{clip.place}: expected a file for {name}, got none; add the column path "
+                    "(or audio_path for sound) and fill it"
+                )

@@ -1,0 +1,104 @@
+"""A trained classifier, from the folder of its run alone: neither data nor optimiser are needed."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from tcmax_jax.evaluation.metrics import predictions
+from tcmax_jax.methods import Method
+from tcmax_jax.models import MultimodalClassifier, head_of
+from tcmax_jax.training import workdir as workdirs
+from tcmax_jax.training.build import has_empirical_prior, make_method, make_model
+from tcmax_jax.training.checkpoint import Checkpoints
+from tcmax_jax.training.config import Config
+from tcmax_jax.training.overrides import ConfigError
+
+
+class Trained(NamedTuple):
+    """A classifier and what its outputs mean.
+
+    Attributes:
+      config: the configuration of its run.
+      dataset: name of the data that it was trained on.
+      class_names: names of the classes, in the order of the outputs.
+      step: number of steps of training that it has seen.
+      model: the classifier.
+      method: the method, which predicts.
+      variables: {"params": .., "batch_stats": ..}, on the host.
+    """
+
+    config: Config
+    dataset: str
+    class_names: Sequence[str]
+    step: int
+    model: MultimodalClassifier
+    method: Method
+    variables: dict
+
+
+def load_trained(workdir: Path) -> Trained:
+    """Returns the classifier of the best checkpoint of a run.
+
+    Args:
+      workdir: folder of a run that has a checkpoint of a validation.
+
+    Raises:
+      ConfigError: there is no run in the folder, or it lacks the label prior of its method.
+      FileNotFoundError: the run has no checkpoint yet.
+      CheckpointError: the best checkpoint is damaged.
+    """
+    config = workdirs.stored_config(workdir)
+    data = workdirs.stored_data(workdir)
+    label_prior = data.get("label_prior")
+    if has_empirical_prior(config) and label_prior is None:
+        raise ConfigError(
+            f"Expected the label prior of method.label_prior=empirical in {workdir}, got a run of "
+            "an earlier version, which did not keep it. Train anew in another --workdir."
+        )
+    with Checkpoints(workdir / "checkpoints", clean=False) as checkpoints:
+        step = best_step(checkpoints, workdir, config)
+        variables = checkpoints.restore_variables(step)
+    return Trained(
+        config=config,
+        dataset=data["name"],
+        class_names=data["class_names"],
+        step=step,
+        model=make_model(config, len(data["class_names"])),
+        method=make_method(config, None if label_prior is None else jnp.asarray(label_prior)),
+        variables=variables,
+    )
+
+
+def best_step(checkpoints: Checkpoints, workdir: Path, config: Config) -> int:
+    """Returns the step of the best checkpoint on validation.
+
+    Raises:
+      FileNotFoundError: there is none yet.
+    """
+    if checkpoints.best is None:
+        raise FileNotFoundError(
+            f"Expected a checkpoint of a validation in {workdir}, got none yet: the first one is "
+            f"written after {config.training.eval_every} epochs. Go on training with the same "
+            "command."
+        )
+    return checkpoints.best
+
+
+def classifier(trained: Trained) -> Callable:
+    """Returns the pure function (variables, inputs) -> probabilities of a trained classifier.
+
+    Inputs are {modality: [B, ...]} as the transforms of evaluation give them. Probabilities are
+    {"fused": [B, C]}, what the method predicts, and for additive heads {modality: [B, C]} beside
+    it, what the head's part of that modality says alone.
+    """
+
+    def classify(variables, inputs):
+        features = trained.model.apply(variables, inputs, False, method="encode")
+        head = head_of(trained.model, variables["params"])
+        scores = predictions(trained.method, head, features)
+        return {name: jax.nn.softmax(logits) for name, logits in scores.items()}
+
+    return classify

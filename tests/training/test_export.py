@@ -1,0 +1,166 @@
+"""What is exported needs nothing of this project, and says what the run says."""
+
+import json
+import shutil
+
+import jax
+import jax.export
+import numpy as np
+import pytest
+
+from tcmax_jax.data.datasets import open_dataset
+from tcmax_jax.evaluation.outputs import read_outputs
+from tcmax_jax.training import config as c
+from tcmax_jax.training import data_config as d
+from tcmax_jax.training import export as exports
+from tcmax_jax.training import loop
+from tcmax_jax.training.build import make_transforms
+from tcmax_jax.training.checkpoint import CheckpointError
+from tcmax_jax.training.overrides import ConfigError, from_dict, to_dict
+from tcmax_jax.training.prepare import prepare_data
+from tests.training.tiny import tiny_config
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def run(data_dir, tmp_path_factory):
+    """Returns the folder of a run whose prediction needs the labels of its data."""
+    workdir = tmp_path_factory.mktemp("runs") / "tiny"
+    config = tiny_config(method__label_prior="empirical", training__probe=False)
+    loop.train(config, workdir, str(data_dir))
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def folder(run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export") / "model"
+    exports.export(run, folder)
+    return folder
+
+
+def softmax(logits):
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def inputs_of_test(data_dir):
+    config = tiny_config()
+    source = open_dataset(prepare_data(config, data_dir), tuple(config.modalities)).sources["test"]
+    records = [source[i] for i in range(len(source))]
+    return {
+        name: np.stack([transform(record[name], None) for record in records])
+        for name, transform in make_transforms(config).items()
+    }
+
+
+def load(folder):
+    return jax.export.deserialize((folder / "classifier.jax_export").read_bytes())
+
+
+def test_the_function_says_what_the_run_said(run, folder, data_dir):
+    outputs = read_outputs(run / "outputs-test.npz")
+    function = load(folder)
+    assert function.platforms == ("cpu", "cuda", "tpu")
+    inputs = inputs_of_test(data_dir)
+    said = function.call(inputs)
+    assert said.keys() == {"fused", "audio", "visual"}
+    for name, probabilities in said.items():
+        expected = softmax(outputs.scores[name])
+        np.testing.assert_allclose(probabilities, expected, atol=1e-6, rtol=0)
+    one = function.call({name: x[:1] for name, x in inputs.items()})
+    np.testing.assert_allclose(one["fused"], said["fused"][:1], atol=1e-6)
+
+
+def test_the_parameters_are_plain_arrays_that_give_the_same(run, folder, data_dir):
+    outputs = read_outputs(run / "outputs-test.npz")
+    with np.load(folder / "params.npz", allow_pickle=False) as file:
+        params = dict(file)
+    x = inputs_of_test(data_dir)["visual"].reshape(30, -1) / 255
+    x = (x - 0.5) / 0.25
+    for layer in ("Dense_0", "Dense_1"):
+        path = f"params/encoders_visual/{layer}"
+        x = np.maximum(x @ params[f"{path}/kernel"] + params[f"{path}/bias"], 0)
+    np.testing.assert_allclose(x, outputs.features["visual"], atol=1e-4, rtol=1e-4)
+    assert params["params/head/bias"].shape == (3,)
+
+
+def test_the_description(folder):
+    about = json.loads((folder / "model.json").read_text())
+    assert about["class_names"] == read_class_names()
+    assert about["inputs"] == {
+        "audio": {"shape": ["rows", 6, 6, 1], "dtype": "float16"},
+        "visual": {"shape": ["rows", 2, 6, 6, 3], "dtype": "uint8"},
+    }
+    assert list(about["outputs"]) == ["audio", "fused", "visual"]
+    assert about["outputs"]["fused"] == {"shape": ["rows", 3], "dtype": "float32"}
+    assert (about["method"]["name"], about["head"]) == ("tcmax", "concat")
+    assert about["modalities"]["visual"]["encoder"]["std"] == [0.25]
+
+
+def read_class_names():
+    return ["class0", "class1", "class2"]
+
+
+def test_a_folder_that_holds_something_is_left_alone(run, tmp_path):
+    (tmp_path / "thesis.tex").write_text("text")
+    with pytest.raises(FileExistsError, match=r"new or empty folder .*got .*Choose another --exp"):
+        exports.export(run, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_run_without_its_label_prior_is_refused(run, tmp_path):
+    old = shutil.copytree(run, tmp_path / "old")
+    data = json.loads((old / "data.json").read_text())
+    assert data.pop("label_prior") == pytest.approx([24 / 70, 23 / 70, 23 / 70])
+    (old / "data.json").write_text(json.dumps(data))
+    with pytest.raises(ConfigError, match=r"Expected the label prior .*earlier version.*Train an"):
+        exports.export(old, tmp_path / "model")
+
+
+def test_damaged_parameters_are_found(run, tmp_path):
+    damaged = shutil.copytree(run, tmp_path / "damaged")
+    for path in damaged.glob("checkpoints/*/arrays/metadata"):
+        arrays = json.loads(path.read_text())
+        arrays["params/head/bias"][2] += 1
+        path.write_text(json.dumps(arrays))
+    with pytest.raises(CheckpointError, match=r"another checksum of params/head/bias"):
+        exports.export(damaged, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def clips_config(**inputs):
+    stored = {
+        "sound": d.LogSpectrogram(rate=8000, seconds=1.0, n_fft=64, hop=80),
+        "picture": d.StoredFrames(count=3, short_side=32),
+        "motion": d.StoredFlow(count=4, short_side=32),
+        "text": d.StoredFeatures(path="text.npz", size=5),
+    }
+    used = {"sound": c.Spectrogram(), "text": c.Features()} | inputs
+    return c.Config(
+        data=d.ManifestData(manifest="clips.csv", stored=stored),
+        modalities={m: c.Modality(input=x, encoder=c.MLPEncoder()) for m, x in used.items()},
+    )
+
+
+def test_shapes_of_inputs_of_clips():
+    config = clips_config(
+        sound=c.Spectrogram(steps=64), picture=c.Frames(size=24), motion=c.Flow(size=16)
+    )
+    shapes = exports.input_shapes(from_dict(to_dict(config)))
+    assert {name: (x.shape, str(x.dtype)) for name, x in shapes.items()} == {
+        "sound": ((33, 64, 1), "float16"),
+        "picture": ((3, 24, 24, 3), "uint8"),
+        "motion": ((16, 16, 8), "uint8"),
+        "text": ((5,), "float32"),
+    }
+    assert exports.input_shapes(clips_config())["sound"].shape == (33, 101, 1)
+
+
+def test_pictures_of_no_known_size_are_refused():
+    message = r"Expected modalities\.picture\.input\.size, .*got null.*Train with a size"
+    with pytest.raises(ConfigError, match=message):
+        exports.input_shapes(clips_config(picture=c.Frames(size=None)))
