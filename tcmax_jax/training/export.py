@@ -1,7 +1,7 @@
 """Export: a trained classifier as files that are used without this project."""
 
 import json
-import shutil
+import tempfile
 from pathlib import Path
 
 import jax
@@ -39,7 +39,7 @@ def export(workdir: Path, folder: Path) -> None:
       FileNotFoundError: the run has no checkpoint yet.
       CheckpointError: the best checkpoint is damaged.
     """
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(
             f"Expected a new or empty folder for the export, got {folder}, which holds something. "
             "Choose another --export, or remove it."
@@ -47,14 +47,16 @@ def export(workdir: Path, folder: Path) -> None:
     trained = load_trained(workdir)
     inputs = input_shapes(trained.config)
     exported = export_function(trained, inputs)
-    temporary = folder.with_name(folder.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    np.savez(temporary / _PARAMS, **flat(trained.variables))
     about = description(trained, inputs, exported)
-    (temporary / _ABOUT).write_text(json.dumps(about, indent=2) + "\n")
-    (temporary / _FUNCTION).write_bytes(exported.serialize())
-    temporary.replace(folder)
+    folder = folder.absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as parent:
+        temporary = Path(parent) / "model"
+        temporary.mkdir()
+        np.savez(temporary / _PARAMS, **flat(trained.variables))
+        (temporary / _ABOUT).write_text(json.dumps(about, indent=2) + "\n")
+        (temporary / _FUNCTION).write_bytes(exported.serialize())
+        temporary.replace(folder)
 
 
 def export_function(trained: Trained, inputs: dict) -> jax.export.Exported:
@@ -83,6 +85,7 @@ def input_shapes(config: Config) -> dict[str, jax.ShapeDtypeStruct]:
 def description(trained: Trained, inputs: dict, exported: jax.export.Exported) -> dict:
     """Returns what model.json holds."""
     config = to_dict(trained.config)
+    outputs = jax.tree.unflatten(exported.out_tree, exported.out_avals)
     return {
         "name": trained.config.name,
         "dataset": trained.dataset,
@@ -95,8 +98,8 @@ def description(trained: Trained, inputs: dict, exported: jax.export.Exported) -
             for name, x in inputs.items()
         },
         "outputs": {
-            path[0].key: {"shape": ["rows", len(trained.class_names)], "dtype": str(x.dtype)}
-            for path, x in jax.tree.leaves_with_path(_outputs(exported))
+            name: {"shape": ["rows", len(trained.class_names)], "dtype": str(x.dtype)}
+            for name, x in outputs.items()
         },
         # How a clip becomes an input: what is kept of it, then what is made of that.
         "stored": config["data"].get("stored"),
@@ -114,10 +117,6 @@ def flat(variables: dict) -> dict[str, np.ndarray]:
         jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
         for path, leaf in jax.tree.leaves_with_path(variables)
     }
-
-
-def _outputs(exported):
-    return jax.tree.unflatten(exported.out_tree, exported.out_avals)
 
 
 def _input_shape(config: Config, name: str) -> jax.ShapeDtypeStruct:

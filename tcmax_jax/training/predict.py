@@ -180,7 +180,9 @@ def _classify(classify, variables, inputs, ids) -> dict:
             f"expected clips of the shape of those that the run was trained on, got {shapes} "
             f"({ids[0]} and others); bring them to the same size"
         ) from error
-    return {name: dict(zip(ids, values, strict=False)) for name, values in result.items()}
+    # Compiled functions sort names; here they stand as in the configuration.
+    names = [name for name in ("fused", *inputs) if name in result]
+    return {name: dict(zip(ids, result[name], strict=False)) for name in names}
 
 
 def _forms(config: Config) -> dict[str, Stored]:

@@ -14,10 +14,11 @@ from tcmax_jax.training import config as c
 from tcmax_jax.training import data_config as d
 from tcmax_jax.training import export as exports
 from tcmax_jax.training import loop
-from tcmax_jax.training.build import make_transforms
+from tcmax_jax.training.build import make_method, make_model, make_transforms
 from tcmax_jax.training.checkpoint import CheckpointError
-from tcmax_jax.training.overrides import ConfigError, from_dict, to_dict
+from tcmax_jax.training.overrides import ConfigError, override
 from tcmax_jax.training.prepare import prepare_data
+from tcmax_jax.training.trained import Trained, classifier
 from tests.training.tiny import tiny_config
 
 
@@ -31,7 +32,7 @@ def run(data_dir, tmp_path_factory):
     """Returns the folder of a run whose prediction needs the labels of its data."""
     workdir = tmp_path_factory.mktemp("runs") / "tiny"
     config = tiny_config(method__label_prior="empirical", training__probe=False)
-    loop.train(config, workdir, str(data_dir))
+    loop.train(config, workdir, str(data_dir), jax.devices()[:1])
     return workdir
 
 
@@ -90,7 +91,7 @@ def test_the_parameters_are_plain_arrays_that_give_the_same(run, folder, data_di
 
 def test_the_description(folder):
     about = json.loads((folder / "model.json").read_text())
-    assert about["class_names"] == read_class_names()
+    assert about["class_names"] == ["class0", "class1", "class2"]
     assert about["inputs"] == {
         "audio": {"shape": ["rows", 6, 6, 1], "dtype": "float16"},
         "visual": {"shape": ["rows", 2, 6, 6, 3], "dtype": "uint8"},
@@ -99,10 +100,6 @@ def test_the_description(folder):
     assert about["outputs"]["fused"] == {"shape": ["rows", 3], "dtype": "float32"}
     assert (about["method"]["name"], about["head"]) == ("tcmax", "concat")
     assert about["modalities"]["visual"]["encoder"]["std"] == [0.25]
-
-
-def read_class_names():
-    return ["class0", "class1", "class2"]
 
 
 def test_a_folder_that_holds_something_is_left_alone(run, tmp_path):
@@ -132,6 +129,27 @@ def test_damaged_parameters_are_found(run, tmp_path):
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.parametrize(("method", "fusion"), [("joint", "bigated"), ("mla", "share_head")])
+def test_other_heads_and_predictions_are_exported_as_well(method, fusion):
+    config = override(
+        clips_config(sound=c.Spectrogram(steps=3)), {"method.name": method, "model.fusion": fusion}
+    )
+    inputs = exports.input_shapes(config)
+    model = make_model(config, num_classes=2)
+    rng = np.random.default_rng(0)
+    batch = {m: rng.normal(size=(3, *x.shape)).astype(x.dtype) for m, x in inputs.items()}
+    shapes = jax.eval_shape(model.init, jax.random.key(0), batch)
+    # Not as they begin: heads start at zero, where all classes are equally likely.
+    variables = jax.tree.map(lambda x: 0.1 * rng.normal(size=x.shape).astype(np.float32), shapes)
+    trained = Trained(config, "", ["a", "b"], 0, model, make_method(config, None), variables)
+    expected = classifier(trained)(variables, batch)
+    assert np.ptp(expected["fused"]) > 1e-3
+    said = exports.export_function(trained, inputs).call(batch)
+    assert said.keys() == expected.keys()
+    for name, probabilities in said.items():
+        np.testing.assert_allclose(probabilities, expected[name], atol=1e-6)
+
+
 def clips_config(**inputs):
     stored = {
         "sound": d.LogSpectrogram(rate=8000, seconds=1.0, n_fft=64, hop=80),
@@ -150,7 +168,7 @@ def test_shapes_of_inputs_of_clips():
     config = clips_config(
         sound=c.Spectrogram(steps=64), picture=c.Frames(size=24), motion=c.Flow(size=16)
     )
-    shapes = exports.input_shapes(from_dict(to_dict(config)))
+    shapes = exports.input_shapes(config)
     assert {name: (x.shape, str(x.dtype)) for name, x in shapes.items()} == {
         "sound": ((33, 64, 1), "float16"),
         "picture": ((3, 24, 24, 3), "uint8"),

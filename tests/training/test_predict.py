@@ -1,0 +1,223 @@
+"""New clips are predicted from the run's folder alone, as the run predicted its own."""
+
+import csv
+import os
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from tcmax_jax.data.clips import RawDataError
+from tcmax_jax.evaluation.outputs import read_outputs
+from tcmax_jax.training import config as c
+from tcmax_jax.training import data_config as d
+from tcmax_jax.training import loop
+from tcmax_jax.training import workdir as workdirs
+from tcmax_jax.training.overrides import ConfigError
+from tcmax_jax.training.predict import predict_file, prediction_text
+from tests.data.media_files import RATE, flat_frames, tone, write_media
+from tests.training.tiny import tiny_config
+
+HERTZ = {"cat": 400, "dog": 2000}
+LEVELS = {"cat": 60, "dog": 200}
+
+
+def write_clip(path, label, number):
+    audio = tone(0.5, hertz=HERTZ[label] + 20 * number)
+    frames = flat_frames([LEVELS[label] + 5 * number] * 5, (16, 16))
+    return write_media(path, frames=frames, audio=audio)
+
+
+def write_list(path, rows):
+    path.write_text("".join(",".join(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory):
+    """Returns a folder of clips and the list that says which is in which split."""
+    folder = tmp_path_factory.mktemp("media")
+    rows = [("id", "split", "label", "path")]
+    for number in range(4):
+        for label in HERTZ:
+            split = ("train", "train", "validation", "test")[number]
+            name = f"{label}{number}"
+            write_clip(folder / f"{name}.mkv", label, number)
+            rows.append((name, split, label, f"{name}.mkv"))
+    return write_list(folder / "manifest.csv", rows)
+
+
+@pytest.fixture(scope="module")
+def run(media, tmp_path_factory):
+    """Returns the folder of a finished run, whose data is gone."""
+    folder = tmp_path_factory.mktemp("run")
+    config = c.Config(
+        name="pets",
+        data=d.ManifestData(
+            manifest=str(media),
+            stored={
+                "sound": d.LogSpectrogram(rate=RATE, seconds=0.5, n_fft=64, hop=160),
+                "picture": d.StoredFrames(count=2, short_side=16),
+                "unused": d.StoredFrames(count=1, short_side=8),
+            },
+            processes=1,
+        ),
+        modalities={
+            "sound": c.Modality(input=c.Spectrogram(steps=32), encoder=c.MLPEncoder(sizes=(8,))),
+            "picture": c.Modality(input=c.Frames(size=None), encoder=c.MLPEncoder(sizes=(8,))),
+        },
+        training=c.Training(epochs=3, batch_size=4, eval_batch_size=2, probe=False),
+    )
+    loop.train(config, folder / "run", str(folder / "data"), jax.devices()[:1])
+    shutil.rmtree(folder / "data")
+    return folder / "run"
+
+
+def read(path):
+    with path.open(newline="") as file:
+        header, *rows = csv.reader(file)
+    return header, rows
+
+
+def test_the_probabilities_are_those_of_the_run(run, media, tmp_path):
+    prediction = predict_file(run, media, tmp_path / "out.csv")
+    header, rows = read(tmp_path / "out.csv")
+    assert header == [
+        "id", "prediction", "probability", "cat", "dog",
+        "sound:cat", "sound:dog", "picture:cat", "picture:dog",
+    ]  # fmt: skip
+    assert [row[0] for row in rows] == [f"{p}{n}" for n in range(4) for p in ("cat", "dog")]
+    outputs = read_outputs(run / "outputs-test.npz")
+    columns = {"fused": 3, "sound": 5, "picture": 7}
+    for name, first in columns.items():
+        said = np.array([row[first : first + 2] for row in rows[-2:]], float)
+        logits = outputs.scores[name]
+        expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        assert np.ptp(expected) > 1e-3
+        np.testing.assert_allclose(said, expected, atol=1e-6)
+    for row in rows:
+        best = max((3, 4), key=lambda column: float(row[column]))
+        assert row[1:3] == [header[best], row[best]]
+    right = np.mean([row[1] == row[0][:3] for row in rows])
+    assert prediction_text(prediction) == (
+        f"predicted 8 of 8 clips; accuracy {right:.4f} of the 8 that have a label"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_a_list_of_ids_and_paths_is_enough(run, tmp_path):
+    write_clip(tmp_path / "a.mkv", "dog", 1)
+    clips = write_list(tmp_path / "new.csv", [("id", "path"), ("a", "a.mkv")])
+    prediction = predict_file(run, clips, tmp_path / "out.csv")
+    [row] = read(tmp_path / "out.csv")[1]
+    assert row[0] == "a"
+    assert float(row[3]) + float(row[4]) == pytest.approx(1)
+    assert prediction_text(prediction) == "predicted 1 of 1 clips"
+
+
+def test_more_clips_than_are_decoded_at_once(run, media, tmp_path):
+    shutil.copy(media.parent / "cat0.mkv", tmp_path / "a.mkv")
+    names = [f"clip{number}" for number in range(34)]
+    rows = [("id", "path"), *((name, "a.mkv") for name in names)]
+    clips = write_list(tmp_path / "new.csv", rows)
+    predict_file(run, clips, tmp_path / "out.csv")
+    rows = read(tmp_path / "out.csv")[1]
+    assert [row[0] for row in rows] == names
+    assert len({tuple(row[1:]) for row in rows}) == 1
+
+
+def test_clips_that_cannot_be_decoded(run, media, tmp_path):
+    shutil.copy(media.parent / "cat0.mkv", tmp_path / "a.mkv")
+    (tmp_path / "b.mkv").write_text("no media")
+    rows = [("id", "path", "label"), ("b", "b.mkv", ""), ("a", "a.mkv", "")]
+    clips = write_list(tmp_path / "new.csv", rows)
+    out = tmp_path / "out.csv"
+    with pytest.raises(RawDataError, match=r"line 2 \(b\): .*b\.mkv: .*; or --allow_skipped gives"):
+        predict_file(run, clips, out)
+    assert not out.exists()
+    prediction = predict_file(run, clips, out, allow_skipped=True)
+    header, [skipped, predicted] = read(out)
+    assert header[-1] == "reason"
+    assert skipped[:-1] == ["b", *[""] * 8]
+    assert "b.mkv: expected decodable" in skipped[-1]
+    assert predicted[1] in ("cat", "dog")
+    assert predicted[-1] == ""
+    assert prediction_text(prediction) == "predicted 1 of 2 clips"
+
+
+def test_no_clip_that_can_be_decoded(run, tmp_path):
+    clips = write_list(tmp_path / "new.csv", [("id", "path"), ("a", "none.mkv")])
+    predict_file(run, clips, tmp_path / "out.csv", allow_skipped=True)
+    header, [row] = read(tmp_path / "out.csv")
+    assert len(header) == len(row)
+    assert "none.mkv" in row[-1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([("id", "path", "label"), ("a", "a.mkv", "cow")],
+         r"line 2: expected one of the 2 labels of train \(cat, dog\), got 'cow'; correct it"),
+        ([("id", "path"), ("a", "a.mkv"), ("a", "b.mkv")], "line 3: expected a new id, got 'a'"),
+        ([("id",), ("a",)], r"line 2: expected a file for sound, got none; add the column path"),
+        ([("id", "audio_path"), ("a", "a.wav")], "line 2: expected a file for picture, got none"),
+        ([("id", "path")], r"new\.csv: expected at least one clip, got none"),
+        ([("path",), ("a.mkv",)],
+         r"expected the columns id and optionally split, label, path, .*got path, which lacks 'id'"),
+        ([("id", "path"), ("a", "../a.mkv")], "line 2: expected a path inside"),
+    ],
+)  # fmt: skip
+def test_lists_that_do_not_fit(run, tmp_path, rows, message):
+    clips = write_list(tmp_path / "new.csv", rows)
+    with pytest.raises(RawDataError, match=message):
+        predict_file(run, clips, tmp_path / "out.csv")
+
+
+def test_paths_may_lead_out_of_the_folder_where_that_is_asked_for(run, media, tmp_path):
+    path = os.path.relpath(media.parent / "dog3.mkv", tmp_path)
+    clips = write_list(tmp_path / "new.csv", [("id", "path", "split"), ("a", path, "../x")])
+    predict_file(run, clips, tmp_path / "out.csv", outside_paths=True)
+    assert read(tmp_path / "out.csv")[1][0][0] == "a"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ([(16, 16), (16, 32)],
+         r"one size for picture, .*got \[2, 16, 16, 3\] and \[2, 16, 32, 3\]; bring the clips"),
+        ([(16, 32)], r"expected clips of the shape of those .*got sound \[33, 32, 1\], picture "
+         r"\[2, 16, 32, 3\] \(0 and others\); bring them"),
+    ],
+)  # fmt: skip
+def test_pictures_of_another_size_than_in_training(run, tmp_path, sizes, message):
+    for number, size in enumerate(sizes):
+        frames = flat_frames([60] * 5, size)
+        write_media(tmp_path / f"{number}.mkv", frames=frames, audio=tone(0.5))
+    rows = [("id", "path"), *((str(n), f"{n}.mkv") for n in range(len(sizes)))]
+    with pytest.raises(RawDataError, match=message):
+        predict_file(run, write_list(tmp_path / "new.csv", rows), tmp_path / "out.csv")
+
+
+def test_a_folder_that_is_not_there(run, media, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"Expected a folder for the predictions, got .*no"):
+        predict_file(run, media, tmp_path / "no" / "out.csv")
+
+
+def test_a_run_without_a_checkpoint(run, media, tmp_path):
+    bare = shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    with pytest.raises(FileNotFoundError, match=r"Expected a checkpoint of a validation in .*none"):
+        predict_file(bare, media, tmp_path / "out.csv")
+
+
+def test_runs_on_the_synthetic_set_have_no_media(run, media, tmp_path):
+    made_up = shutil.copytree(run, tmp_path / "run")
+    (made_up / "config.json").unlink()
+    (made_up / "data.json").unlink()
+
+    class Data:
+        name, class_names, summary = "synthetic", ("cat", "dog"), {}
+
+    workdirs.claim(made_up, tiny_config(), Data)
+    with pytest.raises(ConfigError, match=r"Expected a run on clips, got one on the built-in .*ma"):
+        predict_file(made_up, media, tmp_path / "out.csv")
