@@ -13,10 +13,13 @@ from absl import app, flags, logging
 
 _MODE = flags.DEFINE_enum(
     "mode", "train",
-    ["prepare", "train", "evaluate", "probe", "compare", "study", "estimate", "doctor"],
+    ["prepare", "train", "evaluate", "probe", "predict", "export", "compare", "study", "estimate",
+     "doctor"],
     "prepare: decode or generate the data set; train: train (preparing first if need be), or go on "
     "with an interrupted run, then evaluate; evaluate: evaluate the best checkpoint again; "
     "probe: the same with a linear probe on each frozen encoder; "
+    "predict: write what a run's best checkpoint says of the clips in --clips; "
+    "export: write that classifier for use without this package, to --export; "
     "compare: train the methods, fusions and seeds of the recipe's section `comparison`, each run "
     "once, and tabulate them; "
     "study: the same for each value of the field in the section `study`; "
@@ -42,6 +45,14 @@ _ALLOW_SKIPPED = flags.DEFINE_bool(
     "allow_skipped", False, "Leave out clips that cannot be decoded, and list them, instead of "
     "stopping at the first; short for --config.data.allow_skipped=true.",
 )  # fmt: skip
+_CLIPS = flags.DEFINE_string(
+    "clips", None, "With --mode=predict: a CSV file, id and as needed path, audio_path, start and "
+    "end; where there is a label the accuracy is printed.",
+)  # fmt: skip
+_PREDICTIONS = flags.DEFINE_string(
+    "predictions", None, "With --mode=predict: the CSV file to write, a row for each clip."
+)
+_EXPORT = flags.DEFINE_string("export", None, "With --mode=export: the folder to write.")
 _DROP_MODALITY = flags.DEFINE_list(
     "drop_modality", [], "With --mode=evaluate or probe: modalities (a,b) without which to predict "
     "as well; additive heads only.",
@@ -148,6 +159,14 @@ def _run_mode(overrides):
         raise ValueError(
             f"Expected --drop_modality with --mode=evaluate or probe, got mode {_MODE.value}."
         )
+    flags_of = {"predict": (_CLIPS, _PREDICTIONS), "export": (_EXPORT,)}
+    for mode, own in flags_of.items():
+        if mode != _MODE.value and (unused := [flag.name for flag in own if flag.value]):
+            raise ValueError(
+                f"Expected --{unused[0]} with --mode={mode} only, got mode {_MODE.value}."
+            )
+    if own := flags_of.get(_MODE.value):
+        return _use_run(overrides, own)
     from tcmax_jax.data.memory import keep_freed_memory
     from tcmax_jax.evaluation.comparison import comparison_table
     from tcmax_jax.evaluation.report import results_table
@@ -190,6 +209,37 @@ def _run_mode(overrides):
             _print(results_table(results))
         case "doctor":
             _examine(config, workdir, data_dir)
+
+
+def _use_run(overrides, own):
+    from tcmax_jax.training import export, predict
+    from tcmax_jax.training import workdir as workdirs
+    from tcmax_jax.training.overrides import override
+
+    if missing := [flag.name for flag in (_WORKDIR, *own) if not flag.value]:
+        raise ValueError(f"Expected --{missing[0]}=PATH with --mode={_MODE.value}, got none.")
+    if unused := [flag.name for flag in (_EXPERIMENT, _DATA_DIR, _RAW_DIR) if flag.value]:
+        raise ValueError(
+            f"Expected no --{unused[0]} with --mode={_MODE.value}: the run in --workdir holds all "
+            "that is needed."
+        )
+    workdir = Path(_WORKDIR.value)
+    config = override(workdirs.stored_config(workdir), overrides)
+    workdirs.check(workdir, config)
+    match _MODE.value:
+        case "predict":
+            prediction = predict.predict_file(
+                workdir,
+                Path(_CLIPS.value),
+                Path(_PREDICTIONS.value),
+                allow_skipped=_ALLOW_SKIPPED.value,
+                outside_paths=getattr(config.data, "outside_paths", False),
+            )
+            text = predict.prediction_text(prediction)
+            _print(f"{text}\nwritten to {_PREDICTIONS.value}")
+        case "export":
+            export.export(workdir, Path(_EXPORT.value))
+            _print(f"written to {_EXPORT.value}: {', '.join(export.FILES)}")
 
 
 def _examine(config, workdir, data_dir):

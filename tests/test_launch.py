@@ -86,6 +86,14 @@ def test_compare_again_and_probe(tmp_path):
         (["--experiment=nowhere.py"], "Expected an experiment file, got nowhere.py"),
         (["--mode=evaluate", "--workdir=empty"], "Expected the folder of a run, got empty"),
         (["--mode=probe", "--workdir=empty"], "Expected the folder of a run, got empty"),
+        (["--mode=predict", "--workdir=empty"], "Expected --clips=PATH with --mode=predict, got"),
+        (["--mode=export", "--export=model"], "Expected --workdir=PATH with --mode=export, got"),
+        (
+            ["--mode=export", "--export=model", "--workdir=empty", "--data_dir=data"],
+            "Expected no --data_dir with --mode=export: the run in --workdir holds all",
+        ),
+        (["--mode=export", "--export=model", "--workdir=empty"], "Expected the folder of a run"),
+        (["--clips=new.csv"], "Expected --clips with --mode=predict only, got mode train"),
         (["--drop_modality=visual"], "Expected --drop_modality with --mode=evaluate or probe"),
         (["--config.method.name=ogn"], "expected tags: 'tcmax', 'joint'"),
         (["--config.method.name=mla"], "cannot train model.fusion=concat; use one of share_head"),
@@ -101,7 +109,7 @@ def test_compare_again_and_probe(tmp_path):
         (["train"], "Expected flags only (--name=value), got 'train'"),
         (["--config.seed"], "Expected a value for --config.seed, got none"),
         (["--modus=train"], "Unknown command line flag 'modus'"),
-        (["--mode=fit"], "value should be one of <prepare|train|evaluate|probe|compare|study|"),
+        (["--mode=fit"], "value should be one of <prepare|train|evaluate|probe|"),
         (
             ["--mode=doctor", "--config.training.batch_size=6"],
             "error: Expected training.batch_size to be a multiple of the 4 devices, got 6.",

@@ -112,9 +112,7 @@ def _check_columns(path: Path, columns: list[str], required: Sequence[str]) -> N
             )
 
 
-def _clip(
-    path: Path, line: int, cells: dict, required: Sequence[str], outside_paths: bool
-) -> Clip:
+def _clip(path: Path, line: int, cells: dict, required: Sequence[str], outside_paths: bool) -> Clip:
     place = f"{path}, line {line}"
     extra = cells.pop(None, None)
     if extra:

@@ -15,7 +15,7 @@ from tcmax_jax.training.prepare import stored_forms
 from tcmax_jax.training.trained import Trained, classifier, load_trained
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-_PARAMS, _ABOUT, _FUNCTION = "params.npz", "model.json", "classifier.jax_export"
+FILES = _PARAMS, _ABOUT, _FUNCTION = "params.npz", "model.json", "classifier.jax_export"
 
 
 def export(workdir: Path, folder: Path) -> None:
@@ -94,8 +94,7 @@ def description(trained: Trained, inputs: dict, exported: jax.export.Exported) -
         "method": config["method"],
         "head": trained.config.model.fusion,
         "inputs": {
-            name: {"shape": ["rows", *x.shape], "dtype": str(x.dtype)}
-            for name, x in inputs.items()
+            name: {"shape": ["rows", *x.shape], "dtype": str(x.dtype)} for name, x in inputs.items()
         },
         "outputs": {
             name: {"shape": ["rows", len(trained.class_names)], "dtype": str(x.dtype)}

@@ -1,0 +1,39 @@
+"""Your own clips with sound and pictures: a recipe to copy and adjust.
+
+Data: a CSV file `id,split,label,path[,audio_path][,start][,end]`, see docs/data.md:
+
+    python launch.py --experiment=experiments/own_clips.py --config.data.manifest=clips.csv
+
+docs/tutorial.md goes through it step by step. Hardware: one GPU for thousands of clips; without one
+try `encoder.width=16`, or `encoder.kind=mlp` with small inputs. Nothing was measured with it.
+"""
+
+from tcmax_jax.training import config as c
+from tcmax_jax.training import data_config as d
+
+
+def config():
+    """Returns the recipe."""
+    return c.Config(
+        name="own_clips",
+        data=d.ManifestData(
+            manifest="clips.csv",
+            stored={
+                # Longer than what is trained on, which is cropped from it anew in each epoch.
+                "audio": d.LogSpectrogram(rate=16_000, seconds=5.0, n_fft=512, hop=160),
+                "visual": d.StoredFrames(count=3, short_side=128),
+            },
+        ),
+        modalities={
+            "audio": c.Modality(
+                input=c.Spectrogram(steps=400),
+                encoder=c.ResNetEncoder(mean=(-3.0,), std=(2.0,)),
+            ),
+            "visual": c.Modality(
+                input=c.Frames(size=112, area=(0.3, 1.0)),
+                encoder=c.ResNetEncoder(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+            ),
+        },
+        optimizer=c.Optimizer(schedule="cosine", warmup_epochs=1.0, weight_decay=1e-4),
+        training=c.Training(epochs=50, batch_size=32, eval_batch_size=64),
+    )
