@@ -52,6 +52,17 @@ def test_prepare_train_evaluate(tmp_path):
     assert evaluated.returncode == 0, evaluated.stderr
     assert evaluated.stdout.splitlines()[:-1] == trained.stdout.splitlines()[:-2]
 
+    workdir, model = folders[1], tmp_path / "model"
+    exported = launch("--mode=export", workdir, f"--export={model}", cwd=tmp_path)
+    assert exported.returncode == 0, exported.stderr
+    assert {path.name for path in model.iterdir()} == {
+        "params.npz", "model.json", "classifier.jax_export"
+    }  # fmt: skip
+    new = ["--clips=new.csv", "--predictions=out.csv", "--allow_skipped"]
+    predicted = launch("--mode=predict", workdir, *new, cwd=tmp_path)
+    assert predicted.returncode == 1
+    assert "error: Expected a run on clips, got one on the built-in" in predicted.stderr
+
 
 def test_compare_again_and_probe(tmp_path):
     arguments = [
