@@ -54,6 +54,16 @@ def test_restored_state_is_bit_equal(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, restored, expected)
 
 
+def test_variables_are_restored_without_knowing_the_rest_of_the_state(tmp_path):
+    save(tmp_path / "checkpoints", {5: 0.5})
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        variables = checkpoints.restore_variables(5)
+    expected = state_at(5)
+    assert variables.keys() == {"params", "batch_stats"}
+    assert variables["batch_stats"] == expected.batch_stats
+    jax.tree.map(np.testing.assert_array_equal, variables["params"], expected.params)
+
+
 def test_an_empty_folder_has_no_checkpoint(tmp_path):
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
         assert checkpoints.latest is None
