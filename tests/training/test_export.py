@@ -120,11 +120,11 @@ def test_a_run_without_its_label_prior_is_refused(run, tmp_path):
 
 def test_damaged_parameters_are_found(run, tmp_path):
     damaged = shutil.copytree(run, tmp_path / "damaged")
-    for path in damaged.glob("checkpoints/*/arrays/metadata"):
-        arrays = json.loads(path.read_text())
-        arrays["params/head/bias"][2] += 1
-        path.write_text(json.dumps(arrays))
-    with pytest.raises(CheckpointError, match=r"another checksum of params/head/bias"):
+    for path in damaged.glob("checkpoints/*/about/metadata"):
+        about = json.loads(path.read_text())
+        about["arrays"]["params/head/bias"][2] += 1
+        path.write_text(json.dumps(about))
+    with pytest.raises(CheckpointError, match=r"is damaged \(its description\)"):
         exports.export(damaged, tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
