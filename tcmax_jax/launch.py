@@ -13,8 +13,8 @@ from absl import app, flags, logging
 
 _MODE = flags.DEFINE_enum(
     "mode", "train",
-    ["prepare", "train", "evaluate", "probe", "predict", "export", "compare", "study", "estimate",
-     "doctor"],
+    ["prepare", "train", "evaluate", "probe", "predict", "export", "compare", "study", "report",
+     "estimate", "doctor"],
     "prepare: decode or generate the data set; train: train (preparing first if need be), or go on "
     "with an interrupted run, then evaluate; evaluate: evaluate the best checkpoint again; "
     "probe: the same with a linear probe on each frozen encoder; "
@@ -23,6 +23,7 @@ _MODE = flags.DEFINE_enum(
     "compare: train the methods, fusions and seeds of the recipe's section `comparison`, each run "
     "once, and tabulate them; "
     "study: the same for each value of the field in the section `study`; "
+    "report: a page about the finished runs in --runs; "
     "estimate: total correlation of the arrays in --samples; "
     "doctor: look at devices, versions, data and speed, and say what is wrong and what to do.",
 )  # fmt: skip
@@ -33,7 +34,8 @@ _WORKDIR = flags.DEFINE_string(
     "workdir",
     None,
     "Folder of the run; runs/<experiment>-<method>-seed<seed> if none "
-    "(runs/<experiment>-compare for --mode=compare, -study for study).",
+    "(runs/<experiment>-compare for --mode=compare, -study for study; report for "
+    "--mode=report).",
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder of prepared data; $TFDS_DATA_DIR or ~/tensorflow_datasets if none."
@@ -56,6 +58,10 @@ _EXPORT = flags.DEFINE_string("export", None, "With --mode=export: the folder to
 _DROP_MODALITY = flags.DEFINE_list(
     "drop_modality", [], "With --mode=evaluate or probe: modalities (a,b) without which to predict "
     "as well; additive heads only.",
+)  # fmt: skip
+_RUNS = flags.DEFINE_list(
+    "runs", [], "With --mode=report: folders of finished runs or comparisons, on one data set "
+    "(runs/a,runs/b,more/*).",
 )  # fmt: skip
 _SAMPLES = flags.DEFINE_string(
     "samples", None, "With --mode=estimate: an .npz file, one array a variable, row i of each from "
@@ -155,6 +161,10 @@ def _run_mode(overrides):
         return _estimate(overrides)
     if _SAMPLES.value:
         raise ValueError(f"Expected --samples with --mode=estimate only, got mode {_MODE.value}.")
+    if _MODE.value == "report":
+        return _report(overrides)
+    if _RUNS.value:
+        raise ValueError(f"Expected --runs with --mode=report only, got mode {_MODE.value}.")
     if _DROP_MODALITY.value and _MODE.value not in ("evaluate", "probe"):
         raise ValueError(
             f"Expected --drop_modality with --mode=evaluate or probe, got mode {_MODE.value}."
@@ -257,6 +267,17 @@ def _print(text):
 
     if is_primary():
         print(text)
+
+
+def _report(overrides):
+    from tcmax_jax.evaluation.reports.write import write_report
+
+    unused = [f"--{f.name}" for f in (_EXPERIMENT, _DATA_DIR, _RAW_DIR, _ALLOW_SKIPPED) if f.value]
+    unused += [f"{_PREFIX}{path}" for path in overrides]
+    if unused:
+        raise ValueError(f"Expected no {unused[0]} with --mode=report, which reads --runs.")
+    paths = write_report(_RUNS.value, Path(_WORKDIR.value or "report"))
+    print(f"written to {', '.join(map(str, paths))}")
 
 
 def _estimate(overrides):

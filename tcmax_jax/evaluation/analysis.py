@@ -11,7 +11,7 @@ from scipy.special import log_softmax, logsumexp
 
 from tcmax_jax.evaluation.outputs import Outputs
 
-_BINS = 15
+BINS = 15
 
 
 def js_divergence(scores: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -66,7 +66,7 @@ def multimodal_gain(scores: Mapping[str, np.ndarray], labels: np.ndarray) -> flo
     return float(fused - max(hits.values()))
 
 
-def reliability(scores: np.ndarray, labels: np.ndarray, *, bins: int = _BINS) -> list[dict]:
+def reliability(scores: np.ndarray, labels: np.ndarray, *, bins: int = BINS) -> list[dict]:
     """Returns how often predictions of each confidence are right.
 
     The confidence of example i is max_c p_ic; bin b holds those in (b / bins, (b + 1) / bins].
@@ -96,7 +96,7 @@ def reliability(scores: np.ndarray, labels: np.ndarray, *, bins: int = _BINS) ->
     ]
 
 
-def calibration_error(scores: np.ndarray, labels: np.ndarray, *, bins: int = _BINS) -> float:
+def calibration_error(scores: np.ndarray, labels: np.ndarray, *, bins: int = BINS) -> float:
     """Returns the expected calibration error.
 
       ECE = sum_b (n_b / N) |accuracy_b - confidence_b|

@@ -91,26 +91,45 @@ def compare(
 
 def comparison_table(comparison: Mapping) -> str:
     """Lays out a comparison as text with aligned columns, and a line for each failed run."""
-    lines = _cells(comparison)
+    lines = comparison_cells(comparison)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     table = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     ]
-    return "\n".join(table + _failures(comparison))
+    return "\n".join(table + comparison_failures(comparison))
 
 
 def comparison_markdown(comparison: Mapping) -> str:
     """Lays out a comparison as a Markdown table: how to read it, and which runs failed."""
-    head, *rows = _cells(comparison)
+    head, *rows = comparison_cells(comparison)
     lines = [_markdown_row(head), _markdown_row(["---"] * len(head)), *map(_markdown_row, rows)]
-    reading = (
+    failures = "".join(f"- {line}\n" for line in comparison_failures(comparison))
+    reading = comparison_reading(comparison)
+    return "\n".join(lines) + f"\n\n{reading}\n" + (failures and f"\n{failures}")
+
+
+def comparison_reading(comparison: Mapping) -> str:
+    """Returns how to read the table of a comparison."""
+    return (
         "Mean over seeds ± half the 95 % t-interval of the mean. The last column is the paired "
         f"difference of fused accuracy against {comparison['baseline']}, in points, over the seeds "
         f"that both have; in brackets the head of {comparison['baseline']} where it is another one."
     )
-    failures = "".join(f"- {line}\n" for line in _failures(comparison))
-    return "\n".join(lines) + f"\n\n{reading}\n" + (failures and f"\n{failures}")
+
+
+def comparison_cells(comparison: Mapping) -> list[list[str]]:
+    """Returns the head and the rows of the table as lists of text."""
+    rows = comparison["rows"]
+    present = dict.fromkeys(name for row in rows for name in row["metrics"])
+    columns = [n for kind in _KINDS for n in present if n.startswith(f"{kind}/")]
+    titles = [f"{n.partition('/')[2]} ({_KINDS[n.partition('/')[0]]})" for n in columns]
+    head = ["method", "fusion", "seeds", "fused", *titles, f"minus {comparison['baseline']}"]
+    lines = [head]
+    for row in rows:
+        shares = [_share(row["metrics"].get(name)) for name in ("accuracy", *columns)]
+        lines.append([row["method"], row["fusion"], _seeds(row), *shares, _difference(row)])
+    return lines
 
 
 def comparison_csv(runs: Sequence[Mapping], failed: Sequence[Mapping] = ()) -> str:
@@ -141,26 +160,12 @@ def _check_repetition(runs):
         seen.add((*_key(run), run["seed"]))
 
 
-def _failures(comparison):
+def comparison_failures(comparison: Mapping) -> list[str]:
     """Returns a line of text for each failed run."""
     return [
         f"failed: {run['method']}, {run['fusion']}, seed {run['seed']}: {run['reason']}"
         for run in comparison["failed"]
     ]
-
-
-def _cells(comparison):
-    """Returns the head and the rows of the table as lists of text."""
-    rows = comparison["rows"]
-    present = dict.fromkeys(name for row in rows for name in row["metrics"])
-    columns = [n for kind in _KINDS for n in present if n.startswith(f"{kind}/")]
-    titles = [f"{n.partition('/')[2]} ({_KINDS[n.partition('/')[0]]})" for n in columns]
-    head = ["method", "fusion", "seeds", "fused", *titles, f"minus {comparison['baseline']}"]
-    lines = [head]
-    for row in rows:
-        shares = [_share(row["metrics"].get(name)) for name in ("accuracy", *columns)]
-        lines.append([row["method"], row["fusion"], _seeds(row), *shares, _difference(row)])
-    return lines
 
 
 def _seeds(row):

@@ -1,0 +1,174 @@
+"""What a report says, as blocks that `page` lays out.
+
+A block is one of {"heading", "level"}, {"text"}, {"items": [text]}, {"table": [head, *rows]},
+{"figure": name, "caption"}, {"code"} and {"aside": [block]}, a part set apart from the rest.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from tcmax_jax.evaluation.comparison import (
+    comparison_cells,
+    comparison_failures,
+    comparison_reading,
+)
+from tcmax_jax.evaluation.reports.naming import differing_fields
+from tcmax_jax.evaluation.reports.provenance import provenance
+from tcmax_jax.evaluation.reports.quoted import NUMBERS, SOURCE
+
+_BAND = "Lines are means over seeds, bands reach from the lowest seed to the highest."
+_BARS = (
+    "Bars are means over seeds, dots single seeds, lines the 95 % t-interval of the mean (none for "
+    "one seed; cut off where it leaves the axis)."
+)
+_CAPTIONS = {
+    "curves": f"Training. {_BAND} Each method has a loss of its own, so that losses compare runs "
+    "of one method alone. A TC bound far below 0 is cut off. Dotted: chance.",
+    "modalities": "How the modalities differ. The Jensen-Shannon divergence is 0 where they "
+    "predict the same; an entropy ratio of 1 says that they are equally certain; the gain is fused "
+    f"accuracy less that of the best modality. {_BARS}",
+    "entropy": "How uncertain the predictions are: 0 for certain ones, the logarithm of the number "
+    f"of classes where all classes are as likely. {_BARS}",
+    "calibration": "Expected calibration error: how far confidence and share of correct "
+    f"predictions lie apart. {_BARS}",
+    "reliability": "Reliability: share of correct predictions by their confidence, all seeds "
+    "together. Below the diagonal predictions are too confident. Dots grow with the examples.",
+    "confusion": "Confusion of the fused prediction, all seeds together; a row for each true "
+    "class.",
+}
+_MEASURES = {
+    "js_divergence": "JS divergence (nats)",
+    "entropy_ratio": "entropy ratio",
+    "multimodal_gain": "multimodal gain (points)",
+    "entropy": "entropy, {} (nats)",
+    "calibration_error": "calibration error, {} (%)",
+    "cka": "CKA, {}",
+}
+_SCALES = {"multimodal_gain": 100, "calibration_error": 100}
+
+
+def title_of(runs: Sequence[Mapping]) -> str:
+    """Returns the title of the report on some runs."""
+    names = dict.fromkeys(run["config"]["name"] for run in runs)
+    return f"Report on {', '.join(names)}"
+
+
+def contents(
+    runs: Sequence[Mapping],
+    failed: Sequence[Mapping],
+    rows: Sequence[Mapping],
+    comparison: Mapping,
+    figures: Sequence[str],
+    split: str,
+) -> list[dict]:
+    """Returns the blocks of a report.
+
+    Args:
+      runs: see `read_runs`.
+      failed: see `read_runs`.
+      rows: see `make_rows`.
+      comparison: see `tcmax_jax.evaluation.comparison.compare`, of the runs on `split`.
+      figures: names of the figures that there are.
+      split: the split that tables and figures are about, unless they say otherwise.
+    """
+    data, examples = runs[0]["data"], runs[0]["analysis"][split]["examples"]
+    summary = (
+        f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} on {data['name']} "
+        f"({len(data['class_names'])} classes). All numbers are of the {examples} examples of the "
+        f"{split} split and the best checkpoint on validation, unless they say otherwise."
+    )
+    return [
+        {"heading": title_of(runs), "level": 1},
+        {"text": summary},
+        *_warnings(rows),
+        {"heading": "Results", "level": 2},
+        {"table": comparison_cells(comparison)},
+        {"text": f"Accuracies as shares of 1. {comparison_reading(comparison)}"},
+        *([{"items": lines}] if (lines := comparison_failures(comparison)) else []),
+        *_quoted(runs),
+        {"heading": "Training", "level": 2},
+        *_figures(figures, "curves"),
+        {"heading": "Modalities", "level": 2},
+        *_additive_note(rows),
+        *_figures(figures, "modalities", "entropy"),
+        {"heading": "Calibration", "level": 2},
+        *_figures(figures, "calibration", "reliability"),
+        *([{"heading": "Confusion", "level": 2}] if "confusion" in figures else []),
+        *_figures(figures, "confusion"),
+        {"heading": "Analyses in numbers", "level": 2},
+        {"table": measures_table(rows)},
+        {"text": "Mean over seeds ± half the 95 % t-interval of the mean; - where there is none."},
+        *provenance(runs, failed),
+    ]
+
+
+def measures_table(rows: Sequence[Mapping]) -> list[list[str]]:
+    """Returns the table of all analyses that are one number: a line for each row, after a head."""
+    names = list(dict.fromkeys(name for row in rows for name in row["measures"]))
+    lines = [["method", "fusion", *map(_measure_title, names)]]
+    for row in rows:
+        cells = [_cell(row["measures"].get(n), _SCALES.get(n.partition("/")[0], 1)) for n in names]
+        lines.append([row["method"], row["fusion"], *cells])
+    return lines
+
+
+def _measure_title(name):
+    kind, _, of = name.partition("/")
+    return _MEASURES[kind].format(of.replace("+", " and "))
+
+
+def _cell(measure, scale):
+    if measure is None:
+        return "-"
+    digits = 3 if scale == 1 else 1
+    half = measure["half_width"]
+    spread = "" if half is None else f" ±{scale * half:.{digits}f}"
+    return f"{scale * measure['mean']:.{digits}f}{spread}"
+
+
+def _figures(there, *names):
+    return [{"figure": name, "caption": _CAPTIONS[name]} for name in names if name in there]
+
+
+def _warnings(rows):
+    """Returns a line for each row whose runs differ in more than their seeds."""
+    lines = []
+    for row in rows:
+        fields = [
+            path
+            for path, _ in differing_fields([run["config"] for run in row["runs"]])
+            if path != "seed" and not path.startswith("comparison.")
+        ]
+        if fields:
+            lines.append(
+                f"Beware: the runs of {row['method']}, {row['fusion']} differ in more than their "
+                f"seeds ({', '.join(fields)}), so that their mean and interval mix unlike runs."
+            )
+    return [{"items": lines}] if lines else []
+
+
+def _additive_note(rows):
+    without = [row["label"] for row in rows if "js_divergence" not in row["measures"]]
+    if not without:
+        return []
+    return [
+        {
+            "text": "Heads that are no sum over modalities have no prediction of a modality alone, "
+            f"so that these are not defined for: {', '.join(without)}."
+        }
+    ]
+
+
+def _quoted(runs):
+    kind = runs[0]["config"]["data"]["kind"]
+    if kind not in NUMBERS:
+        return []
+    table = [["method", "quantity", "value in the paper"], *map(list, NUMBERS[kind])]
+    return [
+        {
+            "aside": [
+                {"heading": "Quoted from the paper, not measured here", "level": 3},
+                {"table": table},
+                {"text": f"Source: {SOURCE}"},
+            ]
+        }
+    ]

@@ -1,0 +1,236 @@
+"""The figures of a report: rows of plain numbers in, matplotlib figures out."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from tcmax_jax.evaluation.reports.style import WIDTH
+
+_MODALITY_LINES = ("--", ":", "-.")
+# Beyond these numbers of classes the names, then all labels of the axes, would overlap.
+_NAMED_CLASSES, _NUMBERED_CLASSES = 12, 20
+
+
+def curves_figure(rows: Sequence[Mapping], classes: int) -> Figure:
+    """Draws loss, bound and accuracies over epochs, a line for each row.
+
+    Lines are means over runs, bands reach from the least run to the greatest one.
+
+    Args:
+      rows: see `make_rows`.
+      classes: number of classes.
+    """
+    names = dict.fromkeys(name for row in rows for name in row["curves"])
+    modalities = [name for name in names if name.startswith("accuracy/")]
+    panels = {
+        "loss": ("training loss", "own objective (nats)"),
+        "tc_bound": ("TC bound, validation", "nats"),
+        "accuracy": ("fused, validation", "accuracy (%)"),
+    } | {n: (f"{n.partition('/')[2]} alone, validation", "accuracy (%)") for n in modalities}
+    figure, axes = _panels(len(panels), height=2.3)
+    figure.get_layout_engine().set(h_pad=0.08, w_pad=0.06)
+    for ax, (name, (title, unit)) in zip(axes, panels.items(), strict=True):
+        accuracy = unit.startswith("accuracy")
+        for row in rows:
+            if name in row["curves"]:
+                _curve(ax, row["curves"][name], row["look"], 100 if accuracy else 1)
+        ax.set(title=title, ylabel=unit, xlabel="epoch")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        ax.grid(axis="y")
+        if accuracy:
+            ax.axhline(100 / classes, color="#999999", linewidth=0.8, linestyle=(0, (1, 2)))
+            ax.set_ylim(bottom=0)
+    # A bound of a method that does not maximise it falls without end, and would flatten the others.
+    bound = axes[1]
+    bound.set_ylim(bottom=max(bound.get_ylim()[0], -math.log(classes)))
+    bound.axhline(0, color="#999999", linewidth=0.8)
+    _legend(figure, [_handle(row) for row in rows])
+    return figure
+
+
+def bars_figure(rows: Sequence[Mapping], panels: Mapping[str, Mapping]) -> Figure:
+    """Draws a bar with its interval and its runs for each row, in a panel for each measure.
+
+    Args:
+      rows: see `make_rows`.
+      panels: {measure: {"title", "unit", "scale": factor, "limit": the largest possible value or
+        None, "start": where bars begin, 0 unless given}}.
+    """
+    columns = min(len(panels), 3)
+    lines = -(-len(panels) // columns)
+    figure = Figure(figsize=(WIDTH, lines * (0.9 + 0.24 * len(rows))), layout="constrained")
+    axes = figure.subplots(lines, columns, sharey=True, squeeze=False).flatten()
+    for ax, (name, panel) in zip(axes, panels.items(), strict=False):
+        scale, start = panel["scale"], panel.get("start", 0)
+        seen, ends = [start], [start]
+        for place, row in enumerate(rows):
+            measure = row["measures"].get(name)
+            if measure is None or not math.isfinite(measure["mean"]):
+                text = "no value" if measure is None else "infinite"
+                ax.text(0.02, place, text, transform=ax.get_yaxis_transform(), va="center", size=7)
+                continue
+            runs, mean = [scale * x for x in row["values"][name]], scale * measure["mean"]
+            half = None if measure["half_width"] is None else scale * measure["half_width"]
+            _bar(ax, place, mean - start, start, half, row["look"])
+            ax.plot(runs, [place] * len(runs), ".", color="white", markersize=5, zorder=3,
+                    markeredgecolor="#333333", markeredgewidth=0.5)  # fmt: skip
+            seen += runs
+            ends += [mean, mean - (half or 0), mean + (half or 0)]
+        ax.set_xlim(*_limits(seen, ends, start, panel["limit"]))
+        ax.set(title=panel["title"], xlabel=panel["unit"])
+        ax.axvline(start, color="#333333", linewidth=0.7)
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=4))
+        ax.grid(axis="x")
+        ax.set_axisbelow(True)
+    axes[0].set_yticks(range(len(rows)), [row["label"] for row in rows])
+    axes[0].set_ylim(len(rows) - 0.4, -0.6)
+    for ax in axes:
+        ax.tick_params(axis="y", length=0)
+    for ax in axes[len(panels) :]:
+        ax.set_visible(False)
+    return figure
+
+
+def reliability_figure(rows: Sequence[Mapping]) -> Figure:
+    """Draws how often predictions of each confidence are right, a panel for each row.
+
+    Args:
+      rows: see `make_rows`.
+    """
+    columns = 3
+    lines = -(-len(rows) // columns)
+    figure = Figure(figsize=(WIDTH, 0.5 + 2.3 * lines), layout="constrained")
+    grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    names = dict.fromkeys(name for row in rows for name in row["reliability"])
+    modalities = [name for name in names if name != "fused"]
+    looks = {"fused": ("-", "#000000", 1.8)} | {
+        m: (line, grey, 1.2)
+        for m, line, grey in zip(modalities, _MODALITY_LINES * len(modalities),
+                                 ("#555555", "#999999") * len(modalities), strict=False)
+    }  # fmt: skip
+    for ax, row in zip(grid.flatten(), rows, strict=False):
+        ax.plot([0, 100], [0, 100], color="#bbbbbb", linewidth=0.8)
+        # The fused prediction last, above the others.
+        for name in (*modalities, "fused"):
+            bins = row["reliability"].get(name, [])
+            line, colour, width = looks[name]
+            colour = row["look"]["colour"] if name == "fused" else colour
+            x, y = ([100 * b[k] for b in bins] for k in ("confidence", "accuracy"))
+            ax.plot(x, y, line, color=colour, linewidth=width)
+            if name == "fused":
+                count = sum(b["count"] for b in bins)
+                sizes = [4 + 120 * b["count"] / count for b in bins]
+                ax.scatter(x, y, sizes, color=colour, alpha=0.75, linewidths=0, zorder=3)
+        ax.set(title=row["label"], xlim=(0, 100), ylim=(0, 100), aspect="equal")
+        ax.set(xticks=(0, 50, 100), yticks=(0, 50, 100))
+        ax.grid()
+        ax.set_axisbelow(True)
+    _hide_unused(grid, len(rows))
+    figure.supxlabel("confidence (%)", fontsize=9)
+    figure.supylabel("share of correct predictions (%)", fontsize=9)
+    handles = [
+        Line2D([], [], linestyle=line, color=colour, linewidth=width,
+               label=name if name != "fused" else "fused (in the method's colour)")
+        for name, (line, colour, width) in looks.items()
+    ]  # fmt: skip
+    _legend(figure, handles)
+    return figure
+
+
+def confusion_figure(rows: Sequence[Mapping], class_names: Sequence[str]) -> Figure:
+    """Draws which classes the fused prediction takes for which, a panel for each row.
+
+    Args:
+      rows: see `make_rows`.
+      class_names: names of the classes.
+    """
+    columns, classes = 2, len(class_names)
+    lines = -(-len(rows) // columns)
+    figure = Figure(figsize=(WIDTH, 0.4 + 3.2 * lines), layout="constrained")
+    grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    for ax, row in zip(grid.flatten(), rows, strict=False):
+        counts = np.asarray(row["confusion"], np.float64)
+        # A class without examples stays empty.
+        shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        image = ax.imshow(shares, cmap="Greys", vmin=0, vmax=100, interpolation="nearest")
+        ax.set_title(row["label"])
+        ax.spines[:].set_visible(True)
+    if classes <= _NAMED_CLASSES:
+        ticks, names = range(classes), class_names
+    else:
+        ticks = range(0, classes, max(1, -(-classes // _NUMBERED_CLASSES)))
+        names = list(ticks)
+    for ax in grid.flatten():
+        ax.set_xticks(ticks, names, rotation=90)
+        ax.set_yticks(ticks, names)
+    _hide_unused(grid, len(rows))
+    numbers = "" if classes <= _NAMED_CLASSES else " (number of the class)"
+    figure.supxlabel(f"predicted{numbers}", fontsize=9)
+    figure.supylabel(f"true{numbers}", fontsize=9)
+    figure.colorbar(image, ax=grid, shrink=0.5, label="share of the true class (%)")
+    return figure
+
+
+def _panels(number, *, height):
+    """Returns a figure of two columns, and the axes of so many panels."""
+    lines = -(-number // 2)
+    figure = Figure(figsize=(WIDTH, 0.6 + height * lines), layout="constrained")
+    grid = figure.subplots(lines, 2, squeeze=False)
+    _hide_unused(grid, number)
+    return figure, grid.flatten()[:number]
+
+
+def _hide_unused(grid, number):
+    columns = grid.shape[1]
+    for place, ax in enumerate(grid.flatten()):
+        ax.set_visible(place < number)
+        if place < number <= place + columns:
+            ax.tick_params(labelbottom=True)  # nothing below it, though the axes are shared
+
+
+def _curve(ax, runs, look, scale):
+    epochs = sorted(set().union(*runs))
+    values = [[scale * run[epoch] for run in runs if epoch in run] for epoch in epochs]
+    # Long curves would be nothing but markers.
+    every = max(1, len(epochs) // 8)
+    ax.plot(epochs, [np.mean(v) for v in values], look["line"], color=look["colour"],
+            marker=look["marker"], markevery=every)  # fmt: skip
+    ax.fill_between(epochs, [min(v) for v in values], [max(v) for v in values],
+                    color=look["colour"], alpha=0.12, linewidth=0)  # fmt: skip
+
+
+def _bar(ax, place, length, start, half, look):
+    ax.barh(place, length, 0.62, left=start, color=look["colour"], hatch=look["hatch"],
+            edgecolor="white", linewidth=0)  # fmt: skip
+    if half is not None:
+        # White below black, so that it is seen on a bar of any colour.
+        for colour, width in (("white", 2.6), ("#222222", 1.1)):
+            ax.errorbar(start + length, place, xerr=half, color=colour, elinewidth=width, capsize=2)
+
+
+def _limits(seen, ends, start, limit):
+    """Returns the ends of an axis: those of the intervals, unless these leave what can be.
+
+    Two seeds have intervals of ten times their difference, which would shrink all bars to nothing.
+    """
+    span = max(max(seen) - start, start - min(seen)) or 1.0
+    high = min(max(ends), start + 1.6 * span)
+    low = max(min(ends), start - 1.6 * span) if min(seen) < start else start
+    high = high if limit is None else min(high, limit)
+    return low - (0.05 * span if low < start else 0), high + 0.05 * span
+
+
+def _handle(row):
+    look = row["look"]
+    return Line2D([], [], linestyle=look["line"], color=look["colour"], marker=look["marker"],
+                  label=row["label"])  # fmt: skip
+
+
+def _legend(figure, handles):
+    widest = max(len(handle.get_label()) for handle in handles)
+    columns = max(1, min(len(handles), 90 // (widest + 8)))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=3.2)

@@ -1,0 +1,111 @@
+"""Blocks of a report (see `content`) as one HTML page and as Markdown."""
+
+import base64
+import html
+from collections.abc import Mapping, Sequence
+
+_CSS = """
+:root { color-scheme: light; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff;
+  max-width: 52rem; margin: 0 auto; padding: 1rem; overflow-wrap: break-word; }
+h1 { font-size: 1.6rem; line-height: 1.2; }
+h2 { font-size: 1.25rem; margin-top: 2.2rem; border-bottom: 1px solid #ccc; }
+h3 { font-size: 1.05rem; margin-top: 1.6rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; vertical-align: top; padding: .25rem .9rem .25rem 0;
+  border-bottom: 1px solid #e3e3e3; min-width: 3.2rem; }
+th { border-bottom: 1px solid #888; }
+figure { margin: 1rem 0 1.6rem; }
+img { display: block; width: 100%; min-width: 32rem; height: auto; }
+figcaption { font-size: .875rem; color: #444; margin-top: .4rem; }
+pre { font-size: .78rem; background: #f5f5f5; padding: .7rem; overflow-x: auto; }
+aside { border: 2px dashed #888; padding: 0 1rem .3rem; margin: 1.5rem 0; background: #fafafa; }
+aside h3 { margin-top: .8rem; }
+@media print {
+  body { max-width: none; padding: 0; font-size: 10.5pt; }
+  h2, h3 { break-after: avoid; }
+  figure, aside, tr { break-inside: avoid; }
+  table { font-size: 8pt; }
+  th, td { padding-right: .5rem; min-width: 0; }
+  .wide { overflow: visible; }
+  img { min-width: 0; }
+  pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 7pt; }
+}
+"""
+
+
+def to_html(title: str, blocks: Sequence[Mapping], pictures: Mapping[str, bytes]) -> str:
+    """Returns a whole page that needs nothing beside it.
+
+    Args:
+      title: of the page.
+      blocks: see `content`.
+      pictures: {name of a figure: PNG}.
+    """
+    body = "\n".join(_html_block(block, pictures) for block in blocks)
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{html.escape(title)}</title>\n<style>{_CSS}</style>\n</head>\n"
+        f"<body>\n{body}\n</body>\n</html>\n"
+    )
+
+
+def to_markdown(blocks: Sequence[Mapping]) -> str:
+    """Returns the same as Markdown, with pictures at figures/<name>.png beside it."""
+    return "\n\n".join(_markdown_block(block) for block in blocks) + "\n"
+
+
+def _html_block(block, pictures):
+    match block:
+        case {"heading": text, "level": level}:
+            return f"<h{level}>{html.escape(text)}</h{level}>"
+        case {"text": text}:
+            return f"<p>{html.escape(text)}</p>"
+        case {"items": items}:
+            return f"<ul>{''.join(f'<li>{html.escape(item)}</li>' for item in items)}</ul>"
+        case {"table": [head, *rows]}:
+            lines = [_html_row(row, "td") for row in rows]
+            top = f"<thead>{_html_row(head, 'th')}</thead>\n" if any(head) else ""
+            table = f"<table>\n{top}<tbody>\n{''.join(lines)}</tbody>\n</table>"
+            return f'<div class="wide">{table}</div>'
+        case {"figure": name, "caption": caption}:
+            data, text = base64.b64encode(pictures[name]).decode(), html.escape(caption)
+            # The caption says what the picture shows; the tables have its numbers.
+            return (
+                f'<figure><div class="wide"><img alt="{html.escape(name)}" '
+                f'src="data:image/png;base64,{data}"></div><figcaption>{text}</figcaption></figure>'
+            )
+        case {"code": text}:
+            return f"<pre>{html.escape(text)}</pre>"
+        case {"aside": inner}:
+            return f"<aside>\n{chr(10).join(_html_block(b, pictures) for b in inner)}\n</aside>"
+
+
+def _html_row(cells, tag):
+    return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>\n"
+
+
+def _markdown_block(block):
+    match block:
+        case {"heading": text, "level": level}:
+            return f"{'#' * level} {text}"
+        case {"text": text}:
+            return text
+        case {"items": items}:
+            return "\n".join(f"- {item}" for item in items)
+        case {"table": [head, *rows]}:
+            lines = [head, ["---"] * len(head), *rows]
+            return "\n".join(f"| {' | '.join(map(_markdown_cell, cells))} |" for cells in lines)
+        case {"figure": name, "caption": caption}:
+            return f"![{name}](figures/{name}.png)\n\n*{caption}*"
+        case {"code": text}:
+            return f"```sh\n{text}\n```"
+        case {"aside": inner}:
+            text = "\n\n".join(map(_markdown_block, inner))
+            return "\n".join(f"> {line}".rstrip() for line in text.splitlines())
+
+
+def _markdown_cell(text):
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,122 @@
+"""What is shown of the runs of one method and fusion: a row of plain numbers."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from tcmax_jax.evaluation.analysis import BINS
+from tcmax_jax.evaluation.comparison import interval
+from tcmax_jax.evaluation.reports.style import styles
+
+_PER_PREDICTION = ("entropy", "calibration_error")
+
+
+def make_rows(runs: Sequence[Mapping], split: str) -> list[dict]:
+    """Groups runs by method and fusion.
+
+    Args:
+      runs: see `read_runs`.
+      split: the split whose analyses are taken.
+
+    Returns:
+      [{"method", "fusion", "label": for figures, "look": see `styles`, "runs", "measures": {name:
+      interval}, "values": {name: its value for each run}, "curves": {name: a list of {epoch: value}
+      for each run}, "reliability": {prediction: bins}, "confusion": [C, C] counts over all runs}].
+    """
+    groups = {}
+    for run in runs:
+        groups.setdefault((run["method"], run["fusion"]), []).append(run)
+    several = len({fusion for _, fusion in groups}) > 1
+    looks = styles([group[0]["config"]["method"]["name"] for group in groups.values()])
+    rows = []
+    for ((method, fusion), group), look in zip(groups.items(), looks, strict=True):
+        values = _collect([measures(run["analysis"][split]) for run in group])
+        rows.append(
+            {
+                "method": method,
+                "fusion": fusion,
+                "label": f"{method}, {fusion}" if several else method,
+                "look": look,
+                "runs": group,
+                "values": values,
+                "measures": {name: _interval(own) for name, own in values.items()},
+                "curves": _collect([curves(run["log"]) for run in group]),
+                "reliability": _pooled([run["analysis"][split]["reliability"] for run in group]),
+                "confusion": _summed([run["analysis"][split]["confusion"] for run in group]),
+            }
+        )
+    return rows
+
+
+def measures(analysis: Mapping) -> dict[str, float]:
+    """Returns {name: number} of what an analysis says in one number, "entropy/audio" for example.
+
+    Those that are differences between modalities are there for additive heads alone.
+    """
+    found = {}
+    if "js_divergence" in analysis:
+        found["js_divergence"] = analysis["js_divergence"]["mean"]
+        found |= {name: analysis[name] for name in ("entropy_ratio", "multimodal_gain")}
+    for name in _PER_PREDICTION:
+        found |= {f"{name}/{prediction}": x for prediction, x in analysis[name].items()}
+    return found | {f"cka/{pair}": x for pair, x in analysis["cka"].items()}
+
+
+def curves(log: Sequence[Mapping]) -> dict[str, dict[int, float]]:
+    """Returns {name: {epoch: value}} of what a run has logged.
+
+    "loss" is the mean of the training loss over the steps of an epoch; all others ("tc_bound",
+    "accuracy", "accuracy/<modality>") are of the validation split.
+    """
+    found, sums, before = {"loss": {}}, {}, 0
+    for entry in log:
+        if entry["split"] == "train":
+            # An entry is the mean over the steps since the one before.
+            steps, before = entry["step"] - before, entry["step"]
+            total, count = sums.get(entry["epoch"], (0.0, 0))
+            sums[entry["epoch"]] = (total + steps * entry["loss"], count + steps)
+        else:
+            for name, value in entry.items():
+                if name == "tc_bound" or name.partition("/")[0] == "accuracy":
+                    found.setdefault(name, {})[entry["epoch"]] = value
+    found["loss"] = {epoch: total / count for epoch, (total, count) in sums.items()}
+    return found
+
+
+def _collect(dictionaries):
+    """Returns {name: the values of those dictionaries that have it}."""
+    names = dict.fromkeys(name for own in dictionaries for name in own)
+    return {name: [own[name] for own in dictionaries if name in own] for name in names}
+
+
+def _interval(values):
+    if all(map(math.isfinite, values)):
+        return interval(values)
+    # The ratio of entropies, where a modality is certain of every example.
+    return {"mean": math.inf, "half_width": None, "n": len(values)}
+
+
+def _pooled(reliabilities):
+    """Returns the bins of several runs as if their examples were those of one."""
+    pooled = {}
+    for prediction in reliabilities[0]:
+        sums = {}
+        for bins in (own[prediction] for own in reliabilities):
+            for each in bins:
+                number = min(math.ceil(each["confidence"] * BINS), BINS)
+                total = sums.setdefault(number, {"confidence": 0.0, "accuracy": 0.0, "count": 0})
+                total["confidence"] += each["count"] * each["confidence"]
+                total["accuracy"] += each["count"] * each["accuracy"]
+                total["count"] += each["count"]
+        pooled[prediction] = [
+            {
+                "confidence": sums[b]["confidence"] / sums[b]["count"],
+                "accuracy": sums[b]["accuracy"] / sums[b]["count"],
+                "count": sums[b]["count"],
+            }
+            for b in sorted(sums)
+        ]
+    return pooled
+
+
+def _summed(tables):
+    return [[sum(cells) for cells in zip(*lines, strict=True)] for lines in zip(*tables)]  # noqa: B905

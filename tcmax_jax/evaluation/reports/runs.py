@@ -1,0 +1,182 @@
+"""Folders of finished runs as plain data, and whether they may stand in one table."""
+
+import glob
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tcmax_jax.evaluation.reports.naming import method_labels, order
+
+_FILES = ("config", "data", "environments", "analysis", "results")
+
+
+def read_runs(patterns: Sequence[str]) -> dict:
+    """Reads the runs to report on, in an order that does not depend on how they were named.
+
+    Args:
+      patterns: folders of runs, or of comparisons, which count as all their runs; `*` stands for
+        any folders. A folder that is named twice counts once.
+
+    Returns:
+      {"runs": [{"folder", "method": label, "fusion", "seed", "config", "data", "environments",
+      "analysis", "results", "log": the entries of metrics.jsonl}], "failed": [{"folder", "method",
+      "fusion", "seed", "config", "data", "reason"}] of runs that their comparison gave up}.
+
+    Raises:
+      ValueError: no folders, a folder that holds no run or an unfinished one, a damaged file, runs
+        on different data, or two runs of one method, fusion and seed.
+    """
+    read = [_read(folder) for folder in _folders(patterns)]
+    labels = method_labels([run["config"]["method"] for run in read])
+    for run, label in zip(read, labels, strict=True):
+        config = run["config"]
+        run |= {"method": label, "fusion": config["model"]["fusion"], "seed": config["seed"]}
+    read.sort(key=lambda run: (order(run["config"]["method"]["name"]), *_identity(run)))
+    _check_data(read)
+    _check_repetition(read)
+    runs = [run for run in read if "results" in run]
+    if not runs:
+        raise ValueError(
+            f"Expected a run that succeeded, got {len(read)} that failed, the first one in "
+            f"{read[0]['folder']}: {read[0]['reason']}"
+        )
+    return {"runs": runs, "failed": [run for run in read if "results" not in run]}
+
+
+def _folders(patterns):
+    """Returns the folders of single runs that the patterns name, each once."""
+    if not any(patterns):
+        raise ValueError(
+            "Expected --runs=FOLDER,FOLDER/*,... with the folders of finished runs, got none. Each "
+            "is the --workdir of a training or of a comparison."
+        )
+    found = {}
+    for pattern in filter(None, patterns):
+        for folder in _matches(pattern):
+            for run in _runs_in(folder):
+                found.setdefault(run.resolve(), run)
+    return list(found.values())
+
+
+def _matches(pattern):
+    if not glob.has_magic(pattern) or Path(pattern).exists():
+        return [Path(pattern)]
+    # The files of a comparison lie beside its runs.
+    folders = [Path(p) for p in sorted(glob.glob(str(Path(pattern).expanduser()))) if
+               Path(p).is_dir()]  # fmt: skip
+    if not folders:
+        raise ValueError(
+            f"Expected folders that match {pattern}, got none. Correct --runs, or train first."
+        )
+    return folders
+
+
+def _runs_in(folder):
+    if (folder / "config.json").is_file():
+        return [folder]
+    if (folder / "comparison.json").is_file():
+        runs = sorted(p.parent for p in folder.glob("*/config.json"))
+        if runs:
+            return runs
+        raise ValueError(
+            f"Expected the folders of runs in the comparison {folder}, got none. Restore them, or "
+            "start the comparison again with the same command."
+        )
+    what = "which is not a folder" if not folder.is_dir() else "without a config.json"
+    raise ValueError(
+        f"Expected the folder of a run or of a comparison, got {folder}, {what}. Correct --runs."
+    )
+
+
+def _read(folder):
+    run = {"folder": str(folder)}
+    reason = None if (folder / "results.json").exists() else _failure(folder)
+    if reason:
+        files = {name: _json(folder / f"{name}.json") for name in ("config", "data")}
+        return run | files | {"reason": reason}
+    if not (folder / "results.json").exists():
+        raise ValueError(
+            f"Expected a finished run in {folder}, got one without a results.json. Go on training "
+            "with the command that began it, or leave the folder out of --runs."
+        )
+    if not (folder / "analysis.json").exists():
+        raise ValueError(
+            f"Expected an analysis.json in {folder}, got none: the run was evaluated by an earlier "
+            f"version. Write it with --mode=evaluate --workdir={folder}."
+        )
+    files = {name: _json(folder / f"{name}.json") for name in _FILES}
+    return run | files | {"log": _log(folder / "metrics.jsonl")}
+
+
+def _failure(folder):
+    """Returns why the comparison that a run belongs to gave it up, None if it did not."""
+    path = folder.resolve().parent / "comparison.json"
+    if not path.exists():
+        return None
+    for run in _json(path)["failed"]:
+        if folder.resolve().name == f"{run['method']}-{run['fusion']}-seed{run['seed']}":
+            return run["reason"]
+    return None
+
+
+def _json(path):
+    try:
+        return json.loads(path.read_text())
+    except OSError as error:
+        raise ValueError(
+            f"Expected the file {path} of a run, got: {error.strerror}. Restore it, or leave the "
+            "folder out of --runs."
+        ) from error
+    except ValueError as error:
+        raise ValueError(
+            f"Expected JSON in {path}, got: {error}. Restore the file, or leave the folder out of "
+            "--runs."
+        ) from error
+
+
+def _log(path):
+    try:
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"Expected lines of JSON in {path}, got: {error}. Restore the file, or leave the "
+            "folder out of --runs."
+        ) from error
+
+
+def _check_data(runs: Sequence[Mapping]) -> None:
+    first = runs[0]
+    for run in runs[1:]:
+        for field, what in (
+            ("name", "the data set"),
+            ("checksum", "the list of clips"),
+            ("class_names", "the classes"),
+        ):
+            ours, other = first["data"].get(field), run["data"].get(field)
+            if ours != other:
+                raise ValueError(
+                    f"Expected runs on the same data, got {what} {_short(ours)} in "
+                    f"{first['folder']} and {_short(other)} in {run['folder']}. Make a report for "
+                    "each."
+                )
+
+
+def _check_repetition(runs):
+    seen = {}
+    for run in runs:
+        other = seen.setdefault(_identity(run), run)
+        if other is not run:
+            raise ValueError(
+                "Expected one run of each method with its options, fusion and seed, got two of "
+                f"{run['method']}, {run['fusion']}, seed {run['seed']}: {other['folder']} and "
+                f"{run['folder']}. Leave one out."
+            )
+
+
+def _identity(run):
+    return run["method"], run["fusion"], run["seed"]
+
+
+def _short(value):
+    text = ", ".join(value) if isinstance(value, list) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
