@@ -31,7 +31,8 @@ _CAPTIONS = {
     "calibration": "Expected calibration error: how far confidence and share of correct "
     f"predictions lie apart. {_BARS}",
     "reliability": "Reliability: share of correct predictions by their confidence, all seeds "
-    "together. Below the diagonal predictions are too confident. Dots grow with the examples.",
+    "together. Below the diagonal predictions are too confident. Dots grow with the examples; "
+    "bins with less than 1 % of them are left out.",
     "confusion": "Confusion of the fused prediction, all seeds together; a row for each true "
     "class.",
 }
@@ -43,6 +44,11 @@ _MEASURES = {
     "calibration_error": "calibration error, {} (%)",
     "cka": "CKA, {}",
 }
+# What is told of all modalities together, and of each prediction.
+_TABLES = (
+    ("js_divergence", "entropy_ratio", "multimodal_gain", "cka"),
+    ("entropy", "calibration_error"),
+)
 _SCALES = {"multimodal_gain": 100, "calibration_error": 100}
 
 
@@ -95,20 +101,24 @@ def contents(
         *([{"heading": "Confusion", "level": 2}] if "confusion" in figures else []),
         *_figures(figures, "confusion"),
         {"heading": "Analyses in numbers", "level": 2},
-        {"table": measures_table(rows)},
+        *({"table": table} for table in measures_tables(rows)),
         {"text": "Mean over seeds ± half the 95 % t-interval of the mean; - where there is none."},
         *provenance(runs, failed),
     ]
 
 
-def measures_table(rows: Sequence[Mapping]) -> list[list[str]]:
-    """Returns the table of all analyses that are one number: a line for each row, after a head."""
+def measures_tables(rows: Sequence[Mapping]) -> list[list[list[str]]]:
+    """Returns tables of all analyses that are one number: a line for each row, after a head."""
     names = list(dict.fromkeys(name for row in rows for name in row["measures"]))
-    lines = [["method", "fusion", *map(_measure_title, names)]]
-    for row in rows:
-        cells = [_cell(row["measures"].get(n), _SCALES.get(n.partition("/")[0], 1)) for n in names]
-        lines.append([row["method"], row["fusion"], *cells])
-    return lines
+    tables = []
+    for kinds in _TABLES:
+        own = [name for name in names if name.partition("/")[0] in kinds]
+        lines = [["method", "fusion", *map(_measure_title, own)]]
+        for row in rows:
+            cells = [_cell(row["measures"].get(n), _SCALES.get(n.split("/")[0], 1)) for n in own]
+            lines.append([row["method"], row["fusion"], *cells])
+        tables.append(lines)
+    return tables
 
 
 def _measure_title(name):

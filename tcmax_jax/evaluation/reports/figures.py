@@ -1,6 +1,7 @@
 """The figures of a report: rows of plain numbers in, matplotlib figures out."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,7 +13,9 @@ from tcmax_jax.evaluation.reports.style import WIDTH
 
 _MODALITY_LINES = ("--", ":", "-.")
 # Beyond these numbers of classes the names, then all labels of the axes, would overlap.
-_NAMED_CLASSES, _NUMBERED_CLASSES = 12, 20
+_NAMED_CLASSES, _NUMBERED_CLASSES = 12, 10
+# Least share of the examples that a bin of a reliability diagram holds.
+_LEAST_SHARE = 0.01
 
 
 def curves_figure(rows: Sequence[Mapping], classes: int) -> Figure:
@@ -70,7 +73,7 @@ def bars_figure(rows: Sequence[Mapping], panels: Mapping[str, Mapping]) -> Figur
         for place, row in enumerate(rows):
             measure = row["measures"].get(name)
             if measure is None or not math.isfinite(measure["mean"]):
-                text = "no value" if measure is None else "infinite"
+                text = "not defined" if measure is None else "infinite"
                 ax.text(0.02, place, text, transform=ax.get_yaxis_transform(), va="center", size=7)
                 continue
             runs, mean = [scale * x for x in row["values"][name]], scale * measure["mean"]
@@ -80,10 +83,12 @@ def bars_figure(rows: Sequence[Mapping], panels: Mapping[str, Mapping]) -> Figur
                     markeredgecolor="#333333", markeredgewidth=0.5)  # fmt: skip
             seen += runs
             ends += [mean, mean - (half or 0), mean + (half or 0)]
-        ax.set_xlim(*_limits(seen, ends, start, panel["limit"]))
-        ax.set(title=panel["title"], xlabel=panel["unit"])
+        low, high = _limits(seen, ends, start, panel["limit"])
+        ticks = MaxNLocator(nbins=4).tick_values(low, high)
+        apart = (high - low) / 8
+        ax.set_xticks([start, *(x for x in ticks if low <= x <= high and abs(x - start) > apart)])
+        ax.set(title=panel["title"], xlabel=panel["unit"], xlim=(low, high))
         ax.axvline(start, color="#333333", linewidth=0.7)
-        ax.xaxis.set_major_locator(MaxNLocator(nbins=4))
         ax.grid(axis="x")
         ax.set_axisbelow(True)
     axes[0].set_yticks(range(len(rows)), [row["label"] for row in rows])
@@ -117,24 +122,29 @@ def reliability_figure(rows: Sequence[Mapping]) -> Figure:
         # The fused prediction last, above the others.
         for name in (*modalities, "fused"):
             bins = row["reliability"].get(name, [])
+            count = sum(b["count"] for b in bins)
+            # What few examples come to is chance, and would draw the eye most.
+            bins = [b for b in bins if b["count"] >= _LEAST_SHARE * count]
             line, colour, width = looks[name]
             colour = row["look"]["colour"] if name == "fused" else colour
             x, y = ([100 * b[k] for b in bins] for k in ("confidence", "accuracy"))
             ax.plot(x, y, line, color=colour, linewidth=width)
             if name == "fused":
-                count = sum(b["count"] for b in bins)
                 sizes = [4 + 120 * b["count"] / count for b in bins]
-                ax.scatter(x, y, sizes, color=colour, alpha=0.75, linewidths=0, zorder=3)
-        ax.set(title=row["label"], xlim=(0, 100), ylim=(0, 100), aspect="equal")
+                ax.scatter(x, y, sizes, color=colour, alpha=0.75, linewidths=0, zorder=3,
+                           clip_on=False)  # fmt: skip
+        ax.set(title=textwrap.fill(row["label"], 24), xlim=(0, 100), ylim=(0, 100), aspect="equal")
         ax.set(xticks=(0, 50, 100), yticks=(0, 50, 100))
         ax.grid()
         ax.set_axisbelow(True)
     _hide_unused(grid, len(rows))
-    figure.supxlabel("confidence (%)", fontsize=9)
-    figure.supylabel("share of correct predictions (%)", fontsize=9)
+    for ax in grid.flatten()[max(0, len(rows) - columns) :]:
+        ax.set_xlabel("confidence (%)")
+    for ax in grid[:, 0]:
+        ax.set_ylabel("correct (%)")
     handles = [
         Line2D([], [], linestyle=line, color=colour, linewidth=width,
-               label=name if name != "fused" else "fused (in the method's colour)")
+               label=name if name != "fused" else "fused (method's colour)")
         for name, (line, colour, width) in looks.items()
     ]  # fmt: skip
     _legend(figure, handles)
@@ -150,7 +160,7 @@ def confusion_figure(rows: Sequence[Mapping], class_names: Sequence[str]) -> Fig
     """
     columns, classes = 2, len(class_names)
     lines = -(-len(rows) // columns)
-    figure = Figure(figsize=(WIDTH, 0.4 + 3.2 * lines), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.9 + 3.3 * lines), layout="constrained")
     grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     for ax, row in zip(grid.flatten(), rows, strict=False):
         counts = np.asarray(row["confusion"], np.float64)
@@ -171,7 +181,8 @@ def confusion_figure(rows: Sequence[Mapping], class_names: Sequence[str]) -> Fig
     numbers = "" if classes <= _NAMED_CLASSES else " (number of the class)"
     figure.supxlabel(f"predicted{numbers}", fontsize=9)
     figure.supylabel(f"true{numbers}", fontsize=9)
-    figure.colorbar(image, ax=grid, shrink=0.5, label="share of the true class (%)")
+    figure.colorbar(image, ax=grid, location="top", shrink=0.5, aspect=40,
+                    label="share of the true class (%)")  # fmt: skip
     return figure
 
 
@@ -204,12 +215,11 @@ def _curve(ax, runs, look, scale):
 
 
 def _bar(ax, place, length, start, half, look):
+    # Paler than its line in other figures, so that the interval is seen on it.
     ax.barh(place, length, 0.62, left=start, color=look["colour"], hatch=look["hatch"],
-            edgecolor="white", linewidth=0)  # fmt: skip
+            edgecolor="white", linewidth=0, alpha=0.6)  # fmt: skip
     if half is not None:
-        # White below black, so that it is seen on a bar of any colour.
-        for colour, width in (("white", 2.6), ("#222222", 1.1)):
-            ax.errorbar(start + length, place, xerr=half, color=colour, elinewidth=width, capsize=2)
+        ax.errorbar(start + length, place, xerr=half, color="#111111", elinewidth=1.1, capsize=2.5)
 
 
 def _limits(seen, ends, start, limit):
@@ -232,5 +242,5 @@ def _handle(row):
 
 def _legend(figure, handles):
     widest = max(len(handle.get_label()) for handle in handles)
-    columns = max(1, min(len(handles), 90 // (widest + 8)))
+    columns = max(1, min(len(handles), 96 // (widest + 8)))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=3.2)

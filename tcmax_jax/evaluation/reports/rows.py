@@ -3,6 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from tcmax_jax.evaluation.analysis import BINS
 from tcmax_jax.evaluation.comparison import interval
 from tcmax_jax.evaluation.reports.style import styles
@@ -98,9 +100,9 @@ def _interval(values):
 def _pooled(reliabilities):
     """Returns the bins of several runs as if their examples were those of one."""
     pooled = {}
-    for prediction in reliabilities[0]:
+    for prediction in dict.fromkeys(name for own in reliabilities for name in own):
         sums = {}
-        for bins in (own[prediction] for own in reliabilities):
+        for bins in (own.get(prediction, []) for own in reliabilities):
             for each in bins:
                 number = min(math.ceil(each["confidence"] * BINS), BINS)
                 total = sums.setdefault(number, {"confidence": 0.0, "accuracy": 0.0, "count": 0})
@@ -119,4 +121,4 @@ def _pooled(reliabilities):
 
 
 def _summed(tables):
-    return [[sum(cells) for cells in zip(*lines, strict=True)] for lines in zip(*tables)]  # noqa: B905
+    return np.sum(tables, axis=0).tolist()

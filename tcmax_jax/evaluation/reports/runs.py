@@ -8,6 +8,12 @@ from pathlib import Path
 from tcmax_jax.evaluation.reports.naming import method_labels, order
 
 _FILES = ("config", "data", "environments", "analysis", "results")
+# What other programs' files of these names do not have.
+_FIELDS = {
+    "config": ("name", "seed", "data", "modalities", "model", "method", "optimizer", "training"),
+    "data": ("name", "class_names"),
+    "results": ("splits", "step", "epoch"),
+}
 
 
 def read_runs(patterns: Sequence[str]) -> dict:
@@ -92,7 +98,7 @@ def _read(folder):
     run = {"folder": str(folder)}
     reason = None if (folder / "results.json").exists() else _failure(folder)
     if reason:
-        files = {name: _json(folder / f"{name}.json") for name in ("config", "data")}
+        files = {name: _file(folder, name) for name in ("config", "data")}
         return run | files | {"reason": reason}
     if not (folder / "results.json").exists():
         raise ValueError(
@@ -104,7 +110,7 @@ def _read(folder):
             f"Expected an analysis.json in {folder}, got none: the run was evaluated by an earlier "
             f"version. Write it with --mode=evaluate --workdir={folder}."
         )
-    files = {name: _json(folder / f"{name}.json") for name in _FILES}
+    files = {name: _file(folder, name) for name in _FILES}
     return run | files | {"log": _log(folder / "metrics.jsonl")}
 
 
@@ -117,6 +123,18 @@ def _failure(folder):
         if folder.resolve().name == f"{run['method']}-{run['fusion']}-seed{run['seed']}":
             return run["reason"]
     return None
+
+
+def _file(folder, name):
+    path = folder / f"{name}.json"
+    content = _json(path)
+    missing = [field for field in _FIELDS.get(name, ()) if field not in content]
+    if missing:
+        raise ValueError(
+            f"Expected the file of a run with a field {missing[0]!r} in {path}, got none. It comes "
+            "from another program or version: leave the folder out of --runs."
+        )
+    return content
 
 
 def _json(path):
@@ -136,7 +154,10 @@ def _json(path):
 
 def _log(path):
     try:
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        entries = [json.loads(line) for line in path.read_text().splitlines()]
+        if not entries:
+            raise ValueError("no line")
+        return entries
     except (OSError, ValueError) as error:
         raise ValueError(
             f"Expected lines of JSON in {path}, got: {error}. Restore the file, or leave the "

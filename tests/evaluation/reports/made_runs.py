@@ -1,0 +1,113 @@
+"""Folders of runs that never were: made-up result files, as a training writes them."""
+
+import json
+
+import numpy as np
+
+from tcmax_jax.evaluation.analysis import analyse
+from tcmax_jax.evaluation.outputs import Outputs
+from tcmax_jax.training.config import Config
+from tcmax_jax.training.overrides import from_dict, to_dict
+
+EPOCHS, STEPS = 3, 4
+ENVIRONMENT = {"after_step": 0, "python": "3.11.7", "jax": "0.10.2", "devices": "8 x TPU v4"}
+
+
+def config(method="joint", fusion="concat", seed=0, changes=None, **options):
+    """Returns a configuration as JSON holds it; changes are {section: {field: value}}."""
+    tree = to_dict(Config())
+    tree |= {"seed": seed, "method": {"name": method, **options}}
+    tree["model"]["fusion"] = fusion
+    tree["training"]["epochs"] = EPOCHS
+    for section, fields in (changes or {}).items():
+        tree[section] |= fields
+    return to_dict(from_dict(tree))
+
+
+def outputs(seed, split, classes=4, examples=60, additive=True):
+    """Returns scores that depend on the seed: a good sound, a poor picture, and their sum."""
+    rng = np.random.default_rng([seed, len(split)])
+    labels = rng.integers(0, classes, examples)
+    signal = np.eye(classes)[labels]
+    parts = {
+        "audio": 2 * signal + rng.normal(size=signal.shape),
+        "visual": 0.5 * signal + rng.normal(size=signal.shape),
+    }
+    scores = {"fused": sum(parts.values())} | (parts if additive else {})
+    return Outputs(
+        labels=labels,
+        scores=scores,
+        features={m: x[:, :3] for m, x in parts.items()},
+        class_names=[f"class {c}" for c in range(classes)],
+        dataset="made/1.0.0",
+        split=split,
+    )
+
+
+def write_run(folder, tree=None, *, classes=4, additive=True, checksum=None, name="made/1.0.0"):
+    """Writes the folder of a finished run with a configuration, and returns it."""
+    tree = tree or config()
+    splits = {
+        s: analyse(outputs(_number(tree), s, classes, additive=additive))
+        for s in ("validation", "test")
+    }
+    metrics = {s: _metrics(analysis) for s, analysis in splits.items()}
+    files = {
+        "config": tree,
+        "data": {
+            "name": name,
+            "class_names": [f"class {c}" for c in range(classes)],
+            "checksum": checksum,
+        },
+        "environments": [ENVIRONMENT],
+        "analysis": splits,
+        "results": {
+            "run": folder.name,
+            "dataset": name,
+            "data": {"train": {"listed": 210, "used": 203}},
+            "method": tree["method"]["name"],
+            "seed": tree["seed"],
+            "step": 2 * STEPS,
+            "epoch": 2,
+            "splits": metrics,
+            "collapsed": [],
+        },
+    }
+    folder.mkdir(parents=True)
+    for file, value in files.items():
+        (folder / f"{file}.json").write_text(json.dumps(value))
+    lines = [json.dumps(entry) + "\n" for entry in _log(tree, metrics["validation"])]
+    (folder / "metrics.jsonl").write_text("".join(lines))
+    return folder
+
+
+def _number(tree):
+    """Returns a number that differs between methods, options and seeds."""
+    return sum(json.dumps([tree["method"], tree["model"]]).encode()) + 1000 * tree["seed"]
+
+
+def _metrics(analysis):
+    accuracy = dict(analysis["accuracy"])
+    return {
+        "accuracy": accuracy.pop("fused"),
+        "cross_entropy": analysis["cross_entropy"]["fused"],
+        "tc_bound": 1 - analysis["cross_entropy"]["fused"],
+        **{f"accuracy/{m}": value for m, value in accuracy.items()},
+        "probe/audio": analysis["accuracy"]["fused"] / 2,
+    }
+
+
+def _log(tree, metrics):
+    for epoch in range(1, tree["training"]["epochs"] + 1):
+        step = STEPS * (epoch - 1)
+        # Windows of three steps and of one.
+        for window in (3, 1):
+            step += window
+            loss = _number(tree) / 1000 + 1 / step
+            yield {"step": step, "epoch": epoch, "split": "train", "loss": loss}
+        grown = {
+            name: value * epoch / tree["training"]["epochs"]
+            for name, value in metrics.items()
+            if not name.startswith("probe/")
+        }
+        yield {"step": step, "epoch": epoch, "split": "validation", **grown}
