@@ -112,6 +112,29 @@ def test_report_reads_result_files_only():
     assert not [n for n in imports_of(PACKAGE / "evaluation" / "report.py") if "tcmax_jax" in n]
 
 
+def test_reports_read_result_files_only():
+    # What a run says is in its folder; a page about it needs none of what made it.
+    own = {
+        name
+        for path in files("evaluation/reports")
+        for name in imports_of(path)
+        if name.startswith("tcmax_jax.")
+    }
+    assert {name.rpartition(".")[0] for name in own if ".reports" not in name} == {
+        "tcmax_jax.evaluation.analysis",
+        "tcmax_jax.evaluation.comparison",
+    }
+
+
+def test_importing_reports_imports_no_jax():
+    code = "import sys, tcmax_jax.evaluation.reports.write; print(*sorted(sys.modules))"
+    modules = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout.split()
+    assert "matplotlib" in modules
+    assert not {"jax", "flax", "pydantic", "grain", "matplotlib.pyplot"} & set(modules)
+
+
 def test_importing_everything_uses_no_device():
     # jax.distributed.initialize has to come before the first use.
     code = (

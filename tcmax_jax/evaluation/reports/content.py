@@ -136,7 +136,13 @@ def _cell(measure, scale):
 
 
 def _figures(there, *names):
-    return [{"figure": name, "caption": _CAPTIONS[name]} for name in names if name in there]
+    """Returns blocks of those figures that there are, and of their further parts (<name>-2)."""
+    return [
+        {"figure": figure, "caption": _CAPTIONS[name] if figure == name else "Continued."}
+        for name in names
+        for figure in there
+        if figure.partition("-")[0] == name
+    ]
 
 
 def _warnings(rows):

@@ -29,7 +29,7 @@ aside h3 { margin-top: .8rem; }
   table { font-size: 8pt; }
   th, td { padding-right: .5rem; min-width: 0; }
   .wide { overflow: visible; }
-  img { min-width: 0; }
+  img { min-width: 0; width: auto; max-width: 100%; max-height: 21cm; }
   pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 7pt; }
 }
 """

@@ -89,10 +89,18 @@ def _draw(rows, class_names):
                 for p in predictions
             }  # fmt: skip
             drawn[name] = figures.bars_figure(rows, panels)
-        drawn["reliability"] = figures.reliability_figure(rows)
+        for name, own in _parts("reliability", rows, 9):
+            drawn[name] = figures.reliability_figure(own)
         if classes <= _MOST_CONFUSED_CLASSES:
-            drawn["confusion"] = figures.confusion_figure(rows, class_names)
+            for name, own in _parts("confusion", rows, 4):
+                drawn[name] = figures.confusion_figure(own, class_names)
         return {name: _png(figure) for name, figure in drawn.items()}
+
+
+def _parts(name, rows, most):
+    """Yields rows in parts that fit on a printed page, with the name of the figure of each."""
+    for number, first in enumerate(range(0, len(rows), most), start=1):
+        yield (name if number == 1 else f"{name}-{number}"), rows[first : first + most]
 
 
 def _modality_panels(modalities):

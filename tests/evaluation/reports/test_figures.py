@@ -1,0 +1,122 @@
+"""Figures draw the numbers they are given, in the colours of the methods."""
+
+import math
+
+import pytest
+from matplotlib.colors import to_hex
+
+from tcmax_jax.evaluation.reports import figures
+from tcmax_jax.evaluation.reports.naming import METHODS
+from tcmax_jax.evaluation.reports.rows import curves, make_rows, measures
+from tcmax_jax.evaluation.reports.runs import read_runs
+from tcmax_jax.evaluation.reports.style import styles
+from tests.evaluation.reports.made_runs import config, write_run
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    """Rows of joint and of tcmax with two heads, one without predictions of single modalities."""
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in (0, 1):
+        write_run(folder / f"a{seed}", config("joint", seed=seed))
+        write_run(folder / f"b{seed}", config("tcmax", "concat", seed))
+        write_run(folder / f"c{seed}", config("tcmax", "film", seed), additive=False)
+    return make_rows(read_runs([f"{folder}/*"])["runs"], "test")
+
+
+def test_each_method_has_a_look_of_its_own_whatever_it_stands_beside():
+    looks = styles(METHODS)
+    assert len({(look["colour"], look["marker"]) for look in looks}) == len(METHODS)
+    assert styles(["tcmax"]) == [looks[METHODS.index("tcmax")]]
+    assert styles(["new"])[0]["colour"] not in {look["colour"] for look in looks}
+
+
+def test_rows_of_one_method_differ_in_line_and_hatch_alone():
+    one, _, other = styles(["mla", "joint", "mla"])
+    assert (one["colour"], one["marker"]) == (other["colour"], other["marker"])
+    assert one["line"] != other["line"]
+    assert one["hatch"] != other["hatch"]
+
+
+def test_the_loss_of_an_epoch_is_the_mean_over_its_steps():
+    log = [
+        {"step": 3, "epoch": 1, "split": "train", "loss": 2.0},
+        {"step": 4, "epoch": 1, "split": "train", "loss": 6.0},
+        {"step": 4, "epoch": 1, "split": "validation", "accuracy": 0.5, "cross_entropy": 1.0},
+        {"step": 8, "epoch": 2, "split": "train", "loss": 1.0},
+    ]
+    assert curves(log) == {"loss": {1: 3.0, 2: 1.0}, "accuracy": {1: 0.5}}
+
+
+def test_bins_of_several_runs_are_those_of_all_their_examples(rows):
+    for row in rows:
+        for prediction, bins in row["reliability"].items():
+            single = [r["analysis"]["test"]["reliability"][prediction] for r in row["runs"]]
+            for key in ("confidence", "accuracy"):
+                expected = sum(b["count"] * b[key] for own in single for b in own)
+                assert sum(b["count"] * b[key] for b in bins) == pytest.approx(expected)
+            assert sum(b["count"] for b in bins) == 2 * 60
+            assert len(bins) <= 15
+
+
+def test_curves_are_means_over_seeds_in_the_colour_of_the_method(rows):
+    figure = figures.curves_figure(rows, classes=4)
+    titles = [ax.get_title() for ax in figure.axes if ax.get_visible()]
+    assert titles[:3] == ["training loss", "TC bound, validation", "fused, validation"]
+    assert titles[3:] == ["audio alone, validation", "visual alone, validation"]
+    fused = figure.axes[2]
+    for line, row in zip(fused.lines, rows, strict=False):
+        assert to_hex(line.get_color()) == row["look"]["colour"].lower()
+        first, second = row["curves"]["accuracy"]
+        expected = [100 * (first[e] + second[e]) / 2 for e in (1, 2, 3)]
+        assert line.get_ydata() == pytest.approx(expected)
+    # Heads that are no sum have no line for a modality alone; the last one is chance.
+    assert len(figure.axes[3].lines) == len(rows[:2]) + 1
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["joint, concat", "tcmax, concat", "tcmax, film"]
+
+
+def test_bars_are_means_with_dots_for_the_runs(rows):
+    panel = {"title": "JS divergence", "unit": "nats", "scale": 1, "limit": math.log(2)}
+    (ax,) = figures.bars_figure(rows, {"js_divergence": panel}).axes
+    assert ax.get_xlabel() == "nats"
+    assert [label.get_text() for label in ax.get_yticklabels()] == [row["label"] for row in rows]
+    assert [bar.get_width() for bar in ax.patches] == pytest.approx(
+        [row["measures"]["js_divergence"]["mean"] for row in rows[:2]]
+    )
+    assert [text.get_text() for text in ax.texts] == ["not defined"]
+
+
+def test_an_infinite_ratio_is_said_and_not_drawn(rows):
+    broken = [rows[0] | {"measures": {"entropy_ratio": {"mean": math.inf, "half_width": None}}}]
+    panel = {"title": "entropy ratio", "unit": "", "scale": 1, "limit": None, "start": 1}
+    (ax,) = figures.bars_figure(broken, {"entropy_ratio": panel}).axes
+    assert [text.get_text() for text in ax.texts] == ["infinite"]
+    assert not ax.patches
+
+
+def test_an_interval_does_not_shrink_the_bars(rows):
+    wide = {"mean": 0.5, "half_width": 12.0, "n": 2}
+    own = [rows[0] | {"measures": {"x": wide}, "values": {"x": [0.4, 0.6]}}]
+    (ax,) = figures.bars_figure(
+        own, {"x": {"title": "", "unit": "", "scale": 1, "limit": None}}
+    ).axes
+    assert 0.6 < ax.get_xlim()[1] < 1.2
+
+
+def test_confusion_is_in_shares_of_the_true_class(rows):
+    figure = figures.confusion_figure(rows, [f"class {c}" for c in range(4)])
+    shares = figure.axes[0].images[0].get_array()
+    assert shares.sum(axis=1).tolist() == pytest.approx([100] * 4)
+    assert figure.axes[0].get_title() == "joint, concat"
+    assert figure.axes[0].get_yticklabels()[0].get_text() == "class 0"
+
+
+def test_reliability_has_a_panel_for_each_row(rows):
+    figure = figures.reliability_figure(rows)
+    assert [ax.get_title() for ax in figure.axes] == [row["label"] for row in rows]
+
+
+def test_measures_of_a_head_that_is_no_sum(rows):
+    names = measures(rows[2]["runs"][0]["analysis"]["test"])
+    assert set(names) == {"entropy/fused", "calibration_error/fused", "cka/audio+visual"}

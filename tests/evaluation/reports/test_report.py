@@ -1,0 +1,300 @@
+"""The whole page: where its numbers come from, and that it stands alone."""
+
+import csv
+import json
+import math
+import re
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from tcmax_jax.evaluation.reports import write
+from tcmax_jax.evaluation.reports.provenance import commands
+from tcmax_jax.evaluation.reports.quoted import NUMBERS
+from tcmax_jax.evaluation.reports.write import write_report
+from tcmax_jax.launch import split_overrides
+from tcmax_jax.training.config import Config
+from tcmax_jax.training.overrides import override, to_dict
+from tests.evaluation.reports.made_runs import ENVIRONMENT, config, write_run
+
+SEEDS = (0, 1, 4)
+# Student's 97.5 % quantile with two degrees of freedom, from a printed table.
+T = 4.302653
+SLOWER = {"optimizer": {"learning_rate": 0.0125}}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """Returns the folders of the runs by row, and that of the report on them."""
+    folder = tmp_path_factory.mktemp("report")
+    rows = {
+        ("joint", "concat"): config,
+        ("tcmax", "concat"): lambda **k: config("tcmax", changes=SLOWER, **k),
+        ("tcmax", "film"): lambda **k: config("tcmax", "film", **k),
+        ("mla (projection=off)", "share_head"): lambda **k: config("mla", "share_head", **k),
+        ("mla (projection=owm)", "share_head"): lambda **k: config(
+            "mla", "share_head", projection="owm", **k
+        ),
+    }
+    runs = {}
+    for number, (row, make) in enumerate(rows.items()):
+        runs[row] = [
+            write_run(
+                folder / "runs" / f"{number}-{seed}",
+                make() | {"seed": seed},
+                additive=row[1] != "film",
+                checksum="0123abcd",
+            )
+            for seed in SEEDS
+        ]
+    written = write_report([f"{folder}/runs/*"], folder / "out")
+    assert [path.name for path in written] == ["report.html", "report.md", "results.csv"]
+    return runs, folder / "out"
+
+
+@pytest.fixture
+def unpainted(monkeypatch):
+    """Leaves out what takes most of the time, for tests of what is said."""
+    monkeypatch.setattr(write, "_png", lambda figure: b"")
+
+
+def tables(markdown):
+    """Returns the tables of a Markdown text as lists of rows of cells, the head first."""
+    found, inside = [], False
+    for line in markdown.splitlines():
+        line = line.removeprefix("> ")
+        if line.startswith("| "):
+            if not inside:
+                found.append([])
+            found[-1].append([cell.strip() for cell in line.strip("|").split(" | ")])
+        inside = line.startswith("| ")
+    return [[head, *rows] for head, _, *rows in found]
+
+
+class Page(HTMLParser):
+    """Reads the tables and the addresses of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tables, self.addresses, self._cell = [], [], None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.addresses += [v for name, v in attributes if name in ("src", "href", "srcset")]
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self._cell = ""
+
+    def handle_data(self, data):
+        if self._cell is not None:
+            self._cell += data
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self.tables[-1][-1].append(self._cell)
+            self._cell = None
+
+
+def read(folder, name):
+    return json.loads((folder / f"{name}.json").read_text())
+
+
+def spread(values):
+    return T * np.std(values, ddof=1) / math.sqrt(len(values))
+
+
+def share(values):
+    """Returns an accuracy as the table has it."""
+    return f"{np.mean(values):.3f} ±{spread(values):.3f}".replace("0.", ".")
+
+
+def test_every_number_of_the_results_comes_from_the_files(report):
+    runs, out = report
+    head, *rows = tables((out / "report.md").read_text())[0]
+    assert head == ["method", "fusion", "seeds", "fused", "audio (split)", "visual (split)",
+                    "audio (probe)", "minus joint"]  # fmt: skip
+    metrics = {
+        row: [read(folder, "results")["splits"]["test"] for folder in folders]
+        for row, folders in runs.items()
+    }
+    names = ("accuracy", "accuracy/audio", "accuracy/visual", "probe/audio")
+    base = [m["accuracy"] for m in metrics["joint", "concat"]]
+    assert len(rows) == len(runs)
+    for method, fusion, seeds, *cells, difference in rows:
+        own = metrics[method, fusion]
+        assert seeds == str(len(SEEDS))
+        for name, cell in zip(names, cells, strict=True):
+            assert cell == (share([m[name] for m in own]) if name in own[0] else "-")
+        gaps = [100 * (m["accuracy"] - b) for m, b in zip(own, base, strict=True)]
+        head = "" if fusion == "concat" else " (concat)"
+        expected = f"{np.mean(gaps):+.1f} ±{spread(gaps):.1f}{head}"
+        assert difference == ("-" if method == "joint" else expected)
+
+
+def test_every_number_of_the_analyses_comes_from_the_files(report):
+    runs, out = report
+    wanted = {
+        "JS divergence (nats)": lambda a: a["js_divergence"]["mean"],
+        "entropy ratio": lambda a: a["entropy_ratio"],
+        "multimodal gain (points)": lambda a: 100 * a["multimodal_gain"],
+        "CKA, audio and visual": lambda a: a["cka"]["audio+visual"],
+    }
+    for p in ("fused", "audio", "visual"):
+        wanted[f"entropy, {p} (nats)"] = lambda a, p=p: a["entropy"][p]
+        wanted[f"calibration error, {p} (%)"] = lambda a, p=p: 100 * a["calibration_error"][p]
+    seen = []
+    for head, *rows in tables((out / "report.md").read_text())[1:3]:
+        for method, fusion, *cells in rows:
+            analyses = [read(folder, "analysis")["test"] for folder in runs[method, fusion]]
+            for title, cell in zip(head[2:], cells, strict=True):
+                seen.append(title)
+                try:
+                    values = [wanted[title](analysis) for analysis in analyses]
+                except KeyError:
+                    assert (fusion, cell) == ("film", "-")
+                    continue
+                digits = 1 if title.endswith(("(%)", "(points)")) else 3
+                expected = f"{np.mean(values):.{digits}f} ±{spread(values):.{digits}f}"
+                assert cell == expected
+    assert set(seen) == set(wanted)
+
+
+def test_every_number_on_what_was_run_is_in_the_files(report):
+    runs, out = report
+    files = [
+        path
+        for folders in runs.values()
+        for folder in folders
+        for path in folder.iterdir()
+        if path.suffix in (".json", ".jsonl")
+    ]
+    there = set(re.findall(r"[\d.]+", " ".join(path.read_text() for path in files)))
+    there |= {"4"}  # classes, which the files list by name
+    for table in tables((out / "report.md").read_text())[3:]:
+        for row in table:
+            # The folder of a run is where it lies, not what is in it.
+            text = " ".join(cell for cell in row if "/runs/" not in cell)
+            assert set(re.findall(r"[\d.]*\d", text)) <= there, row
+    assert ENVIRONMENT["devices"] in (out / "report.md").read_text()
+
+
+def test_what_differs_is_told(report):
+    _, out = report
+    text = (out / "report.md").read_text()
+    (differences,) = [t for t in tables(text) if t[0] == ["field", "value", "runs"]]
+    assert [row[:2] for row in differences[1:]] == [
+        ["optimizer.learning_rate", "0.03"],
+        ["optimizer.learning_rate", "0.0125"],
+    ]
+    assert differences[2][2] == "; ".join(f"tcmax, concat, seed {seed}" for seed in SEEDS)
+    assert "Beware" not in text
+
+
+def test_the_page_stands_alone_and_says_what_the_markdown_says(report):
+    _, out = report
+    text = (out / "report.html").read_text()
+    page, markdown = Page(text), (out / "report.md").read_text()
+    assert [t if any(t[0]) else t[1:] for t in tables(markdown)] == page.tables
+    assert page.addresses
+    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
+    assert not re.search(r"https?://|url\(|@import|<script|<link", text)
+    for caption in re.findall(r"^\*(.+)\*$", markdown, flags=re.MULTILINE):
+        assert caption.replace("'", "&#x27;") in text
+
+
+def test_figures_of_the_markdown_are_there_and_no_others(report):
+    _, out = report
+    linked = re.findall(r"!\[.*?\]\((.*?)\)", (out / "report.md").read_text())
+    assert sorted(linked) == sorted(f"figures/{p.name}" for p in (out / "figures").iterdir())
+    names = [name.removeprefix("figures/").removesuffix(".png") for name in linked]
+    assert names == ["curves", "modalities", "entropy", "calibration", "reliability", "confusion",
+                     "confusion-2"]  # fmt: skip
+    for name in linked:
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_csv_has_a_line_for_each_run_in_full_precision(report):
+    runs, out = report
+    lines = list(csv.DictReader((out / "results.csv").read_text().splitlines()))
+    assert len(lines) == len(runs) * len(SEEDS)
+    for line in lines:
+        folder = runs[line["method"], line["fusion"]][SEEDS.index(int(line["seed"]))]
+        analysis = read(folder, "analysis")["test"]
+        assert float(line["accuracy"]) == read(folder, "results")["splits"]["test"]["accuracy"]
+        assert float(line["entropy/fused"]) == analysis["entropy"]["fused"]
+        if line["fusion"] != "film":
+            assert float(line["js_divergence"]) == analysis["js_divergence"]["mean"]
+
+
+def test_the_commands_give_the_configurations_of_the_runs(report):
+    runs, _ = report
+    described = [
+        {"config": read(folder, "config"), "fusion": row[1], "seed": read(folder, "config")["seed"]}
+        for row, folders in runs.items()
+        for folder in folders
+    ]
+    # In place of Python something that tells its arguments, one a line, and where they end.
+    shell = 'python() { printf "%s\\n" "$@" END; }\n' + commands(described)
+    told = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True).stdout
+    workdirs = set()
+    for run, call in zip(described, told.split("END\n")[:-1], strict=True):
+        overrides, rest = split_overrides(call.splitlines())
+        assert to_dict(override(Config(), overrides)) == run["config"]
+        assert rest[0] == "launch.py"
+        workdirs.add(rest[1])
+    assert len(workdirs) == len(described)
+
+
+def test_runs_of_one_row_that_differ_in_more_than_their_seed_are_told_of(tmp_path, unpainted):
+    write_run(tmp_path / "a")
+    write_run(tmp_path / "b", config(seed=1, changes=SLOWER))
+    write_report([f"{tmp_path}/*"], tmp_path / "out")
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert (
+        "Beware: the runs of joint, concat differ in more than their seeds "
+        "(optimizer.learning_rate)" in text
+    )
+
+
+def test_quoted_numbers_stand_apart_and_only_beside_their_data_set(report, tmp_path, unpainted):
+    assert "Quoted" not in (report[1] / "report.md").read_text()
+    folder = write_run(tmp_path / "run")
+    tree = read(folder, "config")
+    tree["data"]["kind"] = "crema_d_av"
+    (folder / "config.json").write_text(json.dumps(tree))
+    write_report([str(folder)], tmp_path / "out")
+    markdown = (tmp_path / "out" / "report.md").read_text()
+    quoted = [line for line in markdown.splitlines() if line.startswith(">")]
+    assert quoted[0] == "> ### Quoted from the paper, not measured here"
+    assert tables("\n".join(quoted))[0][1:] == [list(row) for row in NUMBERS["crema_d_av"]]
+    assert {"82.7", "74.4", "1.549", "2.913"} <= set(re.findall(r"[\d.]*\d", "\n".join(quoted)))
+    assert "Source: TCMax (ICLR 2026, arXiv 2602.13015)" in quoted[-1]
+    aside = (tmp_path / "out" / "report.html").read_text().split("<aside>")[1].split("</aside>")[0]
+    assert "82.7" in aside
+
+
+def test_failed_runs_are_listed(tmp_path, unpainted):
+    write_run(tmp_path / "joint-concat-seed0")
+    failed = write_run(tmp_path / "tcmax-concat-seed0", config("tcmax"))
+    (failed / "results.json").unlink()
+    reason = {"method": "tcmax", "fusion": "concat", "seed": 0, "reason": "loss = nan"}
+    (tmp_path / "comparison.json").write_text(json.dumps({"failed": [reason]}))
+    write_report([str(tmp_path)], tmp_path / "out")
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "- failed: tcmax, concat, seed 0: loss = nan" in text
+    assert "| tcmax | concat | 0 (failed: seed 0) | - |" in text
+
+
+def test_confusion_of_many_classes_is_left_out_and_an_old_report_replaced(tmp_path, unpainted):
+    write_run(tmp_path / "few", classes=60)
+    write_run(tmp_path / "many", classes=61)
+    write_report([str(tmp_path / "few")], tmp_path / "out")
+    assert (tmp_path / "out" / "figures" / "confusion.png").exists()
+    write_report([str(tmp_path / "many")], tmp_path / "out")
+    assert not (tmp_path / "out" / "figures" / "confusion.png").exists()
+    assert "Confusion" not in (tmp_path / "out" / "report.md").read_text()

@@ -1,0 +1,33 @@
+"""`--mode=report`: runs of a folder to a page; wrong arguments."""
+
+import pytest
+
+from tests.evaluation.reports.made_runs import config, write_run
+from tests.test_launch import launch
+
+
+def test_reports_on_runs(tmp_path):
+    write_run(tmp_path / "runs" / "a")
+    write_run(tmp_path / "runs" / "b", config("tcmax"))
+    result = launch("--mode=report", "--runs=runs/a,runs/*", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "written to report/report.html, report/report.md, report/results.csv\n"
+    assert (tmp_path / "report" / "report.html").read_text().startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--mode=report"], "error: Expected --runs=FOLDER,FOLDER/*,... with the folders of"),
+        (["--mode=report", "--runs=none"], "error: Expected the folder of a run or of a comp"),
+        (
+            ["--mode=report", "--runs=a", "--config.seed=1"],
+            "error: Expected no --config.seed with --mode=report, which reads --runs.",
+        ),
+        (["--runs=a"], "error: Expected --runs with --mode=report only, got mode train."),
+    ],
+)
+def test_wrong_arguments(arguments, message, tmp_path):
+    result = launch(*arguments, cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.startswith(message)
