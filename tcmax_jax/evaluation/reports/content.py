@@ -15,6 +15,8 @@ from tcmax_jax.evaluation.reports.naming import differing_fields
 from tcmax_jax.evaluation.reports.provenance import provenance
 from tcmax_jax.evaluation.reports.quoted import NUMBERS, SOURCE
 
+_SHARES = "Accuracies as shares of 1."
+_MEANS = "Mean over seeds ± half the 95 % t-interval of the mean"
 _BAND = "Lines are means over seeds, bands reach from the lowest seed to the highest."
 _BARS = (
     "Bars are means over seeds, dots single seeds, lines the 95 % t-interval of the mean (none for "
@@ -87,8 +89,7 @@ def contents(
         {"text": summary},
         *_warnings(rows),
         {"heading": "Results", "level": 2},
-        {"table": comparison_cells(comparison)},
-        {"text": f"Accuracies as shares of 1. {comparison_reading(comparison)}"},
+        *_results(comparison),
         *([{"items": lines}] if (lines := comparison_failures(comparison)) else []),
         *_quoted(runs),
         {"heading": "Training", "level": 2},
@@ -102,9 +103,17 @@ def contents(
         *_figures(figures, "confusion"),
         {"heading": "Analyses in numbers", "level": 2},
         *({"table": table} for table in measures_tables(rows)),
-        {"text": "Mean over seeds ± half the 95 % t-interval of the mean; - where there is none."},
+        {"text": f"{_MEANS}; - where there is none."},
         *provenance(runs, failed),
     ]
+
+
+def _results(comparison):
+    """Returns the table of the results, without differences where there is nothing to compare."""
+    cells = comparison_cells(comparison)
+    if any(row["difference"] for row in comparison["rows"]):
+        return [{"table": cells}, {"text": f"{_SHARES} {comparison_reading(comparison)}"}]
+    return [{"table": [line[:-1] for line in cells]}, {"text": f"{_SHARES} {_MEANS}."}]
 
 
 def measures_tables(rows: Sequence[Mapping]) -> list[list[list[str]]]:

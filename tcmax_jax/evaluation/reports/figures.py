@@ -46,7 +46,7 @@ def curves_figure(rows: Sequence[Mapping], classes: int) -> Figure:
         ax.grid(axis="y")
         if accuracy:
             ax.axhline(100 / classes, color="#999999", linewidth=0.8, linestyle=(0, (1, 2)))
-            ax.set_ylim(bottom=0)
+            ax.set_ylim(0, 1.06 * max(ax.dataLim.ymax, 100 / classes))
     # A bound of a method that does not maximise it falls without end, and would flatten the others.
     bound = axes[1]
     bound.set_ylim(bottom=max(bound.get_ylim()[0], -math.log(classes)))

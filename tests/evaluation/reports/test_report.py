@@ -261,6 +261,14 @@ def test_runs_of_one_row_that_differ_in_more_than_their_seed_are_told_of(tmp_pat
     )
 
 
+def test_one_method_alone_has_no_differences(tmp_path, unpainted):
+    write_run(tmp_path / "run", config("tcmax"))
+    write_report([str(tmp_path / "run")], tmp_path / "out")
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert tables(text)[0][0][-1] == "audio (probe)"
+    assert "difference of fused accuracy" not in text
+
+
 def test_quoted_numbers_stand_apart_and_only_beside_their_data_set(report, tmp_path, unpainted):
     assert "Quoted" not in (report[1] / "report.md").read_text()
     folder = write_run(tmp_path / "run")
