@@ -161,9 +161,7 @@ def _run_mode(overrides):
         return _estimate(overrides)
     if _SAMPLES.value:
         raise ValueError(f"Expected --samples with --mode=estimate only, got mode {_MODE.value}.")
-    if _MODE.value == "report":
-        return _report(overrides)
-    if _RUNS.value:
+    if _RUNS.value and _MODE.value != "report":
         raise ValueError(f"Expected --runs with --mode=report only, got mode {_MODE.value}.")
     if _DROP_MODALITY.value and _MODE.value not in ("evaluate", "probe"):
         raise ValueError(
@@ -177,6 +175,8 @@ def _run_mode(overrides):
             )
     if own := flags_of.get(_MODE.value):
         return _use_run(overrides, own)
+    if _MODE.value == "report":
+        return _report(overrides)
     from tcmax_jax.data.memory import keep_freed_memory
     from tcmax_jax.evaluation.comparison import comparison_table
     from tcmax_jax.evaluation.report import results_table

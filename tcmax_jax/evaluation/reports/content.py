@@ -161,7 +161,7 @@ def _warnings(rows):
         fields = [
             path
             for path, _ in differing_fields([run["config"] for run in row["runs"]])
-            if path != "seed" and not path.startswith("comparison.")
+            if path != "seed"
         ]
         if fields:
             lines.append(

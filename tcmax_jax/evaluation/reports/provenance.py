@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from tcmax_jax.evaluation.reports.naming import differing_fields, flat
 
-# What --mode=compare trains in place of the rest of the recipe; no run reads it.
-_UNUSED = "comparison"
 # These have columns of their own.
 _SHOWN = ("seed", "model.fusion")
 
@@ -46,7 +44,7 @@ def commands(runs: Sequence[Mapping]) -> str:
     Args:
       runs: each with a "config".
     """
-    configs = [{k: v for k, v in run["config"].items() if k != _UNUSED} for run in runs]
+    configs = [run["config"] for run in runs]
     first, *rest = configs
     shared = [k for k in first if all(k in c and c[k] == first[k] for c in rest)]
     head = ["python launch.py", *(_override(name, first[name]) for name in shared)]
@@ -120,7 +118,7 @@ def _runs(runs, failed):
 def _differences(runs):
     rows = [["field", "value", "runs"]]
     for path, values in differing_fields([run["config"] for run in runs]):
-        if path in _SHOWN or path.split(".")[0] in ("method", _UNUSED):
+        if path in _SHOWN or path.startswith("method."):
             continue
         holders = {}
         for run, value in zip(runs, values, strict=True):

@@ -8,6 +8,8 @@ from pathlib import Path
 from tcmax_jax.evaluation.reports.naming import method_labels, order
 
 _FILES = ("config", "data", "environments", "analysis", "results")
+# What other modes train in place of the rest of a configuration; no run reads it.
+_OTHER_RUNS = ("comparison", "study")
 # What other programs' files of these names do not have.
 _FIELDS = {
     "config": ("name", "seed", "data", "modalities", "model", "method", "optimizer", "training"),
@@ -134,6 +136,8 @@ def _file(folder, name):
             f"Expected the file of a run with a field {missing[0]!r} in {path}, got none. It comes "
             "from another program or version: leave the folder out of --runs."
         )
+    if name == "config":
+        return {field: value for field, value in content.items() if field not in _OTHER_RUNS}
     return content
 
 

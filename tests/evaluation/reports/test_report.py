@@ -6,6 +6,7 @@ import math
 import re
 import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from tcmax_jax.evaluation.reports import write
 from tcmax_jax.evaluation.reports.provenance import commands
 from tcmax_jax.evaluation.reports.quoted import NUMBERS
+from tcmax_jax.evaluation.reports.runs import read_runs
 from tcmax_jax.evaluation.reports.write import write_report
 from tcmax_jax.launch import split_overrides
 from tcmax_jax.training.config import Config
@@ -233,18 +235,16 @@ def test_the_csv_has_a_line_for_each_run_in_full_precision(report):
 
 def test_the_commands_give_the_configurations_of_the_runs(report):
     runs, _ = report
-    described = [
-        {"config": read(folder, "config"), "fusion": row[1], "seed": read(folder, "config")["seed"]}
-        for row, folders in runs.items()
-        for folder in folders
-    ]
+    folders = [str(folder) for own in runs.values() for folder in own]
+    described = read_runs(folders)["runs"]
     # In place of Python something that tells its arguments, one a line, and where they end.
     shell = 'python() { printf "%s\\n" "$@" END; }\n' + commands(described)
     told = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True).stdout
     workdirs = set()
     for run, call in zip(described, told.split("END\n")[:-1], strict=True):
         overrides, rest = split_overrides(call.splitlines())
-        assert to_dict(override(Config(), overrides)) == run["config"]
+        stored = json.loads((Path(run["folder"]) / "config.json").read_text())
+        assert to_dict(override(Config(), overrides)) == stored
         assert rest[0] == "launch.py"
         workdirs.add(rest[1])
     assert len(workdirs) == len(described)
