@@ -113,6 +113,11 @@ def _read(folder):
             f"version. Write it with --mode=evaluate --workdir={folder}."
         )
     files = {name: _file(folder, name) for name in _FILES}
+    if not files["results"].get("finished", True):  # Not said by runs of earlier versions.
+        raise ValueError(
+            f"Expected a finished run in {folder}, got one that was evaluated before its end. Go "
+            "on training with the command that began it, or leave the folder out of --runs."
+        )
     return run | files | {"log": _log(folder / "metrics.jsonl")}
 
 

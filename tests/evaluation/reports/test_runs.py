@@ -85,6 +85,9 @@ def test_folders_that_hold_no_run(tmp_path):
 
 def test_unfinished_runs(tmp_path):
     done, begun = write_run(tmp_path / "done"), write_run(tmp_path / "begun", config("tcmax"))
+    results = json.loads((begun / "results.json").read_text())
+    (begun / "results.json").write_text(json.dumps(results | {"finished": False}))
+    refused([done, begun], "Expected a finished run in", "got one that was evaluated before its")
     (begun / "analysis.json").unlink()
     refused([done, begun], "Expected an analysis.json in", "begun", "--mode=evaluate --workdir=")
     (begun / "results.json").unlink()
