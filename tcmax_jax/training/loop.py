@@ -100,8 +100,10 @@ def evaluate(
 def _evaluate(parts: Parts, workdir: Path, *, probe=False, dropped=()) -> dict:
     with Checkpoints(workdir / "checkpoints", clean=False) as checkpoints:
         step = best_step(checkpoints, workdir, parts.config)
+        like = passes.initial_state(parts)
         try:
-            state = checkpoints.restore(step, passes.initial_state(parts))
+            with together():
+                state = checkpoints.restore(step, like)
         except CheckpointError as error:
             raise CheckpointError(
                 f"The best checkpoint cannot be evaluated: {error}. Restore it from a copy, or "

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 
 from tcmax_jax.launch import EXIT_PREEMPTED
 from tcmax_jax.training import loop, passes, processes
+from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.build import build
 from tcmax_jax.training.checkpoint import Checkpoints
 from tests.training.two_processes import COUNT, RUNS, config_of
@@ -149,3 +151,28 @@ def test_sigterm_to_one_of_two_saves_and_stops_both(tmp_path):
     assert entries(tmp_path / "run", "train")[-1]["step"] == int(step)
     assert (tmp_path / "run" / "checkpoints" / step).is_dir()
     assert list((tmp_path / "compiled").iterdir())
+
+
+def test_an_error_in_one_process_ends_both_with_a_message(tmp_path):
+    with workdirs.occupied(tmp_path / "additive"):  # which the first process alone finds out
+        running = start_all(str(tmp_path), "additive")
+        errors = [process.communicate(timeout=100)[1] for process in running]
+    assert all(process.returncode for process in running)
+    assert f"ConfigError: A run is going on in {tmp_path / 'additive'} (process" in errors[0]
+    assert "ValueError: Another process could not go on; its message says why." in errors[1]
+
+
+def test_a_checkpoint_that_one_process_cannot_read_is_passed_over_by_both(together, tmp_path):
+    # In a copy that has two checkpoints; the worker's second process loses sight of the latest.
+    folder = tmp_path / "runs"
+    shutil.copytree(together / "additive", folder / "additive")
+    shutil.copytree(together / "data", folder / "data")
+    steps = sorted(int(p.name) for p in (folder / "additive" / "checkpoints").iterdir())
+    assert steps[-1] == 8
+    running = start_all(str(folder), "--blind", "additive")
+    errors = [process.communicate(timeout=150)[1] for process in running]
+    assert [process.returncode for process in running] == [0, 0], "\n".join(errors)
+    assert f"Going on after step {steps[-2]} instead." in errors[0]
+    before = json.loads((together / "additive" / "results.json").read_text())
+    after = json.loads((folder / "additive" / "results.json").read_text())
+    assert after["splits"] == before["splits"]
