@@ -87,7 +87,7 @@ def run_comparison(
       ArithmeticError: every run failed.
     """
     say = say or processes.say
-    runs, failed, split, planned = [], [], None, plan(config)
+    runs, failed, datasets, split, planned = [], [], {}, None, plan(config)
     folders = [workdir / run_name(each) for each in planned]
     for each, folder in zip(planned, folders, strict=True):
         workdirs.check(folder, each)
@@ -101,6 +101,7 @@ def run_comparison(
         except NonFiniteError as error:
             failed.append(run | {"reason": str(error)})
         else:
+            _check_same_data(folder, results, datasets)
             split = "test" if "test" in results["splits"] else "validation"
             runs.append(run | {"metrics": results["splits"][split]})
         jax.clear_caches()  # nothing that this run has compiled is of use to the next
@@ -125,6 +126,17 @@ def run_name(config: Config) -> str:
 def is_finished(folder: Path) -> bool:
     """Returns whether the run of a folder has come to its end; it may be evaluated before."""
     return (folder / "results.json").exists() and _stored(folder)["finished"]
+
+
+def _check_same_data(folder, results, datasets):
+    """Checks a run, which may be an old one, against those before it, {data set: its first run}."""
+    datasets.setdefault(results["dataset"], folder.name)
+    if len(datasets) > 1:
+        texts = [f"{name} on {dataset}" for dataset, name in datasets.items()]
+        raise ConfigError(
+            f"Expected runs on one data set in {folder.parent}, got {' and '.join(texts)}. Choose "
+            "another --workdir, or restore the data, for instance the manifest as it was."
+        )
 
 
 def _stored(folder):

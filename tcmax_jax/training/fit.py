@@ -60,7 +60,9 @@ def fit(parts: Parts, state: TrainState, checkpoints: Checkpoints, workdir: Path
             epoch = -(-step // parts.steps_per_epoch)
             epoch_ends = step % parts.steps_per_epoch == 0
             if step % parts.steps_per_epoch == 1 % parts.steps_per_epoch:
+                paused = time.monotonic()
                 state = begin_epoch(state, epoch)
+                since += time.monotonic() - paused  # no part of the steps' rate
             profile(step)
             state, pending[step] = step_fn(state, batch)
             # No further ahead of the devices than this, or time waited for data would mean nothing.
@@ -89,6 +91,7 @@ def fit(parts: Parts, state: TrainState, checkpoints: Checkpoints, workdir: Path
                 since = time.monotonic()
             elif saves:
                 checkpoints.save(parts.parallel.first(state))
+                since = time.monotonic()
             if stops or preemption.signalled:
                 raise PreemptedError(
                     f"Asked to stop (SIGTERM): saved step {step} of {total_steps} in {workdir}. "

@@ -93,6 +93,16 @@ def test_finished_runs_are_not_repeated(tmp_path, monkeypatch):
     assert said[-1] == "[2/2] tcmax-concat-seed0: finished before"
 
 
+def test_finished_runs_on_other_data_are_not_mixed(tmp_path):
+    config, data_dir = comparing(Joint(), TCMax()), str(tmp_path / "data")
+    compare.run_comparison(config, tmp_path / "all", data_dir, str)
+    path = tmp_path / "all" / "tcmax-concat-seed0" / "results.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"dataset": "older"}))
+    message = r"one data set in .*all, got joint-concat-seed0 on synthetic/.* and tcmax-.* on older"
+    with pytest.raises(ConfigError, match=message):
+        compare.run_comparison(config, tmp_path / "all", data_dir, str)
+
+
 def test_two_entries_of_one_method_have_folders_and_rows_of_their_own(tmp_path):
     config = comparing(Joint(), Unimodal(), Unimodal(modality="audio"))
     comparison = compare.run_comparison(config, tmp_path / "all", str(tmp_path / "data"), str)
