@@ -22,6 +22,14 @@ def imports_of(path):
     return names
 
 
+def modules_after_importing(name):
+    """Returns the names of all modules that a new process then holds."""
+    code = f"import sys, {name}; print(*sorted(sys.modules))"
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout.split()
+
+
 def files(layer):
     return sorted((PACKAGE / layer).rglob("*.py"))
 
@@ -68,29 +76,20 @@ def test_estimators_need_flax_and_optax_and_for_the_command_pydantic_and_matplot
 
 
 def test_importing_the_estimators_imports_neither_pydantic_nor_matplotlib():
-    code = "import sys, tcmax_jax.estimators; print(*sorted(sys.modules))"
-    modules = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    ).stdout.split()
+    modules = modules_after_importing("tcmax_jax.estimators")
     assert "tcmax_jax.estimators.report" in modules
     assert not {"pydantic", "matplotlib", "grain", "orbax", "tensorboardX"} & set(modules)
 
 
 def test_importing_the_losses_imports_no_data_stack():
-    code = "import sys, tcmax_jax.losses; print(*sorted(sys.modules))"
-    modules = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    ).stdout.split()
+    modules = modules_after_importing("tcmax_jax.losses")
     heavy = {"tensorflow_datasets", "grain", "orbax", "flax", "tensorflow", "torch", "av", "cv2"}
     assert "jax" in modules
     assert not heavy & set(modules)
 
 
 def test_the_bound_on_steps_needs_optax_alone():
-    code = "import sys, tcmax_jax.step_bound; print(*sorted(sys.modules))"
-    modules = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    ).stdout.split()
+    modules = modules_after_importing("tcmax_jax.step_bound")
     assert [m for m in modules if m.startswith("tcmax_jax")] == [
         "tcmax_jax",
         "tcmax_jax.step_bound",
@@ -127,10 +126,7 @@ def test_reports_read_result_files_only():
 
 
 def test_importing_reports_imports_no_jax():
-    code = "import sys, tcmax_jax.evaluation.reports.write; print(*sorted(sys.modules))"
-    modules = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    ).stdout.split()
+    modules = modules_after_importing("tcmax_jax.evaluation.reports.write")
     assert "matplotlib" in modules
     assert not {"jax", "flax", "pydantic", "grain", "matplotlib.pyplot"} & set(modules)
 

@@ -92,7 +92,8 @@ def fit(parts: Parts, state: TrainState, checkpoints: Checkpoints, workdir: Path
             elif saves:
                 checkpoints.save(parts.parallel.first(state))
                 since = time.monotonic()
-            if stops or preemption.signalled:
+            # A signal since then waits for the next step, which saves; after the last all is saved.
+            if stops or (step == total_steps and preemption.signalled):
                 raise PreemptedError(
                     f"Asked to stop (SIGTERM): saved step {step} of {total_steps} in {workdir}. "
                     "The same command goes on from there."

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from tcmax_jax.training import loop, passes
+from tcmax_jax.training import fit, loop, passes
 from tcmax_jax.training.build import build
 from tcmax_jax.training.checkpoint import Checkpoints
 from tcmax_jax.training.preemption import PreemptedError
@@ -158,3 +158,45 @@ def test_other_devices_go_on_and_are_told(preempted, unbroken, devices, capfd):
         if entry.pop("split") == "train" and entry["step"] > 6:
             expected = {k: v for k, v in whole[entry["step"]].items() if k != "split"}
             assert entry == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_a_signal_after_the_question_waits_for_a_step_that_saves(tmp_path, unbroken, monkeypatch):
+    folder, expected = unbroken
+    workdir, data_dir = tmp_path / "run", str(folder.parent / "data")
+    original, windows = fit.used_memory, []
+
+    def used_memory():
+        windows.append(original())
+        if len(windows) == 1:  # at the end of step 3, which has been asked already
+            os.kill(os.getpid(), signal.SIGTERM)
+        return windows[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "used_memory", used_memory)
+        with pytest.raises(PreemptedError, match="saved step 4 of 16"):
+            loop.train(config(), workdir, data_dir)
+    assert (workdir / "checkpoints" / "4").is_dir()
+    assert loop.train(config(), workdir, data_dir) == expected | {"run": "run"}
+
+
+def test_a_signal_in_the_last_validation_leaves_the_evaluation_to_the_next_start(
+    tmp_path, unbroken, monkeypatch
+):
+    folder, expected = unbroken
+    workdir, data_dir = tmp_path / "run", str(folder.parent / "data")
+    original, windows = fit.used_memory, []
+
+    def used_memory():
+        windows.append(original())
+        if len(windows) == len(whole):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return windows[-1]
+
+    whole = [entry for entry in entries(folder) if entry["split"] == "train"]
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "used_memory", used_memory)
+        with pytest.raises(PreemptedError, match="saved step 16 of 16"):
+            loop.train(config(), workdir, data_dir)
+    assert not (workdir / "results.json").exists()
+    assert loop.train(config(), workdir, data_dir) == expected | {"run": "run"}
+    assert entries(workdir) == entries(folder)

@@ -48,7 +48,9 @@ def run(step, state, over, steps=3):
     state = over.replicate(state)
     metrics = []
     for seed in range(steps):
-        state, values = mapped(state, over.put(make_batch(seed)))
+        before = state
+        state, values = mapped(before, over.put(make_batch(seed)))
+        assert all(x.is_deleted() for x in jax.tree.leaves(before)), "the state was not donated"
         jax.block_until_ready(state)
         metrics.append(over.scalars(values))
     return over.first(state), metrics
