@@ -17,8 +17,8 @@ maps smaller than a kernel. Results: experiments/results/grid_comparison.md.
 """
 
 from tcmax_jax.training import config as c
-from tcmax_jax.training import data_config as d
-from tcmax_jax.training import method_config as m
+from tcmax_jax.training.config import data as d
+from tcmax_jax.training.config import method as m
 
 
 def config():

@@ -18,8 +18,8 @@ was not at hand. Its rate and number of epochs are not known here; those below a
 """
 
 from tcmax_jax.training import config as c
-from tcmax_jax.training import data_config as d
-from tcmax_jax.training import method_config as m
+from tcmax_jax.training.config import data as d
+from tcmax_jax.training.config import method as m
 
 
 def config():

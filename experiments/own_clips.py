@@ -9,7 +9,7 @@ try `encoder.width=16`, or `encoder.kind=mlp` with small inputs. Nothing was mea
 """
 
 from tcmax_jax.training import config as c
-from tcmax_jax.training import data_config as d
+from tcmax_jax.training.config import data as d
 
 
 def config():

@@ -18,7 +18,7 @@ Results: experiments/results/synthetic.md, experiments/results/synthetic_compari
 """
 
 from tcmax_jax.training import config as c
-from tcmax_jax.training import method_config as m
+from tcmax_jax.training.config import method as m
 
 
 def config():

@@ -21,8 +21,8 @@ leaves that out).
 """
 
 from tcmax_jax.training import config as c
-from tcmax_jax.training import data_config as d
-from tcmax_jax.training import recipes
+from tcmax_jax.training.config import data as d
+from tcmax_jax.training.config import recipes
 
 
 def config():

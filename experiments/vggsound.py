@@ -19,8 +19,8 @@ TCMax are bounded (--config.optimizer.bound_decrease=false leaves that out).
 """
 
 from tcmax_jax.training import config as c
-from tcmax_jax.training import data_config as d
-from tcmax_jax.training import recipes
+from tcmax_jax.training.config import data as d
+from tcmax_jax.training.config import recipes
 
 
 def config():

@@ -183,7 +183,7 @@ def _run_mode(overrides):
     from tcmax_jax.evaluation.study import study_markdown
     from tcmax_jax.training import compare, loop, prepare, study
     from tcmax_jax.training import workdir as workdirs
-    from tcmax_jax.training.overrides import load_experiment, override
+    from tcmax_jax.training.config.overrides import load_experiment, override
     from tcmax_jax.training.processes import primary_first
 
     keep_freed_memory()
@@ -224,7 +224,7 @@ def _run_mode(overrides):
 def _use_run(overrides, own):
     from tcmax_jax.training import export, predict
     from tcmax_jax.training import workdir as workdirs
-    from tcmax_jax.training.overrides import override
+    from tcmax_jax.training.config.overrides import override
 
     if missing := [flag.name for flag in (_WORKDIR, *own) if not flag.value]:
         raise ValueError(f"Expected --{missing[0]}=PATH with --mode={_MODE.value}, got none.")
@@ -283,7 +283,7 @@ def _report(overrides):
 def _estimate(overrides):
     from tcmax_jax.estimators.command import estimate_file, estimates_table
     from tcmax_jax.estimators.config import Estimation
-    from tcmax_jax.training.overrides import override
+    from tcmax_jax.training.config.overrides import override
 
     if not _SAMPLES.value:
         raise ValueError(

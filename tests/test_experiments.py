@@ -12,10 +12,10 @@ from tcmax_jax import methods
 from tcmax_jax.training import build
 from tcmax_jax.training.compare import plan
 from tcmax_jax.training.config import Comparison, Config
-from tcmax_jax.training.data_config import SyntheticData
-from tcmax_jax.training.method_config import ALL_METHODS, Unimodal
+from tcmax_jax.training.config.data import SyntheticData
+from tcmax_jax.training.config.method import ALL_METHODS, Unimodal
+from tcmax_jax.training.config.overrides import load_experiment
 from tcmax_jax.training.optimizer import make_optimizer, make_schedule
-from tcmax_jax.training.overrides import load_experiment
 from tcmax_jax.training.parallel import AXIS_NAME
 from tcmax_jax.training.state import init_state
 from tcmax_jax.training.step import train_step

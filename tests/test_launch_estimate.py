@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tcmax_jax.estimators.config import Estimation
-from tcmax_jax.training.overrides import ConfigError, override
+from tcmax_jax.training.config.overrides import ConfigError, override
 from tests.test_launch import launch
 
 TINY = [

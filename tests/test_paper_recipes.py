@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from tcmax_jax.training import loop
-from tcmax_jax.training.overrides import load_experiment, override
+from tcmax_jax.training.config.overrides import load_experiment, override
 from tests.data.builders.raw_folders import DATA_SETS
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"

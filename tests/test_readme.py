@@ -8,7 +8,7 @@ import pytest
 
 from tcmax_jax.estimators.config import Estimation
 from tcmax_jax.launch import split_overrides
-from tcmax_jax.training.overrides import load_experiment, override
+from tcmax_jax.training.config.overrides import load_experiment, override
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -23,7 +23,7 @@ from tcmax_jax.losses import AdditiveHead
 from tcmax_jax.models import FUSIONS, MLP, MultimodalClassifier, head_of
 from tcmax_jax.step_bound import bound_decrease
 from tcmax_jax.training.config import Optimizer
-from tcmax_jax.training.data_config import SyntheticData
+from tcmax_jax.training.config.data import SyntheticData
 from tcmax_jax.training.optimizer import make_optimizer
 
 MODALITIES = ("audio", "visual")

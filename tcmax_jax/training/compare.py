@@ -16,12 +16,12 @@ from tcmax_jax.evaluation.comparison import (
 )
 from tcmax_jax.training import loop, processes
 from tcmax_jax.training import workdir as workdirs
-from tcmax_jax.training.comparison_config import Comparison, Study
 from tcmax_jax.training.config import Config
+from tcmax_jax.training.config.comparison import Comparison, Study
+from tcmax_jax.training.config.method import label, trainable_fusions
+from tcmax_jax.training.config.overrides import ConfigError, explain
 from tcmax_jax.training.fit import NonFiniteError
 from tcmax_jax.training.logs import write_atomically
-from tcmax_jax.training.method_config import label, trainable_fusions
-from tcmax_jax.training.overrides import ConfigError, explain
 
 
 def plan(config: Config) -> list[Config]:

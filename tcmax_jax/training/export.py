@@ -9,8 +9,8 @@ import numpy as np
 
 from tcmax_jax.training import config as configs
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.data_config import SyntheticData
-from tcmax_jax.training.overrides import ConfigError, to_dict
+from tcmax_jax.training.config.data import SyntheticData
+from tcmax_jax.training.config.overrides import ConfigError, to_dict
 from tcmax_jax.training.prepare import stored_forms
 from tcmax_jax.training.trained import Trained, classifier, load_trained
 

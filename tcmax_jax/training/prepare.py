@@ -31,7 +31,7 @@ from tcmax_jax.data.clips import Listing
 from tcmax_jax.data.preparation.builder import ClipsConfig, prepare_clips
 from tcmax_jax.data.preparation.naming import digest
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.data_config import SyntheticData
+from tcmax_jax.training.config.data import SyntheticData
 from tcmax_jax.training.locks import locked
 
 _BUILDERS = {

@@ -10,7 +10,7 @@ import pytest
 from tcmax_jax.methods import METHODS
 from tcmax_jax.training.checkpoint import SELECTED_BY, Checkpoints
 from tcmax_jax.training.config import Config, Optimizer
-from tcmax_jax.training.overrides import override
+from tcmax_jax.training.config.overrides import override
 from tests.methods.problem import B, C, NormedEncoder, Problem, fusion_for, make_batch
 
 # Options that make a method act from the first step of a short run.

@@ -8,8 +8,7 @@ import pytest
 
 from tcmax_jax.training import compare, fit, logs, loop
 from tcmax_jax.training.config import Comparison
-from tcmax_jax.training.fit import NonFiniteError
-from tcmax_jax.training.method_config import (
+from tcmax_jax.training.config.method import (
     AGM,
     MLA,
     OGM,
@@ -18,7 +17,8 @@ from tcmax_jax.training.method_config import (
     Unimodal,
     label,
 )
-from tcmax_jax.training.overrides import ConfigError, from_dict, to_dict
+from tcmax_jax.training.config.overrides import ConfigError, from_dict, to_dict
+from tcmax_jax.training.fit import NonFiniteError
 from tests.training.tiny import tiny_config
 
 

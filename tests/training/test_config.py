@@ -5,9 +5,9 @@ import json
 import pytest
 
 from tcmax_jax.training.config import Comparison, Config
-from tcmax_jax.training.data_config import ManifestData
-from tcmax_jax.training.method_config import MLA, OGM, PMR, QMF, Joint, Unimodal
-from tcmax_jax.training.overrides import (
+from tcmax_jax.training.config.data import ManifestData
+from tcmax_jax.training.config.method import MLA, OGM, PMR, QMF, Joint, Unimodal
+from tcmax_jax.training.config.overrides import (
     ConfigError,
     differences,
     from_dict,
@@ -203,7 +203,7 @@ def test_experiment_files(tmp_path):
     with pytest.raises(ConfigError, match=r"recipe.py: .*\s+seed: .*greater than or equal"):
         load_experiment(str(path))
     path.write_text(
-        "from tcmax_jax.training import data_config as d\n"
+        "from tcmax_jax.training.config import data as d\n"
         "def config():\n    return d.ManifestData()\n"
     )
     with pytest.raises(ConfigError, match=r"recipe.py: .*\s+manifest: Field required$"):

@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.data_config import ManifestData
-from tcmax_jax.training.overrides import ConfigError, from_dict, override, to_dict
+from tcmax_jax.training.config.data import ManifestData
+from tcmax_jax.training.config.overrides import ConfigError, from_dict, override, to_dict
 
 BASES = [Config(), Config(data=ManifestData(manifest="clips.csv"))]
 

@@ -10,12 +10,12 @@ import pytest
 
 from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.build import make_transforms
-from tcmax_jax.training.data_config import ManifestData
+from tcmax_jax.training.config.data import ManifestData
+from tcmax_jax.training.config.overrides import load_experiment, override
 from tcmax_jax.training.doctor import examine as doctor
 from tcmax_jax.training.doctor import findings, machine, speed
 from tcmax_jax.training.doctor.speed import StepTime, summarise
 from tcmax_jax.training.doctor.stand_in import UnknownShapeError, stand_in
-from tcmax_jax.training.overrides import load_experiment, override
 from tcmax_jax.training.prepare import prepare_data, prepared_folder
 from tests.test_experiments import EXPERIMENTS, RECIPES, abstract_inputs
 from tests.training.tiny import tiny_config

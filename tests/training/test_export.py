@@ -11,12 +11,12 @@ import pytest
 from tcmax_jax.data.datasets import open_dataset
 from tcmax_jax.evaluation.outputs import read_outputs
 from tcmax_jax.training import config as c
-from tcmax_jax.training import data_config as d
 from tcmax_jax.training import export as exports
 from tcmax_jax.training import loop
 from tcmax_jax.training.build import make_method, make_model, make_transforms
 from tcmax_jax.training.checkpoint import CheckpointError
-from tcmax_jax.training.overrides import ConfigError, override
+from tcmax_jax.training.config import data as d
+from tcmax_jax.training.config.overrides import ConfigError, override
 from tcmax_jax.training.prepare import prepare_data
 from tcmax_jax.training.trained import Trained, classifier
 from tests.training.tiny import tiny_config

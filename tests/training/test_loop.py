@@ -13,8 +13,8 @@ from tcmax_jax.evaluation.outputs import read_outputs
 from tcmax_jax.training import loop
 from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.checkpoint import CheckpointError
+from tcmax_jax.training.config.overrides import ConfigError
 from tcmax_jax.training.fit import NonFiniteError
-from tcmax_jax.training.overrides import ConfigError
 from tests.training.tiny import tiny_config
 
 

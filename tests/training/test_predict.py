@@ -11,10 +11,10 @@ import pytest
 from tcmax_jax.data.clips import RawDataError
 from tcmax_jax.evaluation.outputs import read_outputs
 from tcmax_jax.training import config as c
-from tcmax_jax.training import data_config as d
 from tcmax_jax.training import loop
 from tcmax_jax.training import workdir as workdirs
-from tcmax_jax.training.overrides import ConfigError
+from tcmax_jax.training.config import data as d
+from tcmax_jax.training.config.overrides import ConfigError
 from tcmax_jax.training.predict import predict_file, prediction_text
 from tests.data.media_files import RATE, flat_frames, tone, write_media
 from tests.training.tiny import tiny_config

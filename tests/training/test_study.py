@@ -6,7 +6,7 @@ import pytest
 
 from tcmax_jax.evaluation.study import study_markdown
 from tcmax_jax.training import loop, study
-from tcmax_jax.training.overrides import ConfigError
+from tcmax_jax.training.config.overrides import ConfigError
 from tests.training.tiny import tiny_config
 
 FAST = {"training__epochs": 2, "training__probe": "false", "comparison__seeds": [0, 1]}

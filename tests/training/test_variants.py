@@ -7,8 +7,8 @@ import pytest
 
 from tcmax_jax.training import loop
 from tcmax_jax.training.config import Frames, MLPEncoder, Modality, Spectrogram
-from tcmax_jax.training.data_config import LogSpectrogram, ManifestData, StoredFrames
-from tcmax_jax.training.overrides import ConfigError
+from tcmax_jax.training.config.data import LogSpectrogram, ManifestData, StoredFrames
+from tcmax_jax.training.config.overrides import ConfigError
 from tests.data.media_files import flat_frames, tone, write_media
 from tests.training.tiny import tiny_config
 

@@ -1,8 +1,8 @@
 """A configuration that trains in seconds, shared by the tests of training."""
 
 from tcmax_jax.training.config import Config, Frames, MLPEncoder, Modality, Spectrogram, Training
-from tcmax_jax.training.data_config import SyntheticData
-from tcmax_jax.training.overrides import override
+from tcmax_jax.training.config.data import SyntheticData
+from tcmax_jax.training.config.overrides import override
 
 
 def tiny_config(**overrides) -> Config:

@@ -15,7 +15,7 @@ from tcmax_jax.training import passes
 from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.build import assemble, batch_problems
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.data_config import SyntheticData
+from tcmax_jax.training.config.data import SyntheticData
 from tcmax_jax.training.doctor import findings as checks
 from tcmax_jax.training.doctor import machine
 from tcmax_jax.training.doctor.findings import Finding

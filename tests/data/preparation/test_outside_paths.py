@@ -10,8 +10,8 @@ from tcmax_jax.data.clips import RawDataError
 from tcmax_jax.data.preparation.builder import prepare_clips
 from tcmax_jax.training import prepare, workdir
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.data_config import ManifestData
-from tcmax_jax.training.overrides import override, to_dict
+from tcmax_jax.training.config.data import ManifestData
+from tcmax_jax.training.config.overrides import override, to_dict
 from tests.data.forms import ALONE, SOUND
 from tests.data.media_files import tone, write_media
 

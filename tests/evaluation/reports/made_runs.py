@@ -7,7 +7,7 @@ import numpy as np
 from tcmax_jax.evaluation.analysis import analyse
 from tcmax_jax.evaluation.outputs import Outputs
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.overrides import from_dict, to_dict
+from tcmax_jax.training.config.overrides import from_dict, to_dict
 
 EPOCHS, STEPS = 3, 4
 ENVIRONMENT = {"after_step": 0, "python": "3.11.7", "jax": "0.10.2", "devices": "8 x TPU v4"}

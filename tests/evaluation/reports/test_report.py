@@ -18,7 +18,7 @@ from tcmax_jax.evaluation.reports.runs import read_runs
 from tcmax_jax.evaluation.reports.write import write_report
 from tcmax_jax.launch import split_overrides
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.overrides import override, to_dict
+from tcmax_jax.training.config.overrides import override, to_dict
 from tests.evaluation.reports.made_runs import ENVIRONMENT, config, write_run
 
 SEEDS = (0, 1, 4)

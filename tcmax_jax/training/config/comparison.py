@@ -7,8 +7,8 @@ import pydantic
 from pydantic import Field, NonNegativeInt
 
 from tcmax_jax.models.fusion import FUSIONS
-from tcmax_jax.training.method_config import ALL_METHODS, Method, label
-from tcmax_jax.training.section import section
+from tcmax_jax.training.config.method import ALL_METHODS, Method, label
+from tcmax_jax.training.config.section import section
 
 
 @section

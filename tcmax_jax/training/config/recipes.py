@@ -1,6 +1,5 @@
 """What the recipes of the paper's data sets have in common, from its section on experiments."""
 
-from tcmax_jax.training import method_config as m
 from tcmax_jax.training.config import (
     Comparison,
     Flow,
@@ -10,6 +9,7 @@ from tcmax_jax.training.config import (
     ResNetEncoder,
     Spectrogram,
 )
+from tcmax_jax.training.config import method as m
 
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 import pydantic
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from tcmax_jax.training.section import Fraction, section
+from tcmax_jax.training.config.section import Fraction, section
 
 # Absolute, since a run may go on from another folder than the one it was started in.
 FilePath = Annotated[

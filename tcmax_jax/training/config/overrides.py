@@ -8,7 +8,7 @@ from pathlib import Path
 import pydantic
 
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.method_config import label
+from tcmax_jax.training.config.method import label
 
 _SECTIONS_OF_SEVERAL_KINDS = ("data", "input", "encoder", "method")
 _FORMS = "stored"  # holds a section of several kinds for each modality

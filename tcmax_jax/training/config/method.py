@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from tcmax_jax.methods import METHODS
 from tcmax_jax.methods.options import check_window
 from tcmax_jax.models.fusion import ADDITIVE_FUSIONS
-from tcmax_jax.training.section import Fraction, section
+from tcmax_jax.training.config.section import Fraction, section
 
 
 def _check_window(method):
