@@ -13,11 +13,12 @@ from absl import app, flags, logging
 
 _MODE = flags.DEFINE_enum(
     "mode", "train",
-    ["prepare", "train", "evaluate", "probe", "predict", "export", "compare", "study", "report",
-     "estimate", "doctor"],
+    ["prepare", "train", "evaluate", "probe", "analyse", "predict", "export", "compare", "study",
+     "report", "estimate", "doctor"],
     "prepare: decode or generate the data set; train: train (preparing first if need be), or go on "
     "with an interrupted run, then evaluate; evaluate: evaluate the best checkpoint again; "
     "probe: the same with a linear probe on each frozen encoder; "
+    "analyse: make analysis.json anew from the stored outputs of the run, without its model; "
     "predict: write what a run's best checkpoint says of the clips in --clips; "
     "export: write that classifier for use without this package, to --export; "
     "compare: train the methods, fusions and seeds of the recipe's section `comparison`, each run "
@@ -57,7 +58,15 @@ _PREDICTIONS = flags.DEFINE_string(
 _EXPORT = flags.DEFINE_string("export", None, "With --mode=export: the folder to write.")
 _DROP_MODALITY = flags.DEFINE_list(
     "drop_modality", [], "With --mode=evaluate or probe: modalities (a,b) without which to predict "
-    "as well; additive heads only.",
+    "as well, all of them at once.",
+)  # fmt: skip
+_STEP = flags.DEFINE_integer(
+    "step", None, "With --mode=evaluate or probe: the checkpoint after so many steps instead of "
+    "the best one; its results go to steps/<step> of the run's folder.",
+)  # fmt: skip
+_TOTAL_CORRELATION = flags.DEFINE_bool(
+    "total_correlation", False, "With --mode=analyse: estimate what features and label share, the "
+    "chain of total correlation, as well (a minute or more).",
 )  # fmt: skip
 _RUNS = flags.DEFINE_list(
     "runs", [], "With --mode=report: folders of finished runs or comparisons, on one data set "
@@ -82,6 +91,17 @@ _COMPILATION_CACHE = flags.DEFINE_string(
     "compilation_cache", None, "Folder in which compiled programs are kept for the next start."
 )
 _PREFIX = "--config."
+# Flags that some modes alone read.
+_OWN_FLAGS = {
+    "samples": ("estimate",),
+    "runs": ("report",),
+    "drop_modality": ("evaluate", "probe"),
+    "step": ("evaluate", "probe"),
+    "total_correlation": ("analyse",),
+    "clips": ("predict",),
+    "predictions": ("predict",),
+    "export": ("export",),
+}
 EXIT_PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on.
 
 
@@ -157,24 +177,13 @@ def _set_up_jax():
 
 
 def _run_mode(overrides):
+    _check_own_flags()
     if _MODE.value == "estimate":
         return _estimate(overrides)
-    if _SAMPLES.value:
-        raise ValueError(f"Expected --samples with --mode=estimate only, got mode {_MODE.value}.")
-    if _RUNS.value and _MODE.value != "report":
-        raise ValueError(f"Expected --runs with --mode=report only, got mode {_MODE.value}.")
-    if _DROP_MODALITY.value and _MODE.value not in ("evaluate", "probe"):
-        raise ValueError(
-            f"Expected --drop_modality with --mode=evaluate or probe, got mode {_MODE.value}."
-        )
-    flags_of = {"predict": (_CLIPS, _PREDICTIONS), "export": (_EXPORT,)}
-    for mode, own in flags_of.items():
-        if mode != _MODE.value and (unused := [flag.name for flag in own if flag.value]):
-            raise ValueError(
-                f"Expected --{unused[0]} with --mode={mode} only, got mode {_MODE.value}."
-            )
-    if own := flags_of.get(_MODE.value):
-        return _use_run(overrides, own)
+    if _MODE.value in ("predict", "export"):
+        return _use_run(overrides)
+    if _MODE.value == "analyse":
+        return _analyse(overrides)
     if _MODE.value == "report":
         return _report(overrides)
     from tcmax_jax.data.memory import keep_freed_memory
@@ -214,19 +223,54 @@ def _run_mode(overrides):
             if _EXPERIMENT.value or overrides:
                 workdirs.check(workdir, config)
             results = loop.evaluate(
-                workdir, data_dir, probe=_MODE.value == "probe", dropped=_DROP_MODALITY.value
+                workdir,
+                data_dir,
+                probe=_MODE.value == "probe",
+                dropped=_DROP_MODALITY.value,
+                step=_STEP.value,
             )
             _print(results_table(results))
         case "doctor":
             _examine(config, workdir, data_dir)
 
 
-def _use_run(overrides, own):
+def _check_own_flags():
+    """Checks that no flag is given that another mode alone reads."""
+    for flag in _OWN_FLAGS:
+        modes = _OWN_FLAGS[flag]
+        if flags.FLAGS[flag].value and _MODE.value not in modes:
+            raise ValueError(
+                f"Expected --{flag} with --mode={' or '.join(modes)} only, got mode {_MODE.value}."
+            )
+
+
+def _analyse(overrides):
+    from tcmax_jax.evaluation.report import analysis_text
+    from tcmax_jax.evaluation.stored import analyse_stored
+
+    _check_unused(overrides, "the outputs in --workdir")
+    if not _WORKDIR.value:
+        raise ValueError("Expected --workdir=PATH with --mode=analyse, got none.")
+    folder = Path(_WORKDIR.value)
+    analyses = analyse_stored(folder, chain=_TOTAL_CORRELATION.value)
+    print(f"{analysis_text(analyses)}\nwritten to {folder}/analysis.json")
+
+
+def _check_unused(overrides, what):
+    """Checks that nothing is given that a mode which reads only `what` has no use for."""
+    unused = [f"--{f.name}" for f in (_EXPERIMENT, _DATA_DIR, _RAW_DIR, _ALLOW_SKIPPED) if f.value]
+    unused += [f"{_PREFIX}{path}" for path in overrides]
+    if unused:
+        raise ValueError(f"Expected no {unused[0]} with --mode={_MODE.value}, which reads {what}.")
+
+
+def _use_run(overrides):
     from tcmax_jax.training import export, predict
     from tcmax_jax.training import workdir as workdirs
     from tcmax_jax.training.config.overrides import override
 
-    if missing := [flag.name for flag in (_WORKDIR, *own) if not flag.value]:
+    own = [flag for flag, modes in _OWN_FLAGS.items() if _MODE.value in modes]
+    if missing := [flag for flag in ("workdir", *own) if not flags.FLAGS[flag].value]:
         raise ValueError(f"Expected --{missing[0]}=PATH with --mode={_MODE.value}, got none.")
     if unused := [flag.name for flag in (_EXPERIMENT, _DATA_DIR, _RAW_DIR) if flag.value]:
         raise ValueError(
@@ -272,10 +316,7 @@ def _print(text):
 def _report(overrides):
     from tcmax_jax.evaluation.reports.write import write_report
 
-    unused = [f"--{f.name}" for f in (_EXPERIMENT, _DATA_DIR, _RAW_DIR, _ALLOW_SKIPPED) if f.value]
-    unused += [f"{_PREFIX}{path}" for path in overrides]
-    if unused:
-        raise ValueError(f"Expected no {unused[0]} with --mode=report, which reads --runs.")
+    _check_unused(overrides, "--runs")
     paths = write_report(_RUNS.value, Path(_WORKDIR.value or "report"))
     print(f"written to {', '.join(map(str, paths))}")
 
@@ -290,8 +331,7 @@ def _estimate(overrides):
             "Expected --samples=file.npz with --mode=estimate, got none. Write one with "
             "numpy.savez(path, a=array, b=array), one array a variable."
         )
-    if unused := [f.name for f in (_EXPERIMENT, _DATA_DIR, _RAW_DIR, _ALLOW_SKIPPED) if f.value]:
-        raise ValueError(f"Expected no --{unused[0]} with --mode=estimate, which reads --samples.")
+    _check_unused({}, "--samples")
     workdir = Path(_WORKDIR.value or Path("runs") / f"estimate-{Path(_SAMPLES.value).stem}")
     results = estimate_file(_SAMPLES.value, workdir, override(Estimation(), overrides))
     print(

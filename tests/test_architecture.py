@@ -44,11 +44,20 @@ def files(layer):
         ("data", ["data", "npz"]),
         (
             "evaluation",
-            ["evaluation", "losses", "estimators", "models", "methods", "npz"],
+            ["evaluation", "losses", "estimators", "models", "methods", "npz", "files"],
         ),
         (
             "training",
-            ["training", "losses", "models", "methods", "data", "evaluation", "step_bound"],
+            [
+                "training",
+                "losses",
+                "models",
+                "methods",
+                "data",
+                "evaluation",
+                "step_bound",
+                "files",
+            ],
         ),
     ],
 )
@@ -122,6 +131,7 @@ def test_reports_read_result_files_only():
     assert {name.rpartition(".")[0] for name in own if ".reports" not in name} == {
         "tcmax_jax.evaluation.analysis",
         "tcmax_jax.evaluation.comparison",
+        "tcmax_jax.files",
     }
 
 

@@ -87,6 +87,9 @@ def test_compare_again_and_probe(tmp_path):
     assert probed.returncode == 0, probed.stderr
     assert "fused accuracy without visual" in probed.stdout
     assert "audio accuracy (probe)" in probed.stdout
+    analysed = launch("--mode=analyse", f"--workdir={run}", cwd=tmp_path)
+    assert analysed.returncode == 0, analysed.stderr
+    assert "accuracy without visual" in analysed.stdout
     assert "probe/visual" in json.loads((run / "results.json").read_text())["splits"]["test"]
 
 
@@ -106,6 +109,9 @@ def test_compare_again_and_probe(tmp_path):
         (["--mode=export", "--export=model", "--workdir=empty"], "Expected the folder of a run"),
         (["--clips=new.csv"], "Expected --clips with --mode=predict only, got mode train"),
         (["--drop_modality=visual"], "Expected --drop_modality with --mode=evaluate or probe"),
+        (["--mode=analyse", "--workdir=empty"], "Expected outputs of an evaluation in empty, got"),
+        (["--mode=analyse"], "Expected --workdir=PATH with --mode=analyse, got none"),
+        (["--step=3"], "Expected --step with --mode=evaluate or probe only, got mode train"),
         (["--config.method.name=ogn"], "expected tags: 'tcmax', 'joint'"),
         (["--config.method.name=mla"], "cannot train model.fusion=concat; use one of share_head"),
         (["--config.method.name=agm", "--config.method.alpha=-1"], "should be greater than 0"),

@@ -153,8 +153,11 @@ def analyse(outputs: Outputs) -> dict:
     Returns:
       {"dataset", "split", "examples", "accuracy", "cross_entropy", "entropy", "calibration_error",
       "reliability": {"fused" or modality: value}, "confusion": [C, C] of the fused prediction,
-      "cka": {"<a>+<b>": value}} and, with an additive head of two or more modalities,
-      "js_divergence": {"mean", "standard_error"}, "entropy_ratio" and "multimodal_gain".
+      "cka": {"<a>+<b>": value}}; where the evaluation predicted so, "accuracy_without": {"<a>":
+      fused accuracy without a} and "accuracy_under_noise": {"<a>": {"<strength>": fused accuracy
+      with noise of that many standard deviations on a}}; and, with an additive head of two or more
+      modalities, "js_divergence": {"mean", "standard_error"}, "entropy_ratio" and
+      "multimodal_gain".
     """
     scores, labels = outputs.scores, outputs.labels
     logs = {name: log_softmax(np.float64(x), axis=-1) for name, x in scores.items()}
@@ -173,6 +176,15 @@ def analyse(outputs: Outputs) -> dict:
         "confusion": confusion(scores["fused"], labels).tolist(),
         "cka": {f"{a}+{b}": linear_cka(outputs.features[a], outputs.features[b]) for a, b in pairs},
     }
+    hits = {c: float(np.mean(x == labels)) for c, x in outputs.predicted.items()}
+    for condition, share in hits.items():
+        kind, _, which = condition.partition("/")
+        if kind == "without":
+            found.setdefault("accuracy_without", {})[which] = share
+        else:
+            modality, _, strength = which.rpartition("=")
+            noisy = found.setdefault("accuracy_under_noise", {})
+            noisy.setdefault(modality, {})[strength] = share
     if len(outputs.modalities) > 1:
         own = {m: scores[m] for m in outputs.modalities}
         divergence = js_divergence(own)

@@ -1,18 +1,19 @@
 """Runs a classifier over a split."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from tcmax_jax.estimators import tc_report
-from tcmax_jax.evaluation.metrics import (
-    collapsed,
-    metrics_without,
-    predictions,
-    split_metrics,
+from tcmax_jax.evaluation.conditions import (
+    missing,
+    name_noise,
+    name_without,
+    noisy_views,
+    scores_without,
 )
+from tcmax_jax.evaluation.metrics import accuracy, collapsed, predictions, split_metrics
 
 
 class Evaluation(NamedTuple):
@@ -24,6 +25,7 @@ class Evaluation(NamedTuple):
       labels: [N].
       scores: {name: [N, C]}, see `tcmax_jax.evaluation.metrics.predictions`.
       features: {modality: [N, D]}.
+      predicted: {condition: [N] class that is predicted}, see `tcmax_jax.evaluation.conditions`.
     """
 
     metrics: dict[str, float]
@@ -31,6 +33,7 @@ class Evaluation(NamedTuple):
     labels: np.ndarray
     scores: dict
     features: dict
+    predicted: dict
 
 
 def evaluate_split(
@@ -40,6 +43,8 @@ def evaluate_split(
     batches: Iterable[dict],
     *,
     dropped: Collection[str] = (),
+    hard: bool = False,
+    noise: Sequence[float] = (),
     gather: Callable = lambda rows: rows,
 ) -> Evaluation:
     """Evaluates a classifier on every example of a split, each counted once.
@@ -49,7 +54,9 @@ def evaluate_split(
       head: the classifier's head, see `tcmax_jax.models.head_of`.
       method: the `tcmax_jax.methods.Method` that predicts.
       batches: padded batches, see `tcmax_jax.data.pipeline.eval_batches`.
-      dropped: modalities without which to predict as well, for additive heads.
+      dropped: modalities without which to predict as well, all of them at once.
+      hard: whether to predict without each single modality, and under noise.
+      noise: strengths of that noise, see `tcmax_jax.evaluation.conditions.noisy_views`.
       gather: function that joins a pytree of this process's rows with those of all others.
 
     Returns:
@@ -58,11 +65,28 @@ def evaluate_split(
     Raises:
       ValueError: modalities that cannot be dropped.
     """
-    features, labels = encode_split(encode, batches, gather)
+    strengths = tuple(noise) if hard else ()
+    if strengths:
+        views, labels = encode_split(
+            lambda views: {s: encode(inputs) for s, inputs in views.items()},
+            noisy_views(batches, strengths),
+            gather,
+        )
+        features = views[0.0]
+    else:
+        features, labels = encode_split(encode, batches, gather)
     scores = predictions(method, head, features)
     metrics = split_metrics(method, head, features, labels, scores)
     if dropped:
-        metrics |= metrics_without(method, head, features, labels, dropped)
+        without = scores_without(method, head, features, dropped)
+        metrics |= {name_without(dropped): accuracy(without, labels)}
+    predicted = {}
+    for each in missing(method, features) if hard else ():
+        predicted[name_without(each)] = scores_without(method, head, features, each)
+    for strength in strengths:
+        for m, noisy in views[strength].items():
+            scores_under = method.predict(head, {**features, m: noisy})
+            predicted[name_noise(m, strength)] = scores_under
     resting = set(features) - set(method.modalities or features)
     return Evaluation(
         metrics=metrics,
@@ -70,31 +94,16 @@ def evaluate_split(
         labels=labels,
         scores=jax.device_get(scores),
         features=features,
+        predicted={c: np.argmax(np.asarray(x), axis=-1) for c, x in predicted.items()},
     )
-
-
-def total_correlation(encode: Callable, head: Callable, batches: Iterable[dict], **options):
-    """Estimates what a trained classifier's features share, with the label and with each other.
-
-    Args:
-      encode: function from inputs {modality: [B, ...]} to features {modality: [B, D]} on the host.
-      head: the classifier's head, see `tcmax_jax.models.head_of`.
-      batches: padded batches of a split that the classifier was not trained on.
-      **options: of `tcmax_jax.estimators.tc_report`.
-
-    Returns:
-      A `tcmax_jax.estimators.Report`: the chain I(y; a), I(y; v), I(a; v | y), I(a; v), TC with
-      standard errors, whether its two decompositions agree, and the bound of the head itself.
-    """
-    features, labels = encode_split(encode, batches)
-    return tc_report(features, labels, head, **options)
 
 
 def encode_split(encode: Callable, batches: Iterable[dict], gather: Callable = lambda rows: rows):
     """Returns the features {modality: [N, D]} and labels [N] of a split, without its padding.
 
     Args:
-      encode: function from inputs {modality: [B, ...]} to features {modality: [B, D]} on the host.
+      encode: function from inputs {modality: [B, ...]} to features {modality: [B, D]} on the host,
+        or to another tree of arrays [B, ...], which is then what comes instead of the features.
       batches: padded batches.
       gather: function that joins a pytree of this process's rows with those of all others.
     """
@@ -105,4 +114,4 @@ def encode_split(encode: Callable, batches: Iterable[dict], gather: Callable = l
     rows = gather(jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts))
     valid = np.flatnonzero(rows["where"])
     valid = valid[np.argsort(rows["index"][valid])]
-    return {m: z[valid] for m, z in rows["features"].items()}, rows["label"][valid]
+    return jax.tree.map(lambda z: z[valid], rows["features"]), rows["label"][valid]

@@ -63,42 +63,6 @@ def predictions(method, head, features):
     return {"fused": method.predict(head, features), **parts}
 
 
-def metrics_without(method, head, features, labels, dropped) -> dict[str, float]:
-    """Returns {"without/<a>+<b>": accuracy} of the prediction from all other modalities.
-
-    The parts of the dropped modalities leave the head's sum, as if their classifiers said nothing,
-    and the method's own rule predicts from the rest.
-
-    Args:
-      method: a `tcmax_jax.methods.Method`, which predicts.
-      head: the classifier's head, a `tcmax_jax.losses.AdditiveHead`.
-      features: {modality: [N, D]}.
-      labels: [N] integers.
-      dropped: names of modalities.
-
-    Raises:
-      ValueError: another head, an unknown modality, or none that is left to predict from.
-    """
-    if not isinstance(head, AdditiveHead):
-        raise ValueError(
-            f"Expected an additive head to predict without {', '.join(dropped)}, got one that "
-            "couples the modalities. Train with model.fusion=concat, sum, share_head or cosine."
-        )
-    unknown = sorted(set(dropped) - set(features))
-    kept = [m for m in features if m not in dropped and m in (method.modalities or features)]
-    if unknown or not kept:
-        raise ValueError(
-            f"Expected to drop some of the modalities {', '.join(features)} and to keep one that "
-            f"the method trains, got {', '.join(dropped)}."
-        )
-
-    def parts(features):
-        return {m: z for m, z in head.modality_logits(features).items() if m in kept}
-
-    scores = method.predict(AdditiveHead(parts), features)
-    return {f"without/{'+'.join(sorted(dropped))}": accuracy(scores, labels)}
-
-
 def accuracy(scores, labels) -> float:
     """Returns the share of rows whose largest score is the label's."""
     return float(np.mean(np.argmax(np.asarray(scores), axis=-1) == labels))

@@ -10,7 +10,7 @@ import numpy as np
 
 from tcmax_jax.npz import DAMAGED, check_size
 
-_SCORES, _FEATURES = "scores/", "features/"
+_SCORES, _FEATURES, _PREDICTED = "scores/", "features/", "predicted/"
 
 
 class Outputs(NamedTuple):
@@ -21,6 +21,8 @@ class Outputs(NamedTuple):
       scores: {"fused" or modality: [N, C]}; softmax gives the prediction. A modality's own scores
         are those of its part of an additive head.
       features: {modality: [N, D]}, what the encoders gave.
+      predicted: {condition: [N] int32}, the class that is predicted where a modality is missing or
+        noisy, see `tcmax_jax.evaluation.conditions`.
       class_names: names of the C classes.
       dataset: name of the data set, which holds a digest of its settings.
       split: name of the split.
@@ -29,6 +31,7 @@ class Outputs(NamedTuple):
     labels: np.ndarray
     scores: Mapping[str, np.ndarray]
     features: Mapping[str, np.ndarray]
+    predicted: Mapping[str, np.ndarray]
     class_names: Sequence[str]
     dataset: str
     split: str
@@ -45,6 +48,7 @@ def write_outputs(path: Path, outputs: Outputs) -> None:
     arrays = {"labels": np.asarray(outputs.labels, np.int32), "about": np.array(json.dumps(about))}
     arrays |= {_SCORES + m: np.asarray(x, np.float32) for m, x in outputs.scores.items()}
     arrays |= {_FEATURES + m: np.asarray(x, np.float32) for m, x in outputs.features.items()}
+    arrays |= {_PREDICTED + c: np.asarray(x, np.int32) for c, x in outputs.predicted.items()}
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
@@ -66,6 +70,7 @@ def read_outputs(path: Path) -> Outputs:
                 labels=arrays["labels"],
                 scores=_named(arrays, _SCORES),
                 features=_named(arrays, _FEATURES),
+                predicted=_named(arrays, _PREDICTED),
                 **{name: about[name] for name in ("class_names", "dataset", "split")},
             )
     except DAMAGED as error:

@@ -13,6 +13,19 @@ _KINDS = {
     "without": "fused accuracy without {}",
     "cross_entropy": "{} cross-entropy (nats)",
 }
+_CHAIN = "total_correlation"
+# (name of an analysis, title, unit).
+_ANALYSES = (
+    ("accuracy", "accuracy,", ""),
+    ("accuracy_without", "accuracy without", ""),
+    ("accuracy_under_noise", "accuracy under noise on", ""),
+    ("multimodal_gain", "multimodal gain", ""),
+    ("js_divergence", "Jensen-Shannon divergence", "nats"),
+    ("entropy", "entropy,", "nats"),
+    ("entropy_ratio", "entropy ratio", ""),
+    ("calibration_error", "calibration error,", ""),
+    ("cka", "linear CKA", ""),
+)
 _ACCURACIES = ("accuracy", "probe", "without")
 
 
@@ -48,6 +61,48 @@ def results_table(results: Mapping) -> str:
         )
         lines.append(f"a part of the data only: {', '.join(shares)} of the listed clips")
     return "\n".join(lines)
+
+
+def analysis_text(analyses: Mapping) -> str:
+    """Lays out the analyses that are one number: a line for each, a column for each split.
+
+    Args:
+      analyses: {split: see `tcmax_jax.evaluation.analysis.analyse`}.
+    """
+    columns = {split: _numbers(analysis) for split, analysis in analyses.items()}
+    names = list(dict.fromkeys(name for column in columns.values() for name in column))
+    width = max(map(len, names))
+    lines = [" " * width + "".join(f"{split:>18}" for split in columns)]
+    for name in names:
+        lines.append(
+            f"{name:<{width}}" + "".join(f"{c.get(name, ''):>18}" for c in columns.values())
+        )
+    verdicts = [a["total_correlation"]["verdict"] for a in analyses.values() if _CHAIN in a]
+    return "\n".join(line.rstrip() for line in [*lines, *verdicts])
+
+
+def _numbers(analysis):
+    """Returns {title: text} of an analysis."""
+    found = {}
+    for name, prefix, unit in _ANALYSES:
+        value = analysis.get(name)
+        if isinstance(value, Mapping) and "mean" in value:
+            found[f"{prefix} ({unit})"] = _with_error(value["mean"], value["standard_error"])
+        elif isinstance(value, Mapping):
+            for key, own in value.items():
+                noisy = own.items() if isinstance(own, Mapping) else [(None, own)]
+                for strength, number in noisy:
+                    at = f"{key}" + (f" of {strength} std" if strength else "")
+                    found[f"{prefix} {at}" + (f" ({unit})" if unit else "")] = f"{number:.4f}"
+        elif value is not None:
+            found[prefix + (f" ({unit})" if unit else "")] = f"{value:.4f}"
+    for name, own in analysis.get(_CHAIN, {}).get("terms", {}).items():
+        found[f"{name}, at least (nats)"] = _with_error(own["nats"], own["standard_error"])
+    return found
+
+
+def _with_error(value, error):
+    return f"{value:.4f}" + ("" if error is None else f" ±{error:.4f}")
 
 
 def _title(name):

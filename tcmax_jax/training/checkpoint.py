@@ -96,6 +96,11 @@ class Checkpoints:
         """Step of the checkpoint with the highest validation accuracy, None without one."""
         return self._manager.best_step()
 
+    @property
+    def steps(self) -> list[int]:
+        """Steps of all checkpoints that are kept, by rising number."""
+        return sorted(self._manager.all_steps())
+
     def save(self, state: TrainState, validation: dict | None = None) -> None:
         """Writes a checkpoint in the background; a step that is there already stays as it is.
 

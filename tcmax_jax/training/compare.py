@@ -14,6 +14,7 @@ from tcmax_jax.evaluation.comparison import (
     comparison_markdown,
     comparison_table,
 )
+from tcmax_jax.files import write_atomically
 from tcmax_jax.training import loop, processes
 from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.config import Config
@@ -21,7 +22,6 @@ from tcmax_jax.training.config.comparison import Comparison, Study
 from tcmax_jax.training.config.method import label, trainable_fusions
 from tcmax_jax.training.config.overrides import ConfigError, explain
 from tcmax_jax.training.fit import NonFiniteError
-from tcmax_jax.training.logs import write_atomically
 
 
 def plan(config: Config) -> list[Config]:

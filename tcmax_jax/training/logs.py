@@ -2,13 +2,13 @@
 
 import contextlib
 import json
-import os
 import sys
 from pathlib import Path
 
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
+from tcmax_jax.files import write_atomically
 from tcmax_jax.training.processes import is_primary
 
 
@@ -97,16 +97,6 @@ class _Silence(contextlib.nullcontext):
         pass
 
     progress = validation = say = metrics
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a text file so that it is there whole or, after a crash, as it was before."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())  # Or a loss of power could leave the new name without its text.
-    os.replace(temporary, path)
 
 
 def _lines_up_to(path: Path, step: int):

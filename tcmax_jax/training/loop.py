@@ -5,16 +5,17 @@ from collections.abc import Collection
 from pathlib import Path
 
 from tcmax_jax.data.datasets import clip_counts
-from tcmax_jax.evaluation.analysis import analyse
-from tcmax_jax.evaluation.outputs import Outputs, write_outputs
+from tcmax_jax.evaluation.evaluate import Evaluation
+from tcmax_jax.evaluation.outputs import Outputs
 from tcmax_jax.evaluation.probe import probe_accuracies
+from tcmax_jax.evaluation.stored import SPLITS, store
+from tcmax_jax.files import write_atomically
 from tcmax_jax.training import passes
 from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.build import Parts, build
 from tcmax_jax.training.checkpoint import CheckpointError, Checkpoints
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.fit import fit
-from tcmax_jax.training.logs import write_atomically
 from tcmax_jax.training.pretrained import check_weights, load_weights
 from tcmax_jax.training.processes import is_primary, say, together, wait_for_all
 from tcmax_jax.training.trained import best_step
@@ -73,15 +74,18 @@ def evaluate(
     *,
     probe: bool = False,
     dropped: Collection[str] = (),
+    step: int | None = None,
 ) -> dict:
-    """Evaluates the best checkpoint of a run on validation and test, and writes results.json.
+    """Evaluates a checkpoint of a run on validation and test, and writes results.json.
 
     Args:
       workdir: folder of a run that has a checkpoint.
       data_dir: folder that holds prepared data sets.
       devices: devices to use; those of all processes when None.
       probe: whether to add linear probes if the configuration does not ask for them.
-      dropped: modalities without which to predict as well, for additive heads.
+      dropped: modalities without which to predict as well, all of them at once.
+      step: the checkpoint after so many steps, whose results, outputs and analyses then lie in
+        steps/<step> of the run's folder; the best one on validation when None.
 
     Returns:
       {"run", "dataset", "data", "method", "seed", "finished": whether all epochs are trained,
@@ -89,31 +93,48 @@ def evaluate(
 
     Raises:
       ConfigError: there is no run in the folder, or its data has changed.
-      FileNotFoundError: the run has no checkpoint yet.
-      CheckpointError: the best checkpoint is damaged.
+      FileNotFoundError: the run has no checkpoint yet, or none of that step.
+      CheckpointError: the checkpoint is damaged.
     """
     parts = build(workdirs.stored_config(workdir), data_dir, devices)
     workdirs.check_data(workdir, parts.dataset)
-    return _evaluate(parts, workdir, probe=probe, dropped=dropped)
+    return _evaluate(parts, workdir, probe=probe, dropped=dropped, step=step)
 
 
-def _evaluate(parts: Parts, workdir: Path, *, probe=False, dropped=()) -> dict:
+def _evaluate(parts: Parts, workdir: Path, *, probe=False, dropped=(), step=None) -> dict:
+    folder = workdir if step is None else workdir / "steps" / str(step)
     with Checkpoints(workdir / "checkpoints", clean=False) as checkpoints:
-        step = best_step(checkpoints, workdir, parts.config)
+        if step is None:
+            step = best_step(checkpoints, workdir, parts.config)
+        elif step not in checkpoints.steps:
+            raise FileNotFoundError(
+                f"Expected a checkpoint after {step} steps in {workdir}, got those after "
+                f"{', '.join(map(str, checkpoints.steps))}. The latest two and the best are kept."
+            )
         like = passes.initial_state(parts)
         try:
             with together():
                 state = checkpoints.restore(step, like)
         except CheckpointError as error:
             raise CheckpointError(
-                f"The best checkpoint cannot be evaluated: {error}. Restore it from a copy, or "
-                "move its folder away to evaluate the best of the others."
+                f"The checkpoint of step {step} cannot be evaluated: {error}. Restore it from "
+                "a copy, or move its folder away to evaluate the best of the others."
             ) from error
         finished = checkpoints.latest == parts.config.training.epochs * parts.steps_per_epoch
-    evaluate_on = passes.evaluator(parts, dropped)
+    evaluate_on = passes.evaluator(parts)
     replicated = parts.parallel.replicate(state)
-    splits = [s for s in ("validation", "test") if s in parts.dataset.sources]
-    evaluations = {split: evaluate_on(replicated, split) for split in splits}
+    splits = [s for s in SPLITS if s in parts.dataset.sources]
+    # What is only looked at once is the last split, which nothing was chosen by.
+    evaluations = {
+        split: evaluate_on(
+            replicated,
+            split,
+            dropped=dropped,
+            hard=split == splits[-1],
+            noise=parts.config.training.noise,
+        )
+        for split in splits
+    }
     metrics = {split: evaluation.metrics for split, evaluation in evaluations.items()}
     if probe or parts.config.training.probe:
         for split, accuracies in _probe(parts, replicated, splits).items():
@@ -131,26 +152,23 @@ def _evaluate(parts: Parts, workdir: Path, *, probe=False, dropped=()) -> dict:
         "collapsed": evaluations[splits[-1]].collapsed,
     }
     if is_primary():
-        _write_outputs(parts, workdir, evaluations)
-        write_atomically(workdir / "results.json", json.dumps(results, indent=2) + "\n")
+        folder.mkdir(parents=True, exist_ok=True)
+        store(folder, {s: _outputs(parts, s, own) for s, own in evaluations.items()})
+        write_atomically(folder / "results.json", json.dumps(results, indent=2) + "\n")
     wait_for_all("results")
     return results
 
 
-def _write_outputs(parts: Parts, workdir: Path, evaluations: dict) -> None:
-    analyses = {}
-    for split, evaluation in evaluations.items():
-        outputs = Outputs(
-            labels=evaluation.labels,
-            scores=evaluation.scores,
-            features=evaluation.features,
-            class_names=list(parts.dataset.class_names),
-            dataset=parts.dataset.name,
-            split=split,
-        )
-        write_outputs(workdir / f"outputs-{split}.npz", outputs)
-        analyses[split] = analyse(outputs)
-    write_atomically(workdir / "analysis.json", json.dumps(analyses, indent=2) + "\n")
+def _outputs(parts: Parts, split: str, evaluation: Evaluation) -> Outputs:
+    return Outputs(
+        labels=evaluation.labels,
+        scores=evaluation.scores,
+        features=evaluation.features,
+        predicted=evaluation.predicted,
+        class_names=list(parts.dataset.class_names),
+        dataset=parts.dataset.name,
+        split=split,
+    )
 
 
 def _probe(parts: Parts, state, splits) -> dict:

@@ -66,16 +66,17 @@ def split_encoder(parts: Parts):
     return encode
 
 
-def evaluator(parts: Parts, dropped=()):
-    """Returns a function (replicated state, split) -> `Evaluation`, compiled once."""
+def evaluator(parts: Parts):
+    """Returns a function (replicated state, split, options) -> `Evaluation`, compiled once.
+
+    Options are those of `evaluate_split`: dropped, hard and noise.
+    """
     encoder = _encoder(parts)
 
-    def evaluate_on(state, split) -> Evaluation:
+    def evaluate_on(state, split, **options) -> Evaluation:
         head = head_of(parts.model, parts.parallel.first(state.params))
         batches = _eval_batches(parts, parts.dataset.sources[split])
-        return evaluate_split(
-            encoder(state), head, parts.method, batches, dropped=dropped, gather=gather
-        )
+        return evaluate_split(encoder(state), head, parts.method, batches, gather=gather, **options)
 
     return evaluate_on
 

@@ -18,11 +18,11 @@ from tcmax_jax.data.manifest import read_unlabelled
 from tcmax_jax.data.preparation.chunks import chunks_of, examples_of
 from tcmax_jax.data.preparation.decode import decode_chunks
 from tcmax_jax.data.stored import Stored
+from tcmax_jax.files import write_atomically
 from tcmax_jax.training.build import make_transforms
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.data import SyntheticData
 from tcmax_jax.training.config.overrides import ConfigError
-from tcmax_jax.training.logs import write_atomically
 from tcmax_jax.training.prepare import stored_forms
 from tcmax_jax.training.processes import is_primary
 from tcmax_jax.training.trained import Trained, classifier, load_trained

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from tcmax_jax.evaluation.comparison import interval
 from tcmax_jax.evaluation.study import study_markdown
+from tcmax_jax.files import write_atomically
 from tcmax_jax.training import processes
 from tcmax_jax.training.compare import is_finished, plan, run_comparison, run_name
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.comparison import Study, folder_text
 from tcmax_jax.training.config.method import label
 from tcmax_jax.training.config.overrides import ConfigError, override
-from tcmax_jax.training.logs import write_atomically
 
 
 def variations(config: Config) -> dict[str, Config]:

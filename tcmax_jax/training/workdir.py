@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from tcmax_jax.data.datasets import Dataset
+from tcmax_jax.files import write_atomically
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.overrides import ConfigError, differences, from_dict, to_dict
 from tcmax_jax.training.environment import describe_environment
 from tcmax_jax.training.locks import LockedError, holder, locked
-from tcmax_jax.training.logs import write_atomically
 from tcmax_jax.training.parallel import Parallel
 from tcmax_jax.training.processes import is_primary, together, wait_for_all
 

@@ -1,12 +1,18 @@
 """Analyses against values by hand and against independent computations."""
 
+import json
+
 import numpy as np
 import pytest
 
-from tcmax_jax.evaluation import analysis
+from tcmax_jax.estimators.fit import Estimate
+from tcmax_jax.estimators.report import Report, Sum
+from tcmax_jax.evaluation import analysis, chain, stored
 from tcmax_jax.evaluation.outputs import Outputs, read_outputs, write_outputs
+from tcmax_jax.evaluation.report import analysis_text
 
 LOG = np.log
+CONDITIONS = ("without/audio", "without/visual", "noise/audio=0.5", "noise/audio=2")
 
 
 def scores_of(*probabilities):
@@ -98,6 +104,7 @@ def outputs():
         labels=labels.astype(np.int32),
         scores={"fused": own["audio"] + own["visual"], **own},
         features={m: rng.normal(size=(40, 5)).astype(np.float32) for m in own},
+        predicted={c: rng.integers(0, 3, 40, dtype=np.int32) for c in CONDITIONS},
         class_names=["a", "b", "c"],
         dataset="tiny/1.0.0",
         split="test",
@@ -109,11 +116,10 @@ def test_outputs_come_back_as_they_were(outputs, tmp_path):
     write_outputs(path, outputs)
     assert [p.name for p in tmp_path.iterdir()] == ["outputs.npz"]
     back = read_outputs(path)
-    assert back._replace(labels=0, scores=0, features=0) == outputs._replace(
-        labels=0, scores=0, features=0
-    )
+    arrays = dict.fromkeys(("labels", "scores", "features", "predicted"))
+    assert back._replace(**arrays) == outputs._replace(**arrays)
     np.testing.assert_array_equal(back.labels, outputs.labels)
-    for kind in ("scores", "features"):
+    for kind in ("scores", "features", "predicted"):
         assert list(getattr(back, kind)) == list(getattr(outputs, kind))
         for name, x in getattr(outputs, kind).items():
             np.testing.assert_array_equal(getattr(back, kind)[name], x, strict=True)
@@ -147,6 +153,87 @@ def test_analyse_gathers_them(outputs):
     p = np.exp(outputs.scores["audio"]) / np.exp(outputs.scores["audio"]).sum(-1, keepdims=True)
     expected = -LOG(p[np.arange(40), outputs.labels]).mean()
     assert found["cross_entropy"]["audio"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_accuracies_under_harder_conditions_come_from_the_stored_predictions(outputs):
+    found = analysis.analyse(outputs)
+    share = {c: np.mean(x == outputs.labels) for c, x in outputs.predicted.items()}
+    assert found["accuracy_without"] == {
+        "audio": share["without/audio"],
+        "visual": share["without/visual"],
+    }
+    assert found["accuracy_under_noise"] == {
+        "audio": {"0.5": share["noise/audio=0.5"], "2": share["noise/audio=2"]}
+    }
+    assert analysis.analyse(outputs._replace(predicted={})).keys() == found.keys() - {
+        "accuracy_without",
+        "accuracy_under_noise",
+    }
+
+
+def test_the_chain_is_that_of_features_and_labels(outputs, monkeypatch):
+    def report(features, labels, **options):
+        assert features is outputs.features
+        assert labels is outputs.labels
+        assert options == {"steps": 3}
+        term = Estimate(0.5, 0.1, np.ones(4), 2.0)
+        return Report({"I(y;audio)": term}, (Sum("a + b", 1.0, 0.2, np.ones(4)),), 0.25, 0.5, True,
+                      "They agree.")  # fmt: skip
+
+    monkeypatch.setattr(chain, "tc_report", report)
+    assert chain.total_correlation_chain(outputs, steps=3) == {
+        "terms": {"I(y;audio)": {"nats": 0.5, "standard_error": 0.1}},
+        "sums": {"a + b": {"nats": 1.0, "standard_error": 0.2}},
+        "difference": 0.25,
+        "difference_error": 0.5,
+        "agree": True,
+        "verdict": "They agree.",
+    }
+
+
+def test_stored_outputs_are_analysed_again_without_losing_the_chain(outputs, tmp_path, monkeypatch):
+    validation = outputs._replace(split="validation")
+    stored.store(tmp_path, {"validation": validation, "test": outputs})
+    path = tmp_path / "analysis.json"
+    first = json.loads(path.read_text())
+    assert first == {"validation": analysis.analyse(validation), "test": analysis.analyse(outputs)}
+    path.unlink()
+    assert stored.analyse_stored(tmp_path) == json.loads(path.read_text()) == first
+
+    made = {"verdict": "They agree."}
+    monkeypatch.setattr(stored, "total_correlation_chain", lambda own, **options: made)
+    with_chain = stored.analyse_stored(tmp_path, chain=True)
+    assert "total_correlation" not in with_chain["validation"]
+    assert with_chain["test"]["total_correlation"] == made
+    assert stored.analyse_stored(tmp_path) == json.loads(path.read_text()) == with_chain
+    # New outputs have no chain yet.
+    stored.store(tmp_path, {"validation": validation, "test": outputs})
+    assert json.loads(path.read_text()) == first
+
+
+def test_a_folder_without_outputs_cannot_be_analysed(tmp_path):
+    with pytest.raises(ValueError, match=r"Expected outputs of an evaluation in .*got none. Write"):
+        stored.analyse_stored(tmp_path)
+
+
+def test_analyses_as_text(outputs):
+    found = analysis.analyse(outputs)
+    found["total_correlation"] = {
+        "terms": {"I(y;audio)": {"nats": 0.5, "standard_error": 0.1}},
+        "verdict": "They agree.",
+    }
+    lines = analysis_text({"test": found}).splitlines()
+    rows = {line[:-18].strip(): line[-18:].strip() for line in lines[1:-1]}
+    assert lines[0].strip() == "test"
+    assert lines[-1] == "They agree."
+    noisy = found["accuracy_under_noise"]["audio"]
+    mean, error = (found["js_divergence"][x] for x in ("mean", "standard_error"))
+    assert rows["accuracy under noise on audio of 2 std"] == f"{noisy['2']:.4f}"
+    assert rows["accuracy without visual"] == f"{found['accuracy_without']['visual']:.4f}"
+    assert rows["Jensen-Shannon divergence (nats)"] == f"{mean:.4f} ±{error:.4f}"
+    assert rows["entropy ratio"] == f"{found['entropy_ratio']:.4f}"
+    assert rows["entropy, fused (nats)"] == f"{found['entropy']['fused']:.4f}"
+    assert rows["I(y;audio), at least (nats)"] == "0.5000 ±0.1000"
 
 
 def test_analyse_without_scores_of_single_modalities(outputs):

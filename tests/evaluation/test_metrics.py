@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 from tcmax_jax import methods
-from tcmax_jax.evaluation import evaluate
 from tcmax_jax.evaluation.evaluate import encode_split, evaluate_split
-from tcmax_jax.evaluation.metrics import collapsed, metrics_without, predictions, split_metrics
+from tcmax_jax.evaluation.metrics import collapsed, predictions, split_metrics
 from tcmax_jax.evaluation.report import results_table
 from tcmax_jax.losses import AdditiveHead
 from tests.losses.reference import brute_force
@@ -102,52 +101,6 @@ def test_rows_of_two_processes_come_in_the_order_of_the_split():
     np.testing.assert_array_equal(features["visual"], FEATURES["visual"])
 
 
-THREE = FEATURES | {"text": np.array([[0, 0, 5], [0, 0, 5], [0, 0, 5], [9, 0, 0]], np.float32)}
-
-
-@pytest.mark.parametrize(
-    ("dropped", "name", "share"),
-    # Text is right on rows 2 and 3, and outweighs the others where it is not.
-    [
-        (["text"], "text", 0.75),
-        (["visual"], "visual", 0.5),
-        (["visual", "text"], "text+visual", 0.75),
-        (["audio", "visual"], "audio+visual", 0.5),
-    ],
-)
-def test_accuracy_without_modalities(dropped, name, share):
-    got = metrics_without(methods.joint(), HEAD, THREE, LABELS, dropped)
-    assert got == {f"without/{name}": share}
-    evaluation = evaluate_split(
-        lambda inputs: THREE, HEAD, methods.joint(),
-        [{"inputs": None, "label": LABELS, "where": np.ones(4, bool), "index": np.arange(4)}],
-        dropped=dropped,
-    )  # fmt: skip
-    assert evaluation.metrics[f"without/{name}"] == share
-
-
-def test_a_method_predicts_by_its_own_rule_without_a_modality():
-    # MLA weights by certainty: the sure text wins on row 1, where the sum is undecided.
-    features = {"audio": np.float32([[0, 3, 0]]), "text": np.float32([[0, 0, 3.5]])}
-    features["visual"] = np.float32([[9, 0, 0]])
-    got = metrics_without(methods.mla(tuple(features)), HEAD, features, np.array([2]), ["visual"])
-    assert got == {"without/visual": 1.0}
-
-
-@pytest.mark.parametrize(
-    ("method", "head", "dropped", "message"),
-    [
-        (methods.joint(), lambda z: z["audio"], ["audio"], "Expected an additive head to predict"),
-        (methods.joint(), HEAD, ["text"], "modalities audio, visual and to keep one .* got text"),
-        (methods.joint(), HEAD, ["audio", "visual"], "got audio, visual"),
-        (methods.unimodal(modality="audio"), HEAD, ["audio"], "that the method trains, got audio"),
-    ],
-)
-def test_modalities_that_cannot_be_dropped(method, head, dropped, message):
-    with pytest.raises(ValueError, match=message):
-        metrics_without(method, head, FEATURES, LABELS, dropped)
-
-
 def test_modalities_that_rest_are_not_said_to_have_collapsed():
     batches = padded_batches()
     for batch in batches:
@@ -158,17 +111,6 @@ def test_modalities_that_rest_are_not_said_to_have_collapsed():
     )
     assert "visual" in both.collapsed
     assert "visual" not in one.collapsed
-
-
-def test_total_correlation_is_that_of_the_valid_rows(monkeypatch):
-    monkeypatch.setattr(evaluate, "tc_report", lambda *args, **options: (args, options))
-    (features, labels, head), options = evaluate.total_correlation(
-        lambda inputs: inputs, HEAD, padded_batches(), steps=7
-    )
-    np.testing.assert_array_equal(features["visual"], FEATURES["visual"])
-    np.testing.assert_array_equal(labels, LABELS)
-    assert head is HEAD
-    assert options == {"steps": 7}
 
 
 def collapse(features, head=HEAD, labels=LABELS):

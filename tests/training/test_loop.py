@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tcmax_jax.data import pipeline
+from tcmax_jax.evaluation import stored
 from tcmax_jax.evaluation.analysis import analyse
 from tcmax_jax.evaluation.outputs import read_outputs
 from tcmax_jax.training import loop
@@ -87,6 +88,33 @@ def test_outputs_of_every_example_are_stored_and_analysed(finished):
         assert hits["fused"] == pytest.approx(metrics["accuracy"])
         assert hits["audio"] == pytest.approx(metrics["accuracy/audio"])
         assert analyses[split] == analyse(outputs)
+
+
+def test_harder_conditions_are_predicted_on_the_last_split_alone(data_dir, tmp_path):
+    config = tiny_config(training__epochs=1, training__probe="false", training__noise="[2]")
+    loop.train(config, tmp_path, data_dir)
+    validation, test = (read_outputs(tmp_path / f"outputs-{s}.npz") for s in stored.SPLITS)
+    assert validation.predicted == {}
+    assert list(test.predicted) == [
+        "without/audio", "without/visual", "noise/audio=2", "noise/visual=2",
+    ]  # fmt: skip
+    # Without the picture the head's part for the sound is what is left.
+    np.testing.assert_array_equal(test.predicted["without/visual"], test.scores["audio"].argmax(-1))
+
+
+def test_another_checkpoint_is_evaluated_beside_the_best_one(finished, data_dir):
+    workdir, _ = finished
+    before = (workdir / "results.json").read_bytes()
+    last = loop.evaluate(workdir, data_dir, step=12)
+    assert (last["step"], last["epoch"]) == (12, 3)
+    assert (workdir / "results.json").read_bytes() == before
+    folder = workdir / "steps" / "12"
+    assert json.loads((folder / "results.json").read_text()) == last
+    outputs = read_outputs(folder / "outputs-test.npz")
+    hits = np.mean(outputs.scores["fused"].argmax(-1) == outputs.labels)
+    assert last["splits"]["test"]["accuracy"] == pytest.approx(hits)
+    with pytest.raises(FileNotFoundError, match=r"after 7 steps in .*, got those after .*12\."):
+        loop.evaluate(workdir, data_dir, step=7)
 
 
 def test_a_finished_run_is_not_repeated(finished, data_dir):
@@ -218,7 +246,7 @@ def test_a_damaged_best_checkpoint_is_not_replaced_silently(finished, data_dir, 
     workdir = shutil.copytree(finished[0], tmp_path / "tiny")
     step = finished[1]["step"]
     (workdir / "checkpoints" / str(step) / "state" / "_METADATA").write_text("{")
-    message = rf"best checkpoint cannot be evaluated: .*/{step} is damaged .* or move its folder"
+    message = rf"of step {step} cannot be evaluated: .*/{step} is damaged .* or move its folder"
     with pytest.raises(CheckpointError, match=message):
         loop.evaluate(workdir, data_dir)
 

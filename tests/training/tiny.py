@@ -24,6 +24,6 @@ def tiny_config(**overrides) -> Config:
                 encoder=MLPEncoder(sizes=(16, 8), mean=(0.5,), std=(0.25,)),
             ),
         },
-        training=Training(epochs=3, batch_size=16, eval_batch_size=16, log_every=3),
+        training=Training(epochs=3, batch_size=16, eval_batch_size=16, log_every=3, noise=()),
     )
     return override(config, {path.replace("__", "."): str(v) for path, v in overrides.items()})

@@ -2,7 +2,6 @@
 
 import io
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from tcmax_jax.evaluation.reports.page import to_html, to_markdown
 from tcmax_jax.evaluation.reports.rows import make_rows, measures
 from tcmax_jax.evaluation.reports.runs import read_runs
 from tcmax_jax.evaluation.reports.style import DPI, RC
+from tcmax_jax.files import write_atomically
 
 _BASELINE = "joint"
 # Beyond these a confusion matrix has cells that nobody can see.
@@ -63,9 +63,7 @@ def write_report(folders: Sequence[str], out: Path) -> list[Path]:
         "results.csv": comparison_csv(full, failed),
     }
     for name, text in texts.items():
-        temporary = out / f"{name}.tmp"
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, out / name)
+        write_atomically(out / name, text)
     return [out / name for name in texts]
 
 

@@ -96,6 +96,8 @@ class Training:
       profile_steps: first and last step of a profile, written to the run's folder; None for none.
       probe: whether the final evaluation trains a linear classifier on each encoder's features of
         the training split, frozen.
+      noise: strengths of the noise on each single modality under which the final evaluation
+        predicts the last split as well, in standard deviations of an example's own input.
     """
 
     epochs: PositiveInt = 40
@@ -110,6 +112,7 @@ class Training:
     parallel: Literal["pmap", "shard_map"] = "pmap"
     profile_steps: tuple[PositiveInt, PositiveInt] | None = None
     probe: bool = True
+    noise: tuple[PositiveFloat, ...] = (0.5, 1.0, 2.0)
 
 
 def _synthetic_modalities():

@@ -38,10 +38,18 @@ def outputs(seed, split, classes=4, examples=60, additive=True):
         labels=labels,
         scores=scores,
         features={m: x[:, :3] for m, x in parts.items()},
+        predicted=_predicted(labels, rng),
         class_names=[f"class {c}" for c in range(classes)],
         dataset="made/1.0.0",
         split=split,
     )
+
+
+def _predicted(labels, rng):
+    """Returns predictions that are right the less often, the harder the condition."""
+    shares = {"without/audio": 0.4, "without/visual": 0.8}
+    shares |= {f"noise/{m}={s:g}": 0.9 - 0.2 * s for m in ("audio", "visual") for s in (0.5, 1, 2)}
+    return {c: np.where(rng.random(len(labels)) < p, labels, 0) for c, p in shares.items()}
 
 
 def write_run(folder, tree=None, *, classes=4, additive=True, checksum=None, name="made/1.0.0"):

@@ -1,0 +1,14 @@
+"""Text files that are there whole or not at all."""
+
+import os
+from pathlib import Path
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a text file so that it is there whole or, after a crash, as it was before."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())  # Or a loss of power could leave the new name without its text.
+    os.replace(temporary, path)

@@ -1,0 +1,141 @@
+"""Predictions without a modality and under noise, against values by hand."""
+
+import numpy as np
+import pytest
+
+from tcmax_jax import methods
+from tcmax_jax.evaluation.conditions import missing, noisy_views, scores_without
+from tcmax_jax.evaluation.evaluate import evaluate_split
+from tests.evaluation.test_metrics import FEATURES, HEAD, LABELS
+
+THREE = FEATURES | {"text": np.array([[0, 0, 5], [0, 0, 5], [0, 0, 5], [9, 0, 0]], np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("dropped", "name", "share"),
+    # Text is right on rows 2 and 3, and outweighs the others where it is not.
+    [
+        (["text"], "text", 0.75),
+        (["visual"], "visual", 0.5),
+        (["visual", "text"], "text+visual", 0.75),
+        (["audio", "visual"], "audio+visual", 0.5),
+    ],
+)
+def test_accuracy_without_modalities(dropped, name, share):
+    got = scores_without(methods.joint(), HEAD, THREE, dropped)
+    assert np.mean(np.argmax(got, axis=-1) == LABELS) == share
+    evaluation = evaluate_split(
+        lambda inputs: THREE, HEAD, methods.joint(),
+        [{"inputs": None, "label": LABELS, "where": np.ones(4, bool), "index": np.arange(4)}],
+        dropped=dropped,
+    )  # fmt: skip
+    assert evaluation.metrics[f"without/{name}"] == share
+
+
+def test_a_method_predicts_by_its_own_rule_without_a_modality():
+    # MLA weights by certainty: the sure text wins on row 1, where the sum is undecided.
+    features = {"audio": np.float32([[0, 3, 0]]), "text": np.float32([[0, 0, 3.5]])}
+    features["visual"] = np.float32([[9, 0, 0]])
+    got = scores_without(methods.mla(tuple(features)), HEAD, features, ["visual"])
+    assert int(np.argmax(got)) == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "head", "dropped", "message"),
+    [
+        (methods.joint(), lambda z: z["audio"], ["text"], "modalities audio, visual .* got text"),
+        (methods.joint(), HEAD, ["text"], "modalities audio, visual and to keep one .* got text"),
+        (methods.joint(), HEAD, ["audio", "visual"], "got audio, visual"),
+        (methods.unimodal(modality="audio"), HEAD, ["audio"], "that the method trains, got audio"),
+    ],
+)
+def test_modalities_that_cannot_be_dropped(method, head, dropped, message):
+    with pytest.raises(ValueError, match=message):
+        scores_without(method, head, FEATURES, dropped)
+
+
+def test_other_examples_stand_in_where_the_head_couples_the_modalities():
+    rng = np.random.default_rng(0)
+    features = {m: rng.normal(size=(6, 3)).astype(np.float32) for m in ("audio", "visual")}
+
+    def head(z):
+        return z["audio"] * z["visual"]
+
+    got = scores_without(methods.joint(), head, features, ["visual"])
+    for i in range(6):
+        p = np.zeros(3)
+        for k in range(6):
+            e = np.exp(features["audio"][i] * features["visual"][k])
+            p += e / e.sum() / 6
+        np.testing.assert_allclose(np.exp(got[i]), p, rtol=1e-5)
+
+
+def test_stand_ins_are_few_and_spread_over_the_split():
+    # The prediction is the stand-in itself: the mean says which ones they were.
+    features = {"audio": np.zeros((200, 200)), "visual": 30 * np.eye(200)}
+    got = np.exp(scores_without(methods.joint(), lambda z: z["visual"], features, ["visual"]))
+    chosen = np.flatnonzero(got[0] > 0.5 / 64)
+    np.testing.assert_array_equal(chosen, np.arange(0, 200, 4))
+
+
+def test_what_can_be_missing():
+    assert missing(methods.joint(), THREE) == [("audio",), ("visual",), ("text",)]
+    assert missing(methods.unimodal(modality="audio"), THREE) == [("visual",), ("text",)]
+
+
+def batch(inputs, index):
+    return {"inputs": inputs, "index": np.array(index)}
+
+
+def test_noise_has_the_strength_asked_for_and_is_of_the_example_alone():
+    rng = np.random.default_rng(0)
+    sound = rng.normal(2, 3, (4, 50, 60)).astype(np.float32)
+    pictures = rng.integers(0, 256, (4, 40, 40, 3), dtype=np.uint8)
+    inputs = {"audio": sound, "visual": pictures}
+    [whole] = noisy_views([batch(inputs, range(4))], [0.5, 2.0])
+    assert list(whole["inputs"]) == [0.0, 0.5, 2.0]
+    assert whole["inputs"][0.0] is inputs
+    half, double = (whole["inputs"][s]["audio"] - sound for s in (0.5, 2.0))
+    np.testing.assert_allclose(double, 4 * half, atol=1e-5)
+    np.testing.assert_allclose(half.std(axis=(1, 2)), 0.5 * sound.std(axis=(1, 2)), rtol=0.05)
+    assert abs(half.mean()) < 0.1
+    noisy = whole["inputs"][0.5]["visual"]
+    assert noisy.dtype == np.uint8
+    # Grey levels that noise carries beyond the ends stay at the ends.
+    ends = np.clip(pictures + (noisy.astype(int) - pictures), 0, 255)
+    np.testing.assert_array_equal(noisy, ends)
+    assert (noisy == 255).mean() > 0.05
+
+    parts = noisy_views(
+        [batch({m: x[rows] for m, x in inputs.items()}, rows) for rows in ([3, 1], [0, 2])],
+        [0.5],
+    )
+    for rows, part in zip(([3, 1], [0, 2]), parts, strict=True):
+        for m in inputs:
+            np.testing.assert_array_equal(part["inputs"][0.5][m], whole["inputs"][0.5][m][rows])
+
+
+def test_a_constant_input_stays_as_it_is():
+    [got] = noisy_views([batch({"audio": np.full((2, 5), 7, np.float32)}, [0, 1])], [1.0])
+    np.testing.assert_array_equal(got["inputs"][1.0]["audio"], np.full((2, 5), 7))
+
+
+def test_each_modality_is_noisy_by_itself():
+    # Encoders that give the input: noise on one modality leaves the other's part as it was.
+    examples = [
+        {"inputs": FEATURES, "label": LABELS, "where": np.ones(4, bool), "index": np.arange(4)}
+    ]
+    got = evaluate_split(
+        lambda inputs: inputs, HEAD, methods.joint(), examples, hard=True, noise=(3.0,)
+    )
+    [views] = noisy_views(examples, [3.0])
+    for m in FEATURES:
+        mixed = {**FEATURES, m: views["inputs"][3.0][m]}
+        expected = np.argmax(sum(HEAD.modality_logits(mixed).values()), axis=-1)
+        np.testing.assert_array_equal(got.predicted[f"noise/{m}=3"], expected)
+    assert list(got.predicted) == [
+        "without/audio", "without/visual", "noise/audio=3", "noise/visual=3",
+    ]  # fmt: skip
+    easy = evaluate_split(lambda inputs: inputs, HEAD, methods.joint(), examples, noise=(3.0,))
+    assert easy.predicted == {}
+    assert easy.metrics == got.metrics
