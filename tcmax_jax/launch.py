@@ -14,7 +14,7 @@ from absl import app, flags, logging
 _MODE = flags.DEFINE_enum(
     "mode", "train",
     ["prepare", "train", "evaluate", "probe", "analyse", "predict", "export", "compare", "study",
-     "report", "estimate", "doctor"],
+     "report", "difference", "estimate", "doctor"],
     "prepare: decode or generate the data set; train: train (preparing first if need be), or go on "
     "with an interrupted run, then evaluate; evaluate: evaluate the best checkpoint again; "
     "probe: the same with a linear probe on each frozen encoder; "
@@ -24,7 +24,8 @@ _MODE = flags.DEFINE_enum(
     "compare: train the methods, fusions and seeds of the recipe's section `comparison`, each run "
     "once, and tabulate them; "
     "study: the same for each value of the field in the section `study`; "
-    "report: a page about the finished runs in --runs; "
+    "report: a page about the finished runs and studies in --runs; "
+    "difference: a page about what changed between the two runs, or checkpoints, in --runs; "
     "estimate: total correlation of the arrays in --samples; "
     "doctor: look at devices, versions, data and speed, and say what is wrong and what to do.",
 )  # fmt: skip
@@ -35,8 +36,8 @@ _WORKDIR = flags.DEFINE_string(
     "workdir",
     None,
     "Folder of the run; runs/<experiment>-<method>-seed<seed> if none "
-    "(runs/<experiment>-compare for --mode=compare, -study for study; report for "
-    "--mode=report).",
+    "(runs/<experiment>-compare for --mode=compare, -study for study; report or difference for "
+    "these modes).",
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder of prepared data; $TFDS_DATA_DIR or ~/tensorflow_datasets if none."
@@ -69,8 +70,9 @@ _TOTAL_CORRELATION = flags.DEFINE_bool(
     "chain of total correlation, as well (a minute or more).",
 )  # fmt: skip
 _RUNS = flags.DEFINE_list(
-    "runs", [], "With --mode=report: folders of finished runs or comparisons, on one data set "
-    "(runs/a,runs/b,more/*).",
+    "runs", [], "With --mode=report: folders of finished runs, comparisons or studies "
+    "(runs/a,runs/b,more/*), runs on one data set. With --mode=difference: two folders of runs, "
+    "or of their checkpoints as --step evaluates them (runs/a,runs/a/steps/800).",
 )  # fmt: skip
 _SAMPLES = flags.DEFINE_string(
     "samples", None, "With --mode=estimate: an .npz file, one array a variable, row i of each from "
@@ -94,7 +96,7 @@ _PREFIX = "--config."
 # Flags that some modes alone read.
 _OWN_FLAGS = {
     "samples": ("estimate",),
-    "runs": ("report",),
+    "runs": ("report", "difference"),
     "drop_modality": ("evaluate", "probe"),
     "step": ("evaluate", "probe"),
     "total_correlation": ("analyse",),
@@ -184,7 +186,7 @@ def _run_mode(overrides):
         return _use_run(overrides)
     if _MODE.value == "analyse":
         return _analyse(overrides)
-    if _MODE.value == "report":
+    if _MODE.value in ("report", "difference"):
         return _report(overrides)
     from tcmax_jax.data.memory import keep_freed_memory
     from tcmax_jax.evaluation.comparison import comparison_table
@@ -314,10 +316,17 @@ def _print(text):
 
 
 def _report(overrides):
+    from tcmax_jax.evaluation.reports.difference import write_difference
     from tcmax_jax.evaluation.reports.write import write_report
 
     _check_unused(overrides, "--runs")
-    paths = write_report(_RUNS.value, Path(_WORKDIR.value or "report"))
+    out = Path(_WORKDIR.value or _MODE.value)
+    if _MODE.value == "report":
+        paths = write_report(_RUNS.value, out)
+    elif len(_RUNS.value) == 2:
+        paths = write_difference(*map(Path, _RUNS.value), out)
+    else:
+        raise ValueError(f"Expected two folders, --runs=A,B, got {len(_RUNS.value)}.")
     print(f"written to {', '.join(map(str, paths))}")
 
 

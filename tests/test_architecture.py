@@ -131,6 +131,8 @@ def test_reports_read_result_files_only():
     assert {name.rpartition(".")[0] for name in own if ".reports" not in name} == {
         "tcmax_jax.evaluation.analysis",
         "tcmax_jax.evaluation.comparison",
+        "tcmax_jax.evaluation.outputs",
+        "tcmax_jax.evaluation.study",
         "tcmax_jax.files",
     }
 

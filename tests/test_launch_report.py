@@ -19,12 +19,14 @@ def test_reports_on_runs(tmp_path):
     ("arguments", "message"),
     [
         (["--mode=report"], "error: Expected --runs=FOLDER,FOLDER/*,... with the folders of"),
-        (["--mode=report", "--runs=none"], "error: Expected the folder of a run or of a comp"),
+        (["--mode=report", "--runs=none"], "error: Expected the folder of a run, a comparis"),
         (
             ["--mode=report", "--runs=a", "--config.seed=1"],
             "error: Expected no --config.seed with --mode=report, which reads --runs.",
         ),
-        (["--runs=a"], "error: Expected --runs with --mode=report only, got mode train."),
+        (["--runs=a"], "error: Expected --runs with --mode=report or difference only, got mode t"),
+        (["--mode=difference", "--runs=a"], "error: Expected two folders, --runs=A,B, got 1."),
+        (["--mode=difference", "--runs=a,b"], "error: Expected an evaluated run, or steps/<step>"),
     ],
 )
 def test_wrong_arguments(arguments, message, tmp_path):

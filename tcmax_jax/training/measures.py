@@ -8,6 +8,9 @@ from pathlib import Path
 
 import jax
 
+from tcmax_jax.training import passes
+from tcmax_jax.training.build import Parts
+
 
 def used_memory() -> dict:
     """Returns the most memory used so far in MiB: of this process, and of a device that knows.
@@ -22,6 +25,20 @@ def used_memory() -> dict:
     if stats and "peak_bytes_in_use" in stats:
         used["device_memory"] = stats["peak_bytes_in_use"] / 2**20
     return used
+
+
+def step_memory(parts: Parts) -> float | None:
+    """Returns the memory that the compiled training step needs on a device, in MiB.
+
+    Activations and other temporary arrays, without parameters, optimizer state and batch. Compiles
+    the step; None where the platform does not tell.
+    """
+    state = parts.parallel.replicate(passes.initial_state(parts))
+    batches = passes.training_batches(parts, 0)
+    with contextlib.closing(batches):
+        batch = parts.parallel.put(next(batches))
+    memory = passes.training_step(parts).lower(state, batch).compile().memory_analysis()
+    return None if memory is None else memory.temp_size_in_bytes / 2**20
 
 
 @contextlib.contextmanager

@@ -10,11 +10,13 @@ from tcmax_jax.evaluation.comparison import interval
 from tcmax_jax.evaluation.study import study_markdown
 from tcmax_jax.files import write_atomically
 from tcmax_jax.training import processes
+from tcmax_jax.training.build import build
 from tcmax_jax.training.compare import is_finished, plan, run_comparison, run_name
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.comparison import Study, folder_text
 from tcmax_jax.training.config.method import label
 from tcmax_jax.training.config.overrides import ConfigError, override
+from tcmax_jax.training.measures import step_memory
 
 
 def variations(config: Config) -> dict[str, Config]:
@@ -70,7 +72,8 @@ def run_study(
 
     Returns:
       What study.json holds: {"field", "points": [{"value", "rows": those of the comparison, each
-      with "cost": {"seconds_per_step", "host_memory": intervals over seeds}}]}.
+      with "cost": {"loss": nats, "seconds_per_step", "step_memory": MiB where the platform tells,
+      see `tcmax_jax.training.measures.step_memory`: intervals over seeds}}]}.
 
     Raises:
       ConfigError: no field, values that do not fit, or folders of other runs.
@@ -79,12 +82,13 @@ def run_study(
     recipes = variations(config)
     for recipe in recipes.values():
         plan(recipe)
+    memory = _known_memory(workdir)  # Before the first of the points there is written anew.
     study = {"field": config.study.field, "points": []}
     for number, (text, recipe) in enumerate(recipes.items(), start=1):
         say(f"({number}/{len(recipes)}) {study['field']} = {text}")
         folder = workdir / f"{study['field']}={folder_text(json.loads(text))}"
         comparison = run_comparison(recipe, folder, data_dir, say)
-        costs = _costs(recipe, folder)
+        costs = _costs(recipe, folder, data_dir, memory.get(text, {}))
         rows = [row | {"cost": costs.get((row["method"], row["fusion"]))} for row in
                 comparison["rows"]]  # fmt: skip
         study["points"].append({"value": json.loads(text), "rows": rows})
@@ -94,9 +98,23 @@ def run_study(
     return study
 
 
-def _costs(recipe, folder) -> Mapping:
+def _known_memory(workdir) -> Mapping:
+    """Returns {text of a value: {(method, fusion): "step_memory"}} that an earlier call found."""
+    path = workdir / "study.json"
+    points = json.loads(path.read_text())["points"] if path.exists() else []
+    return {
+        json.dumps(point["value"]): {
+            (row["method"], row["fusion"]): row["cost"]["step_memory"]
+            for row in point["rows"]
+            if "step_memory" in (row["cost"] or {})
+        }
+        for point in points
+    }
+
+
+def _costs(recipe, folder, data_dir, memory) -> Mapping:
     """Returns {(method, fusion): {cost: interval over seeds}} of runs that have ended."""
-    found = {}
+    found, memory = {}, dict(memory)
     for each in plan(recipe):
         run = folder / run_name(each)
         if not is_finished(run):
@@ -108,10 +126,20 @@ def _costs(recipe, folder) -> Mapping:
         size = each.training.batch_size
         cost = {
             "seconds_per_step": statistics.median(size / w["examples_per_second"] for w in later),
-            "host_memory": max(w["host_memory"] for w in windows),
+            "loss": statistics.mean(
+                w["loss"] for w in windows if w["epoch"] == each.training.epochs
+            ),
         }
-        found.setdefault((label(each.method), each.model.fusion), []).append(cost)
-    return {
+        key = (label(each.method), each.model.fusion)
+        found.setdefault(key, []).append(cost)
+        if key not in memory:  # The seed does not change it.
+            needed = step_memory(build(each, data_dir))
+            memory[key] = None if needed is None else interval([needed])
+    costs = {
         key: {name: interval([cost[name] for cost in costs]) for name in costs[0]}
         for key, costs in found.items()
+    }
+    return {
+        key: own | ({"step_memory": memory[key]} if memory[key] else {})
+        for key, own in costs.items()
     }

@@ -88,13 +88,23 @@ def test_a_study_is_run_once_and_told(tmp_path, monkeypatch):
         assert row["metrics"]["accuracy"]["mean"] == pytest.approx(sum(accuracies) / 2)
         assert row["cost"]["seconds_per_step"]["n"] == 2
         assert 0 < row["cost"]["seconds_per_step"]["mean"] < 60
-        assert row["cost"]["host_memory"]["mean"] > 100
+        assert 0 < row["cost"]["step_memory"]["mean"] < 10
+        losses = [
+            json.loads(line)["loss"]
+            for seed in (0, 1)
+            for line in (folder / f"{label}-concat-seed{seed}" / "metrics.jsonl")
+            .read_text()
+            .splitlines()
+            if '"epoch": 2, "split": "train"' in line
+        ]
+        assert row["cost"]["loss"]["mean"] == pytest.approx(sum(losses) / len(losses))
     assert json.loads((tmp_path / "study" / "study.json").read_text()) == found
     lines = (tmp_path / "study" / "study.md").read_text().splitlines()
     assert lines[0].startswith("| method.num_negatives | method | fusion | seeds | fused |")
     assert lines[2].startswith("| 8 | tcmax-num_negatives=8 | concat | 2 | 0.")
 
     monkeypatch.setattr(loop, "train", lambda *args: pytest.fail("trained again"))
+    monkeypatch.setattr(study, "step_memory", lambda parts: pytest.fail("compiled again"))
     assert study.run_study(config, tmp_path / "study", data_dir, said.append) == found
 
 
@@ -104,7 +114,7 @@ def test_the_table_says_what_there_is():
 
     row = {"method": "joint", "fusion": "sum", "seeds": [0]}
     metrics = {"accuracy": interval(0.5), "accuracy/audio": interval(0.25, 0.125)}
-    cost = {"seconds_per_step": interval(0.0125, 0.001), "host_memory": interval(321.4)}
+    cost = {"seconds_per_step": interval(0.0125, 0.001), "step_memory": interval(321.44)}
     points = [
         {"value": 0.1, "rows": [row | {"metrics": metrics, "cost": cost}]},
         {"value": None, "rows": [row | {"metrics": {}, "cost": None}]},
@@ -112,8 +122,8 @@ def test_the_table_says_what_there_is():
     table = study_markdown({"field": "data.audio_signal", "points": points}).splitlines()
     assert table[:4] == [
         "| data.audio_signal | method | fusion | seeds | fused | audio (split) | ms a step "
-        "| memory (MiB) |",
+        "| memory of a step (MiB) |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
-        "| 0.1 | joint | sum | 1 | 0.5000 | 0.2500 ± 0.1250 | 12.50 ± 1.00 | 321 |",
-        "| null | joint | sum | 1 |  |  |  |  |",
+        "| 0.1 | joint | sum | 1 | 0.5000 | 0.2500 ± 0.1250 | 12.50 ± 1.00 | 321.4 |",
+        "| null | joint | sum | 1 | - | - | - | - |",
     ]

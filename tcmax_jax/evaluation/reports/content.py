@@ -35,6 +35,10 @@ _CAPTIONS = {
     "reliability": "Reliability: share of correct predictions by their confidence, all seeds "
     "together. Below the diagonal predictions are too confident. Dots grow with the examples; "
     "bins with less than 1 % of them are left out.",
+    "missing": "Fused accuracy without a modality: the head's sum without its part; heads that "
+    f"couple the modalities predict with those of other examples in its place. {_BARS}",
+    "noise": "Fused accuracy with Gaussian noise on the input of one modality, in standard "
+    f"deviations of the example's own input. {_BAND}",
     "confusion": "Confusion of the fused prediction, all seeds together; a row for each true "
     "class.",
 }
@@ -45,18 +49,30 @@ _MEASURES = {
     "entropy": "entropy, {} (nats)",
     "calibration_error": "calibration error, {} (%)",
     "cka": "CKA, {}",
+    "without": "without {} (%)",
+    "noise": "noise on {} std (%)",
+    "chain": "{} (nats)",
 }
 # What is told of all modalities together, and of each prediction.
 _TABLES = (
     ("js_divergence", "entropy_ratio", "multimodal_gain", "cka"),
     ("entropy", "calibration_error"),
+    ("without", "noise"),
+    ("chain",),
 )
-_SCALES = {"multimodal_gain": 100, "calibration_error": 100}
+_SCALES = {"multimodal_gain": 100, "calibration_error": 100, "without": 100, "noise": 100}
 
 
-def title_of(runs: Sequence[Mapping]) -> str:
-    """Returns the title of the report on some runs."""
+_CHAIN_READING = (
+    "I and TC are lower bounds of mutual information and total correlation, estimated on a part of "
+    "the split that the estimators were not fitted on."
+)
+
+
+def title_of(runs: Sequence[Mapping], studies: Sequence[Mapping]) -> str:
+    """Returns the title of the report on some runs and studies."""
     names = dict.fromkeys(run["config"]["name"] for run in runs)
+    names |= dict.fromkeys(f"the study of {study['field']}" for study in studies)
     return f"Report on {', '.join(names)}"
 
 
@@ -67,8 +83,9 @@ def contents(
     comparison: Mapping,
     figures: Sequence[str],
     split: str,
+    title: str,
 ) -> list[dict]:
-    """Returns the blocks of a report.
+    """Returns the blocks of a report on runs.
 
     Args:
       runs: see `read_runs`.
@@ -77,7 +94,10 @@ def contents(
       comparison: see `tcmax_jax.evaluation.comparison.compare`, of the runs on `split`.
       figures: names of the figures that there are.
       split: the split that tables and figures are about, unless they say otherwise.
+      title: of the report.
     """
+    chain = any("chain/" in name for row in rows for name in row["measures"])
+    hard = "missing" in figures or "noise" in figures
     data, examples = runs[0]["data"], runs[0]["analysis"][split]["examples"]
     summary = (
         f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} on {data['name']} "
@@ -85,7 +105,7 @@ def contents(
         f"{split} split and the best checkpoint on validation, unless they say otherwise."
     )
     return [
-        {"heading": title_of(runs), "level": 1},
+        {"heading": title, "level": 1},
         {"text": summary},
         *_warnings(rows),
         {"heading": "Results", "level": 2},
@@ -97,6 +117,8 @@ def contents(
         {"heading": "Modalities", "level": 2},
         *_additive_note(rows),
         *_figures(figures, "modalities", "entropy"),
+        *([{"heading": "Missing and noisy modalities", "level": 2}] if hard else []),
+        *_figures(figures, "missing", "noise"),
         {"heading": "Calibration", "level": 2},
         *_figures(figures, "calibration", "reliability"),
         *([{"heading": "Confusion", "level": 2}] if "confusion" in figures else []),
@@ -104,6 +126,7 @@ def contents(
         {"heading": "Analyses in numbers", "level": 2},
         *({"table": table} for table in measures_tables(rows)),
         {"text": f"{_MEANS}; - where there is none."},
+        *([{"text": _CHAIN_READING}] if chain else []),
         *provenance(runs, failed),
     ]
 
@@ -122,6 +145,8 @@ def measures_tables(rows: Sequence[Mapping]) -> list[list[list[str]]]:
     tables = []
     for kinds in _TABLES:
         own = [name for name in names if name.partition("/")[0] in kinds]
+        if not own:
+            continue
         lines = [["method", "fusion", *map(_measure_title, own)]]
         for row in rows:
             cells = [_cell(row["measures"].get(n), _SCALES.get(n.split("/")[0], 1)) for n in own]

@@ -18,14 +18,14 @@ _NAMED_CLASSES, _NUMBERED_CLASSES = 12, 10
 _LEAST_SHARE = 0.01
 
 
-def curves_figure(rows: Sequence[Mapping], classes: int) -> Figure:
+def curves_figure(rows: Sequence[Mapping], classes: int | None = None) -> Figure:
     """Draws loss, bound and accuracies over epochs, a line for each row.
 
     Lines are means over runs, bands reach from the least run to the greatest one.
 
     Args:
       rows: see `make_rows`.
-      classes: number of classes.
+      classes: number of classes, whose chance is marked; None marks none.
     """
     names = dict.fromkeys(name for row in rows for name in row["curves"])
     modalities = [name for name in names if name.startswith("accuracy/")]
@@ -34,7 +34,7 @@ def curves_figure(rows: Sequence[Mapping], classes: int) -> Figure:
         "tc_bound": ("TC bound, validation", "nats"),
         "accuracy": ("fused, validation", "accuracy (%)"),
     } | {n: (f"{n.partition('/')[2]} alone, validation", "accuracy (%)") for n in modalities}
-    figure, axes = _panels(len(panels), height=2.3)
+    figure, axes = panel_axes(len(panels), height=2.3)
     figure.get_layout_engine().set(h_pad=0.08, w_pad=0.06)
     for ax, (name, (title, unit)) in zip(axes, panels.items(), strict=True):
         accuracy = unit.startswith("accuracy")
@@ -45,13 +45,34 @@ def curves_figure(rows: Sequence[Mapping], classes: int) -> Figure:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         ax.grid(axis="y")
         if accuracy:
-            ax.axhline(100 / classes, color="#999999", linewidth=0.8, linestyle=(0, (1, 2)))
-            ax.set_ylim(0, 1.06 * max(ax.dataLim.ymax, 100 / classes))
+            chance = 100 / classes if classes else 0
+            ax.axhline(chance, color="#999999", linewidth=0.8, linestyle=(0, (1, 2)))
+            ax.set_ylim(0, 1.06 * max(ax.dataLim.ymax, chance))
     # A bound of a method that does not maximise it falls without end, and would flatten the others.
     bound = axes[1]
-    bound.set_ylim(bottom=max(bound.get_ylim()[0], -math.log(classes)))
+    if classes:
+        bound.set_ylim(bottom=max(bound.get_ylim()[0], -math.log(classes)))
     bound.axhline(0, color="#999999", linewidth=0.8)
-    _legend(figure, [_handle(row) for row in rows])
+    legend(figure, [line_handle(row) for row in rows])
+    return figure
+
+
+def noise_figure(rows: Sequence[Mapping]) -> Figure:
+    """Draws fused accuracy over the strength of the noise on each modality, a line for each row.
+
+    Args:
+      rows: see `make_rows`; those whose evaluation had no noise are left out.
+    """
+    modalities = list(dict.fromkeys(m for row in rows for m in row["noise"]))
+    figure, axes = panel_axes(len(modalities), height=2.4)
+    for ax, modality in zip(axes, modalities, strict=True):
+        for row in rows:
+            if modality in row["noise"]:
+                _curve(ax, row["noise"][modality], row["look"], 100)
+        ax.set(title=f"noise on {modality}", xlabel="strength (std of the input)",
+               ylabel="fused accuracy (%)", ylim=(0, 103))  # fmt: skip
+        ax.grid(axis="y")
+    legend(figure, [line_handle(row) for row in rows])
     return figure
 
 
@@ -147,7 +168,7 @@ def reliability_figure(rows: Sequence[Mapping]) -> Figure:
                label=name if name != "fused" else "fused (method's colour)")
         for name, (line, colour, width) in looks.items()
     ]  # fmt: skip
-    _legend(figure, handles)
+    legend(figure, handles)
     return figure
 
 
@@ -186,7 +207,7 @@ def confusion_figure(rows: Sequence[Mapping], class_names: Sequence[str]) -> Fig
     return figure
 
 
-def _panels(number, *, height):
+def panel_axes(number, *, height):
     """Returns a figure of two columns, and the axes of so many panels."""
     lines = -(-number // 2)
     figure = Figure(figsize=(WIDTH, 0.6 + height * lines), layout="constrained")
@@ -234,13 +255,15 @@ def _limits(seen, ends, start, limit):
     return low - (0.05 * span if low < start else 0), high + 0.05 * span
 
 
-def _handle(row):
+def line_handle(row):
+    """Returns the entry of a legend for a row or line with a "look" and a "label"."""
     look = row["look"]
     return Line2D([], [], linestyle=look["line"], color=look["colour"], marker=look["marker"],
                   label=row["label"])  # fmt: skip
 
 
-def _legend(figure, handles):
+def legend(figure, handles):
+    """Adds a legend below a figure, in as many columns as fit."""
     widest = max(len(handle.get_label()) for handle in handles)
     columns = max(1, min(len(handles), 96 // (widest + 8)))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=3.2)

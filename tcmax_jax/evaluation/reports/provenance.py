@@ -96,7 +96,7 @@ def _methods(runs):
     rows = [["method", "fusion", "options", "seeds"]]
     for (method, fusion), group in groups.items():
         options = flat({k: v for k, v in group[0]["config"]["method"].items() if k != "name"})
-        text = ", ".join(f"{name} {_plain(value)}" for name, value in options.items())
+        text = ", ".join(f"{name} {plain(value)}" for name, value in options.items())
         rows.append([method, fusion, text or "none", _several(run["seed"] for run in group)])
     return rows
 
@@ -123,7 +123,7 @@ def _differences(runs):
         holders = {}
         for run, value in zip(runs, values, strict=True):
             name = f"{run['method']}, {run['fusion']}, seed {run['seed']}"
-            holders.setdefault(_plain(value), []).append(name)
+            holders.setdefault(plain(value), []).append(name)
         rows += [[path, value, "; ".join(names)] for value, names in holders.items()]
     return rows
 
@@ -136,8 +136,9 @@ def _environments(runs):
 
 def _several(values):
     """Returns the different values as text, in the order in which they come."""
-    return ", ".join(map(_plain, dict.fromkeys(values)))
+    return ", ".join(map(plain, dict.fromkeys(values)))
 
 
-def _plain(value):
+def plain(value) -> str:
+    """Returns a value of a configuration as text."""
     return value if isinstance(value, str) else json.dumps(value)

@@ -22,7 +22,8 @@ def make_rows(runs: Sequence[Mapping], split: str) -> list[dict]:
     Returns:
       [{"method", "fusion", "label": for figures, "look": see `styles`, "runs", "measures": {name:
       interval}, "values": {name: its value for each run}, "curves": {name: a list of {epoch: value}
-      for each run}, "reliability": {prediction: bins}, "confusion": [C, C] counts over all runs}].
+      for each run}, "noise": {modality: a list of {strength: fused accuracy} for each run that has
+      them}, "reliability": {prediction: bins}, "confusion": [C, C] counts over all runs}].
     """
     groups = {}
     for run in runs:
@@ -42,6 +43,7 @@ def make_rows(runs: Sequence[Mapping], split: str) -> list[dict]:
                 "values": values,
                 "measures": {name: _interval(own) for name, own in values.items()},
                 "curves": _collect([curves(run["log"]) for run in group]),
+                "noise": _collect([_noise(run["analysis"][split]) for run in group]),
                 "reliability": _pooled([run["analysis"][split]["reliability"] for run in group]),
                 "confusion": _summed([run["analysis"][split]["confusion"] for run in group]),
             }
@@ -60,7 +62,12 @@ def measures(analysis: Mapping) -> dict[str, float]:
         found |= {name: analysis[name] for name in ("entropy_ratio", "multimodal_gain")}
     for name in _PER_PREDICTION:
         found |= {f"{name}/{prediction}": x for prediction, x in analysis[name].items()}
-    return found | {f"cka/{pair}": x for pair, x in analysis["cka"].items()}
+    found |= {f"cka/{pair}": x for pair, x in analysis["cka"].items()}
+    found |= {f"without/{m}": x for m, x in analysis.get("accuracy_without", {}).items()}
+    for m, shares in analysis.get("accuracy_under_noise", {}).items():
+        found |= {f"noise/{m}={strength}": x for strength, x in shares.items()}
+    terms = analysis.get("total_correlation", {}).get("terms", {})
+    return found | {f"chain/{name}": x["nats"] for name, x in terms.items()}
 
 
 def curves(log: Sequence[Mapping]) -> dict[str, dict[int, float]]:
@@ -82,6 +89,14 @@ def curves(log: Sequence[Mapping]) -> dict[str, dict[int, float]]:
                     found.setdefault(name, {})[entry["epoch"]] = value
     found["loss"] = {epoch: total / count for epoch, (total, count) in sums.items()}
     return found
+
+
+def _noise(analysis):
+    """Returns {modality: {strength: fused accuracy}}, without noise among them."""
+    return {
+        m: {0.0: analysis["accuracy"]["fused"]} | {float(s): x for s, x in shares.items()}
+        for m, shares in analysis.get("accuracy_under_noise", {}).items()
+    }
 
 
 def _collect(dictionaries):

@@ -18,12 +18,40 @@ _FIELDS = {
 }
 
 
-def read_runs(patterns: Sequence[str]) -> dict:
+def find_folders(patterns: Sequence[str]) -> tuple[list[Path], list[Path]]:
+    """Finds what to report on.
+
+    Args:
+      patterns: folders of runs, of comparisons, which count as all their runs, and of studies; `*`
+        stands for any folders. A folder that is named twice counts once.
+
+    Returns:
+      The folders of single runs, and those of studies.
+
+    Raises:
+      ValueError: no folders, or one that holds none of these.
+    """
+    if not any(patterns):
+        raise ValueError(
+            "Expected --runs=FOLDER,FOLDER/*,... with the folders of finished runs, got none. Each "
+            "is the --workdir of a training, a comparison or a study."
+        )
+    runs, studies = {}, {}
+    for pattern in filter(None, patterns):
+        for folder in _matches(pattern):
+            if (folder / "study.json").is_file():
+                studies.setdefault(folder.resolve(), folder)
+                continue
+            for run in _runs_in(folder):
+                runs.setdefault(run.resolve(), run)
+    return list(runs.values()), sorted(studies.values())
+
+
+def read_runs(folders: Sequence[Path]) -> dict:
     """Reads the runs to report on, in an order that does not depend on how they were named.
 
     Args:
-      patterns: folders of runs, or of comparisons, which count as all their runs; `*` stands for
-        any folders. A folder that is named twice counts once.
+      folders: of single runs, at least one.
 
     Returns:
       {"runs": [{"folder", "method": label, "fusion", "seed", "config", "data", "environments",
@@ -31,16 +59,16 @@ def read_runs(patterns: Sequence[str]) -> dict:
       "fusion", "seed", "config", "data", "reason"}] of runs that their comparison gave up}.
 
     Raises:
-      ValueError: no folders, a folder that holds no run or an unfinished one, a damaged file, runs
-        on different data, or two runs of one method, fusion and seed.
+      ValueError: an unfinished run, a damaged file, runs on different data, or two runs of one
+        method, fusion and seed.
     """
-    read = [_read(folder) for folder in _folders(patterns)]
+    read = [_read(folder) for folder in folders]
     labels = method_labels([run["config"]["method"] for run in read])
     for run, label in zip(read, labels, strict=True):
         config = run["config"]
         run |= {"method": label, "fusion": config["model"]["fusion"], "seed": config["seed"]}
     read.sort(key=lambda run: (order(run["config"]["method"]["name"]), *_identity(run)))
-    _check_data(read)
+    check_same_data(read)
     _check_repetition(read)
     runs = [run for run in read if "results" in run]
     if not runs:
@@ -49,21 +77,6 @@ def read_runs(patterns: Sequence[str]) -> dict:
             f"{read[0]['folder']}: {read[0]['reason']}"
         )
     return {"runs": runs, "failed": [run for run in read if "results" not in run]}
-
-
-def _folders(patterns):
-    """Returns the folders of single runs that the patterns name, each once."""
-    if not any(patterns):
-        raise ValueError(
-            "Expected --runs=FOLDER,FOLDER/*,... with the folders of finished runs, got none. Each "
-            "is the --workdir of a training or of a comparison."
-        )
-    found = {}
-    for pattern in filter(None, patterns):
-        for folder in _matches(pattern):
-            for run in _runs_in(folder):
-                found.setdefault(run.resolve(), run)
-    return list(found.values())
 
 
 def _matches(pattern):
@@ -92,7 +105,8 @@ def _runs_in(folder):
         )
     what = "which is not a folder" if not folder.is_dir() else "without a config.json"
     raise ValueError(
-        f"Expected the folder of a run or of a comparison, got {folder}, {what}. Correct --runs."
+        f"Expected the folder of a run, a comparison or a study, got {folder}, {what}. Correct "
+        "--runs."
     )
 
 
@@ -119,6 +133,26 @@ def _read(folder):
             "on training with the command that began it, or leave the folder out of --runs."
         )
     return run | files | {"log": _log(folder / "metrics.jsonl")}
+
+
+def read_evaluated(folder: Path) -> dict:
+    """Reads one evaluation: a run, finished or not, or one of its checkpoints in steps/<step>.
+
+    Returns:
+      {"folder", "config", "data", "analysis", "results", "log"}, see `read_runs`.
+
+    Raises:
+      ValueError: the folder holds no evaluation, or a damaged one.
+    """
+    run = folder.parents[1] if folder.parent.name == "steps" else folder
+    if not (run / "config.json").is_file() or not (folder / "analysis.json").is_file():
+        raise ValueError(
+            f"Expected an evaluated run, or steps/<step> of one, in {folder}, got no config.json "
+            "or analysis.json. Write them with --mode=evaluate, with --step for a checkpoint."
+        )
+    places = {"config": run, "data": run, "analysis": folder, "results": folder}
+    files = {name: _file(place, name) for name, place in places.items()}
+    return {"folder": str(folder), **files, "log": _log(run / "metrics.jsonl")}
 
 
 def _failure(folder):
@@ -174,7 +208,12 @@ def _log(path):
         ) from error
 
 
-def _check_data(runs: Sequence[Mapping]) -> None:
+def check_same_data(runs: Sequence[Mapping]) -> None:
+    """Checks that runs have the data of the first one.
+
+    Raises:
+      ValueError: they do not; names the folders and what differs.
+    """
     first = runs[0]
     for run in runs[1:]:
         for field, what in (

@@ -43,6 +43,8 @@ _METHODS = {
     "mla": (_GREEN, "v"),
     "mmpareto": (_GREEN, "d"),
 }
+# Two runs beside each other, which may be of one method.
+PAIR = ((_BLACK, "o", "-"), (_VERMILION, "s", "--"))
 _LINES = ("-", "--", ":", "-.")
 _HATCHES = ("", "////", "....", "xxxx")
 

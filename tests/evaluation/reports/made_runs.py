@@ -6,6 +6,7 @@ import numpy as np
 
 from tcmax_jax.evaluation.analysis import analyse
 from tcmax_jax.evaluation.outputs import Outputs
+from tcmax_jax.evaluation.reports.runs import find_folders, read_runs
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.overrides import from_dict, to_dict
 
@@ -43,6 +44,55 @@ def outputs(seed, split, classes=4, examples=60, additive=True):
         dataset="made/1.0.0",
         split=split,
     )
+
+
+def read_found(patterns):
+    """Returns what `read_runs` says of the runs that patterns name."""
+    folders, studies = find_folders(patterns)
+    assert not studies
+    return read_runs(folders)
+
+
+def write_study(folder, field="method.num_negatives", values=(16, None)):
+    """Writes the folder of a study of TCMax and joint training, and returns what it holds."""
+
+    def interval(mean, half=0.01):
+        return {"mean": mean, "half_width": half, "n": 3}
+
+    def row(method, number):
+        baseline = {"method": "joint", "fusion": "concat"}
+        own = method.startswith("tcmax")
+        return {
+            "method": method,
+            "fusion": "concat",
+            "seeds": [0, 1, 2],
+            "failed": [],
+            "metrics": {
+                "accuracy": interval(0.7654321 + number / 100 + 0.1 * own),
+                "cross_entropy": interval(0.3),
+                "tc_bound": interval(1.25 + number),
+                "accuracy/audio": interval(0.5 + number / 50),
+            },
+            "difference": interval(0.1) if own and field[:6] != "method" else None,
+            "against": baseline if own and field[:6] != "method" else None,
+            "cost": {
+                "loss": interval(-2.5),
+                "seconds_per_step": interval(0.0125),
+                "step_memory": interval(3.5, None),
+            },
+        }
+
+    points = []
+    for number, value in enumerate(values):
+        if field.startswith("method."):
+            rows = [row("tcmax" if value is None else f"tcmax-num_negatives={value}", number)]
+        else:
+            rows = [row("joint", number), row("tcmax", number)]
+        points.append({"value": value, "rows": rows})
+    study = {"field": field, "points": points}
+    folder.mkdir(parents=True)
+    (folder / "study.json").write_text(json.dumps(study))
+    return study
 
 
 def _predicted(labels, rng):

@@ -8,9 +8,8 @@ from matplotlib.colors import to_hex
 from tcmax_jax.evaluation.reports import figures
 from tcmax_jax.evaluation.reports.naming import METHODS
 from tcmax_jax.evaluation.reports.rows import curves, make_rows, measures
-from tcmax_jax.evaluation.reports.runs import read_runs
 from tcmax_jax.evaluation.reports.style import styles
-from tests.evaluation.reports.made_runs import config, write_run
+from tests.evaluation.reports.made_runs import config, read_found, write_run
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +20,7 @@ def rows(tmp_path_factory):
         write_run(folder / f"a{seed}", config("joint", seed=seed))
         write_run(folder / f"b{seed}", config("tcmax", "concat", seed))
         write_run(folder / f"c{seed}", config("tcmax", "film", seed), additive=False)
-    return make_rows(read_runs([f"{folder}/*"])["runs"], "test")
+    return make_rows(read_found([f"{folder}/*"])["runs"], "test")
 
 
 def test_each_method_has_a_look_of_its_own_whatever_it_stands_beside():
@@ -119,4 +118,20 @@ def test_reliability_has_a_panel_for_each_row(rows):
 
 def test_measures_of_a_head_that_is_no_sum(rows):
     names = measures(rows[2]["runs"][0]["analysis"]["test"])
-    assert set(names) == {"entropy/fused", "calibration_error/fused", "cka/audio+visual"}
+    hard = {f"without/{m}" for m in ("audio", "visual")}
+    hard |= {f"noise/{m}={s}" for m in ("audio", "visual") for s in ("0.5", "1", "2")}
+    assert set(names) == hard | {"entropy/fused", "calibration_error/fused", "cka/audio+visual"}
+
+
+def test_noise_starts_from_what_is_clean(rows):
+    figure = figures.noise_figure(rows)
+    audio, visual = (ax for ax in figure.axes if ax.get_visible())
+    assert (audio.get_title(), visual.get_title()) == ("noise on audio", "noise on visual")
+    for line, row in zip(audio.lines, rows, strict=True):
+        runs = [run["analysis"]["test"] for run in row["runs"]]
+        clean = sum(a["accuracy"]["fused"] for a in runs) / len(runs)
+        worst = sum(a["accuracy_under_noise"]["audio"]["2"] for a in runs) / len(runs)
+        assert list(line.get_xdata()) == [0, 0.5, 1, 2]
+        assert line.get_ydata()[0] == pytest.approx(100 * clean)
+        assert line.get_ydata()[-1] == pytest.approx(100 * worst)
+        assert to_hex(line.get_color()) == row["look"]["colour"].lower()

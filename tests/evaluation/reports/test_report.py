@@ -11,15 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tcmax_jax.evaluation.reports import write
+from tcmax_jax.evaluation.reports import draw
 from tcmax_jax.evaluation.reports.provenance import commands
 from tcmax_jax.evaluation.reports.quoted import NUMBERS
-from tcmax_jax.evaluation.reports.runs import read_runs
 from tcmax_jax.evaluation.reports.write import write_report
 from tcmax_jax.launch import split_overrides
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.overrides import override, to_dict
-from tests.evaluation.reports.made_runs import ENVIRONMENT, config, write_run
+from tests.evaluation.reports.made_runs import ENVIRONMENT, config, read_found, write_run
 
 SEEDS = (0, 1, 4)
 # Student's 97.5 % quantile with two degrees of freedom, from a printed table.
@@ -59,7 +58,7 @@ def report(tmp_path_factory):
 @pytest.fixture
 def unpainted(monkeypatch):
     """Leaves out what takes most of the time, for tests of what is said."""
-    monkeypatch.setattr(write, "_png", lambda figure: b"")
+    monkeypatch.setattr(draw, "_png", lambda figure: b"")
 
 
 def tables(markdown):
@@ -149,8 +148,14 @@ def test_every_number_of_the_analyses_comes_from_the_files(report):
     for p in ("fused", "audio", "visual"):
         wanted[f"entropy, {p} (nats)"] = lambda a, p=p: a["entropy"][p]
         wanted[f"calibration error, {p} (%)"] = lambda a, p=p: 100 * a["calibration_error"][p]
+    for m, other in (("audio", "visual"), ("visual", "audio")):
+        wanted[f"without {m} (%)"] = lambda a, m=m: 100 * a["accuracy_without"][m]
+        for s in ("0.5", "1", "2"):
+            wanted[f"noise on {other}={s} std (%)"] = lambda a, m=other, s=s: (
+                100 * a["accuracy_under_noise"][m][s]
+            )
     seen = []
-    for head, *rows in tables((out / "report.md").read_text())[1:3]:
+    for head, *rows in tables((out / "report.md").read_text())[1:4]:
         for method, fusion, *cells in rows:
             analyses = [read(folder, "analysis")["test"] for folder in runs[method, fusion]]
             for title, cell in zip(head[2:], cells, strict=True):
@@ -177,7 +182,7 @@ def test_every_number_on_what_was_run_is_in_the_files(report):
     ]
     there = set(re.findall(r"[\d.]+", " ".join(path.read_text() for path in files)))
     there |= {"4"}  # classes, which the files list by name
-    for table in tables((out / "report.md").read_text())[3:]:
+    for table in tables((out / "report.md").read_text())[4:]:
         for row in table:
             # The folder of a run is where it lies, not what is in it.
             text = " ".join(cell for cell in row if "/runs/" not in cell)
@@ -214,8 +219,8 @@ def test_figures_of_the_markdown_are_there_and_no_others(report):
     linked = re.findall(r"!\[.*?\]\((.*?)\)", (out / "report.md").read_text())
     assert sorted(linked) == sorted(f"figures/{p.name}" for p in (out / "figures").iterdir())
     names = [name.removeprefix("figures/").removesuffix(".png") for name in linked]
-    assert names == ["curves", "modalities", "entropy", "calibration", "reliability", "confusion",
-                     "confusion-2"]  # fmt: skip
+    assert names == ["curves", "modalities", "entropy", "missing", "noise", "calibration",
+                     "reliability", "confusion", "confusion-2"]  # fmt: skip
     for name in linked:
         assert (out / name).read_bytes().startswith(b"\x89PNG")
 
@@ -236,7 +241,7 @@ def test_the_csv_has_a_line_for_each_run_in_full_precision(report):
 def test_the_commands_give_the_configurations_of_the_runs(report):
     runs, _ = report
     folders = [str(folder) for own in runs.values() for folder in own]
-    described = read_runs(folders)["runs"]
+    described = read_found(folders)["runs"]
     # In place of Python something that tells its arguments, one a line, and where they end.
     shell = 'python() { printf "%s\\n" "$@" END; }\n' + commands(described)
     told = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True).stdout

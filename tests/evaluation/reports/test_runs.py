@@ -5,8 +5,7 @@ import re
 
 import pytest
 
-from tcmax_jax.evaluation.reports.runs import read_runs
-from tests.evaluation.reports.made_runs import config, write_run
+from tests.evaluation.reports.made_runs import config, read_found, write_run
 
 
 def names(read):
@@ -15,7 +14,7 @@ def names(read):
 
 def refused(patterns, *parts):
     with pytest.raises(ValueError, match=".*".join(map(re.escape, parts))):
-        read_runs([str(p) for p in patterns])
+        read_found([str(p) for p in patterns])
 
 
 def write_comparison(folder, failed=()):
@@ -31,7 +30,7 @@ def test_order_does_not_depend_on_the_arguments(tmp_path):
         for name, method, seed in (("a", "tcmax", 1), ("b", "tcmax", 0), ("c", "joint", 5))
     ]
     expected = [("joint", "concat", 5), ("tcmax", "concat", 0), ("tcmax", "concat", 1)]
-    assert names(read_runs(folders)) == names(read_runs(folders[::-1])) == expected
+    assert names(read_found(folders)) == names(read_found(folders[::-1])) == expected
 
 
 def test_a_comparison_counts_as_its_runs_and_a_folder_counts_once(tmp_path):
@@ -40,7 +39,7 @@ def test_a_comparison_counts_as_its_runs_and_a_folder_counts_once(tmp_path):
     # The files beside the runs of a comparison are no folders.
     patterns = [f"{folder}", f"{folder}/*", f"{folder}/joint-concat-seed0"]
     for chosen in (patterns[:1], patterns[1:2], patterns):
-        assert names(read_runs(chosen)) == expected
+        assert names(read_found(chosen)) == expected
 
 
 def test_options_that_differ_are_part_of_the_name(tmp_path):
@@ -48,9 +47,9 @@ def test_options_that_differ_are_part_of_the_name(tmp_path):
         for projection in ("off", "owm"):
             tree = config("mla", "share_head", seed, projection=projection)
             write_run(tmp_path / f"{projection}{seed}", tree)
-    methods = {run["method"] for run in read_runs([f"{tmp_path}/*"])["runs"]}
+    methods = {run["method"] for run in read_found([f"{tmp_path}/*"])["runs"]}
     assert methods == {"mla (projection=off)", "mla (projection=owm)"}
-    methods = {run["method"] for run in read_runs([f"{tmp_path}/owm*"])["runs"]}
+    methods = {run["method"] for run in read_found([f"{tmp_path}/owm*"])["runs"]}
     assert methods == {"mla"}
 
 
@@ -59,7 +58,7 @@ def test_failed_runs_of_a_comparison_are_told_of(tmp_path):
     folder = write_comparison(tmp_path / "all", [failure])
     (folder / "tcmax-concat-seed0" / "results.json").unlink()
     for pattern in (folder, f"{folder}/*"):
-        read = read_runs([str(pattern)])
+        read = read_found([str(pattern)])
         assert names(read) == [("joint", "concat", 0)]
         (failed,) = read["failed"]
         assert {k: failed[k] for k in failure} == failure

@@ -1,0 +1,110 @@
+"""Studies in a report: lines, numbers, and what cannot be told."""
+
+import csv
+import io
+
+import pytest
+
+from tcmax_jax.evaluation.reports import draw
+from tcmax_jax.evaluation.reports.studies import read_study, study_lines
+from tcmax_jax.evaluation.reports.study_figure import study_figure
+from tcmax_jax.evaluation.reports.style import styles
+from tcmax_jax.evaluation.reports.write import write_report
+from tests.evaluation.reports.made_runs import write_run, write_study
+from tests.evaluation.reports.test_report import tables
+
+
+def test_what_a_study_changes_in_the_method_is_no_line_of_its_own(tmp_path):
+    write_study(tmp_path / "s")
+    [line] = study_lines(read_study(tmp_path / "s"))
+    assert line["label"] == "tcmax"
+    assert line["look"] == styles(["tcmax"])[0]
+    assert [row["method"] for row in line["points"]] == ["tcmax-num_negatives=16", "tcmax"]
+
+
+def test_each_method_of_a_comparison_has_its_line(tmp_path):
+    study = write_study(tmp_path / "s", "data.audio_signal", (0.1, 0.5, 2.0))
+    study["points"][1]["rows"].pop()  # A method may be missing at a value.
+    joint, tcmax = study_lines(study)
+    assert (joint["label"], tcmax["label"]) == ("joint", "tcmax")
+    assert [row is None for row in tcmax["points"]] == [False, True, False]
+
+
+def test_the_figure_draws_the_means(tmp_path):
+    write_study(tmp_path / "s", "data.audio_signal", (0.1, 0.5))
+    study = read_study(tmp_path / "s")
+    with draw._styled():
+        figure = study_figure(study, study_lines(study))
+    axes = {ax.get_title(): ax for ax in figure.axes if ax.get_visible()}
+    assert list(axes) == [
+        "fused, test or validation", "audio alone", "TC bound", "training loss, last epoch",
+        "time of a step", "memory of a step", "fused less joint",
+    ]  # fmt: skip
+    joint, tcmax = axes["fused, test or validation"].containers
+    assert list(joint.lines[0].get_ydata()) == pytest.approx([76.54321, 77.54321])
+    assert list(tcmax.lines[0].get_ydata()) == pytest.approx([86.54321, 87.54321])
+    assert list(axes["time of a step"].containers[0].lines[0].get_ydata()) == [12.5, 12.5]
+    labels = [text.get_text() for text in axes["TC bound"].get_xticklabels()]
+    assert labels == ["0.1", "0.5"]
+    # What only some rows have is drawn for these.
+    assert len(axes["fused less joint"].containers) == 1
+
+
+def test_a_report_on_a_study_alone(tmp_path):
+    study = write_study(tmp_path / "s")
+    paths = write_report([str(tmp_path / "s")], tmp_path / "out")
+    assert [path.name for path in paths] == ["report.html", "report.md", "studies.csv"]
+    text = paths[1].read_text()
+    assert text.startswith("# Study of method.num_negatives\n")
+    [[head, *rows]] = tables(text)
+    assert head == [
+        "method.num_negatives", "method", "fusion", "seeds", "fused", "cross-entropy (nats)",
+        "TC bound (nats)", "audio (split)", "training loss (nats)", "ms a step",
+        "memory of a step (MiB)",
+    ]  # fmt: skip
+    assert rows[0][0::4] == ["16", "0.8654 ± 0.0100", "-2.5000 ± 0.0100"]
+    assert rows[1][-2:] == ["12.50 ± 10.00", "3.5"]
+    assert (tmp_path / "out" / "figures" / "study-1.png").stat().st_size > 10_000
+    lines = list(csv.DictReader(io.StringIO(paths[2].read_text())))
+    told = {
+        (line["value"], line["quantity"]): (float(line["mean"]), line["half_width"])
+        for line in lines
+    }
+    for point in study["points"]:
+        [row] = point["rows"]
+        for name, x in {**row["metrics"], **row["cost"]}.items():
+            value = "null" if point["value"] is None else str(point["value"])
+            half = "" if x["half_width"] is None else str(x["half_width"])
+            assert told.pop((value, name)) == (x["mean"], half)
+    assert not told
+
+
+def test_studies_follow_the_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(draw, "_png", lambda figure: b"")
+    write_run(tmp_path / "runs" / "a")
+    write_study(tmp_path / "studies" / "a")
+    write_study(tmp_path / "studies" / "b", "training.batch_size", (8, 16))
+    paths = write_report([f"{tmp_path}/runs/a", f"{tmp_path}/studies/*"], tmp_path / "out")
+    assert [path.name for path in paths] == [
+        "report.html", "report.md", "results.csv", "studies.csv",
+    ]  # fmt: skip
+    text = paths[1].read_text()
+    studies = "the study of method.num_negatives, the study of training.batch_size"
+    assert text.startswith(f"# Report on synthetic, {studies}\n")
+    assert text.index("### To run it again") < text.index("## Study of method.num_negatives")
+    assert text.index("## Study of method") < text.index("## Study of training.batch_size")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", r"the points of a study in .*study.json, got: JSONDecodeError.*it goes on"),
+        ("{}", r"the points of a study in .*study.json, got: KeyError\('field'\)"),
+        ('{"field": "a.b", "points": []}', r"Expected a point of a study in .*, got none yet"),
+    ],
+)
+def test_files_that_are_no_study(tmp_path, content, message):
+    (tmp_path / "study.json").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        write_report([str(tmp_path)], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
