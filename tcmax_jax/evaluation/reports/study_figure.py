@@ -49,7 +49,7 @@ def study_figure(study: Mapping, lines: Sequence[Mapping]) -> Figure:
 
 def _quantities(row):
     """Returns {name: (title, unit, factor)} of what a row of a study has a number for."""
-    found = {"accuracy": ("fused, test or validation", "accuracy (%)", 100)}
+    found = {"accuracy": ("fused", "accuracy (%)", 100)}
     if row["difference"]:
         found["difference"] = (f"fused less {row['against']['method']}", "points", 100)
     for name in row["metrics"]:

@@ -37,10 +37,10 @@ def test_the_figure_draws_the_means(tmp_path):
         figure = study_figure(study, study_lines(study))
     axes = {ax.get_title(): ax for ax in figure.axes if ax.get_visible()}
     assert list(axes) == [
-        "fused, test or validation", "audio alone", "TC bound", "training loss, last epoch",
+        "fused", "audio alone", "TC bound", "training loss, last epoch",
         "time of a step", "memory of a step", "fused less joint",
     ]  # fmt: skip
-    joint, tcmax = axes["fused, test or validation"].containers
+    joint, tcmax = axes["fused"].containers
     assert list(joint.lines[0].get_ydata()) == pytest.approx([76.54321, 77.54321])
     assert list(tcmax.lines[0].get_ydata()) == pytest.approx([86.54321, 87.54321])
     assert list(axes["time of a step"].containers[0].lines[0].get_ydata()) == [12.5, 12.5]
