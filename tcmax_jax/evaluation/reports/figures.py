@@ -70,7 +70,8 @@ def noise_figure(rows: Sequence[Mapping]) -> Figure:
             if modality in row["noise"]:
                 _curve(ax, row["noise"][modality], row["look"], 100)
         ax.set(title=f"noise on {modality}", xlabel="strength (std of the input)",
-               ylabel="fused accuracy (%)", ylim=(0, 103))  # fmt: skip
+               ylabel="fused accuracy (%)")  # fmt: skip
+        ax.set_ylim(max(0, ax.dataLim.ymin - 3), min(103, ax.dataLim.ymax + 3))
         ax.grid(axis="y")
     legend(figure, [line_handle(row) for row in rows])
     return figure

@@ -7,6 +7,9 @@ from matplotlib.figure import Figure
 
 from tcmax_jax.evaluation.reports.figures import legend, line_handle, panel_axes
 
+# Whose differences mean little unless they are large beside 0.
+_COSTS = ("seconds_per_step", "step_memory")
+
 
 def study_figure(study: Mapping, lines: Sequence[Mapping]) -> Figure:
     """Draws every quantity of a study over its values, a panel for each.
@@ -38,11 +41,15 @@ def study_figure(study: Mapping, lines: Sequence[Mapping]) -> Figure:
                 marker=line["look"]["marker"], elinewidth=0.8, capsize=2,
             )  # fmt: skip
         ax.set(title=title, ylabel=unit, xlabel=study["field"])
-        ax.set_xticks(range(len(ticks)), ticks)
+        ax.set_xticks(range(len(ticks)), ticks, size=8 if len("".join(ticks)) < 20 else 6.5)
         ax.grid(axis="y")
         if name == "difference":
             ax.axhline(0, color="#999999", linewidth=0.8, linestyle=(0, (1, 2)))
-        _look_at_the_means(ax, scale, lines, name)
+        means = [scale * own["mean"] for own in _numbers(lines, name)]
+        if name in _COSTS:
+            ax.set_ylim(0, 1.3 * max(means))
+        else:
+            _look_at(ax, means)
     legend(figure, [line_handle(line) for line in lines])
     return figure
 
@@ -72,14 +79,14 @@ def _number(row, name):
     return row["metrics"].get(name) or (row["cost"] or {}).get(name)
 
 
-def _look_at_the_means(ax, scale, lines, name):
+def _numbers(lines, name):
+    """Returns what all rows of all lines say of a quantity."""
+    rows = [row for line in lines for row in line["points"] if row]
+    return [own for own in (_number(row, name) for row in rows) if own]
+
+
+def _look_at(ax, means):
     """Cuts intervals off that would shrink the differences of the means to nothing."""
-    means = [
-        scale * own["mean"]
-        for line in lines
-        for own in (_number(row, name) for row in line["points"] if row)
-        if own
-    ]
     span = max(means) - min(means) or abs(max(means)) or 1.0
     low, high = ax.get_ylim()
     ax.set_ylim(max(low, min(means) - 0.6 * span), min(high, max(means) + 0.6 * span))
