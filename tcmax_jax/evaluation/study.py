@@ -66,7 +66,7 @@ def _interval(value, digits, factor):
         return "-"
     mean = f"{factor * value['mean']:.{digits}f}"
     half = value["half_width"]
-    return mean if half is None else f"{mean} ± {factor * half:.{digits}f}"
+    return mean if half is None else f"{mean} ±{factor * half:.{digits}f}"
 
 
 def _line(cells):

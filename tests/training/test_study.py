@@ -124,6 +124,6 @@ def test_the_table_says_what_there_is():
         "| data.audio_signal | method | fusion | seeds | fused | audio (split) | ms a step "
         "| memory of a step (MiB) |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
-        "| 0.1 | joint | sum | 1 | 0.5000 | 0.2500 ± 0.1250 | 12.50 ± 1.00 | 321.4 |",
+        "| 0.1 | joint | sum | 1 | 0.5000 | 0.2500 ±0.1250 | 12.50 ±1.00 | 321.4 |",
         "| null | joint | sum | 1 | - | - | - | - |",
     ]

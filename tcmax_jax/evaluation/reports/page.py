@@ -84,7 +84,9 @@ def _html_block(block, pictures):
 
 
 def _html_row(cells, tag):
-    return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>\n"
+    # A number and its interval stay on one line.
+    texts = (html.escape(cell).replace(" ±", "&nbsp;±") for cell in cells)
+    return f"<tr>{''.join(f'<{tag}>{text}</{tag}>' for text in texts)}</tr>\n"
 
 
 def _markdown_block(block):

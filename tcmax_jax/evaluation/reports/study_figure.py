@@ -24,7 +24,8 @@ def study_figure(study: Mapping, lines: Sequence[Mapping]) -> Figure:
             for name, (title, unit, scale) in _quantities(row).items():
                 there.setdefault(name, (title, unit, scale))
     ticks = [_text(study["field"], point["value"]) for point in study["points"]]
-    figure, axes = panel_axes(len(there), height=2.2)
+    figure, axes = panel_axes(len(there), height=2.3)
+    figure.get_layout_engine().set(h_pad=0.08, w_pad=0.06)
     for ax, (name, (title, unit, scale)) in zip(axes, there.items(), strict=True):
         for place, line in enumerate(lines):
             known = [(x, _number(row, name)) for x, row in enumerate(line["points"]) if row]

@@ -93,7 +93,7 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         if self._cell is not None:
-            self._cell += data
+            self._cell += data.replace("\xa0", " ")
 
     def handle_endtag(self, tag):
         if tag in ("td", "th"):

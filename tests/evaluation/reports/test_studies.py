@@ -62,8 +62,8 @@ def test_a_report_on_a_study_alone(tmp_path):
         "TC bound (nats)", "audio (split)", "training loss (nats)", "ms a step",
         "memory of a step (MiB)",
     ]  # fmt: skip
-    assert rows[0][0::4] == ["16", "0.8654 ± 0.0100", "-2.5000 ± 0.0100"]
-    assert rows[1][-2:] == ["12.50 ± 10.00", "3.5"]
+    assert rows[0][0::4] == ["16", "0.8654 ±0.0100", "-2.5000 ±0.0100"]
+    assert rows[1][-2:] == ["12.50 ±10.00", "3.5"]
     assert (tmp_path / "out" / "figures" / "study-1.png").stat().st_size > 10_000
     lines = list(csv.DictReader(io.StringIO(paths[2].read_text())))
     told = {
