@@ -12,7 +12,7 @@ import numpy as np
 
 from tcmax_jax.losses import AdditiveHead
 
-# How many other examples stand in for what is missing, in heads that couple the modalities.
+# How many examples stand in for what is missing, in heads that couple the modalities.
 _STAND_INS = 64
 
 
@@ -21,8 +21,8 @@ def scores_without(method, head, features: Mapping, dropped: Collection[str]):
 
     The parts of the missing modalities leave an additive head's sum, as if their classifiers said
     nothing, and the method's own rule predicts from the rest. Any other head needs a feature of
-    each modality: there the prediction is the mean over those that it makes with the features of
-    other examples in place of the missing ones,
+    each modality: there the prediction is the mean over those that it makes with features of
+    the split in place of the missing ones,
 
       p_i = mean_k softmax(predict(z_i with z_i[dropped] = z_k[dropped])),
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 # Metrics and costs by name: (title, digits, factor).
 _METRICS = {
@@ -14,6 +15,12 @@ _COSTS = {
     "seconds_per_step": ("ms a step", 2, 1000),
     "step_memory": ("memory of a step (MiB)", 1, 1),
 }
+
+
+def point_folder(field: str, value: Any) -> str:
+    """Returns the name of the folder of a study that holds the runs with a value of its field."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return f"{field}={text}".replace("/", "_")
 
 
 def study_markdown(study: Mapping) -> str:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tcmax_jax.evaluation.comparison import interval
-from tcmax_jax.evaluation.study import study_markdown
+from tcmax_jax.evaluation.study import point_folder, study_markdown
 from tcmax_jax.files import write_atomically
 from tcmax_jax.training import processes
 from tcmax_jax.training.build import build
 from tcmax_jax.training.compare import is_finished, plan, run_comparison, run_name
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.config.comparison import Study, folder_text
+from tcmax_jax.training.config.comparison import Study
 from tcmax_jax.training.config.method import label
 from tcmax_jax.training.config.overrides import ConfigError, override
 from tcmax_jax.training.measures import step_memory
@@ -86,7 +86,7 @@ def run_study(
     study = {"field": config.study.field, "points": []}
     for number, (text, recipe) in enumerate(recipes.items(), start=1):
         say(f"({number}/{len(recipes)}) {study['field']} = {text}")
-        folder = workdir / f"{study['field']}={folder_text(json.loads(text))}"
+        folder = workdir / point_folder(study["field"], json.loads(text))
         comparison = run_comparison(recipe, folder, data_dir, say)
         costs = _costs(recipe, folder, data_dir, memory.get(text, {}))
         rows = [row | {"cost": costs.get((row["method"], row["fusion"]))} for row in

@@ -135,7 +135,8 @@ def record_environment(
 ) -> None:
     """Writes down where the run begins or goes on, and says what that changes.
 
-    environments.json holds {"after_step": int, **versions and devices} for each change.
+    environments.json holds {"after_step": int, **versions, commit, host and devices} for each
+    change.
 
     Args:
       workdir: folder of the run.

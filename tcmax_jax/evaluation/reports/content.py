@@ -36,7 +36,7 @@ _CAPTIONS = {
     "together. Below the diagonal predictions are too confident. Dots grow with the examples; "
     "bins with less than 1 % of them are left out.",
     "missing": "Fused accuracy without a modality: the head's sum without its part; heads that "
-    f"couple the modalities predict with those of other examples in its place. {_BARS}",
+    f"couple the modalities predict with those of 64 examples of the split in its place. {_BARS}",
     "noise": "Fused accuracy with Gaussian noise on the input of one modality, in standard "
     f"deviations of the example's own input. {_BAND}",
     "confusion": "Confusion of the fused prediction, all seeds together; a row for each true "

@@ -43,7 +43,7 @@ def write_difference(first: Path, second: Path, out: Path) -> list[Path]:
             "Evaluate both again with --mode=evaluate."
         )
     found = difference(*outputs)
-    same_run = runs[0]["log"] == runs[1]["log"]
+    same_run = runs[0]["run"] == runs[1]["run"]
     pictures = {} if same_run else {"curves": draw_difference([curves(r["log"]) for r in runs])}
     blocks = [
         {"heading": _TITLE, "level": 1},

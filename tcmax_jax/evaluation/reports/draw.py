@@ -30,7 +30,9 @@ def draw_runs(rows: Sequence[Mapping], class_names: Sequence[str]) -> dict[str, 
         predictions.sort(key=lambda name: name != "fused")
         if any("js_divergence" in row["measures"] for row in rows):
             drawn["modalities"] = figures.bars_figure(rows, _modality_panels(len(predictions) - 1))
-        without = dict.fromkeys(n for row in rows for n in row["measures"] if "without/" in n)
+        without = dict.fromkeys(
+            n for row in rows for n in row["measures"] if n.startswith("without/")
+        )
         if without:
             drawn["missing"] = figures.bars_figure(rows, _missing_panels(without))
         if any(row["noise"] for row in rows):

@@ -28,7 +28,7 @@ def provenance(runs: Sequence[Mapping], failed: Sequence[Mapping]) -> list[dict]
         {"heading": "In what else their configurations differ", "level": 3},
         {"table": differences} if differences[1:] else {"text": "In nothing."},
         {"heading": "Versions and devices", "level": 3},
-        {"table": _environments(runs)},
+        {"table": environments_table(runs)},
         {"heading": "To run it again", "level": 3},
         {
             "text": "In a checkout; with --data_dir=FOLDER where the prepared data lies elsewhere "
@@ -49,9 +49,9 @@ def commands(runs: Sequence[Mapping]) -> str:
     shared = [k for k in first if all(k in c and c[k] == first[k] for c in rest)]
     head = ["python launch.py", *(_override(name, first[name]) for name in shared)]
     lines = ["again() {", "  " + " \\\n    ".join([*head, '"$@"']), "}"]
-    for number, (run, config) in enumerate(zip(runs, configs, strict=True)):
+    for number, config in enumerate(configs):
         own = [_override(name, config[name]) for name in config if name not in shared]
-        name = f"{run['config']['method']['name']}-{run['fusion']}-seed{run['seed']}"
+        name = f"{config['method']['name']}-{config['model']['fusion']}-seed{config['seed']}"
         # The number keeps methods of one name with other options apart.
         workdir = shlex.quote(f"--workdir=runs/again/{number:02d}-{name}")
         lines.append(" ".join(["again", *own, workdir]))
@@ -102,17 +102,32 @@ def _methods(runs):
 
 
 def _runs(runs, failed):
-    rows = [["folder", "method", "fusion", "seed", "best epoch", "step", "collapsed"]]
+    rows = [["folder", "method", "fusion", "seed", "best epoch", "step", "collapsed",
+             "time of steps (s)"]]  # fmt: skip
     for run in runs:
         results = run["results"]
         best = [str(results[name]) for name in ("epoch", "step")]
         collapsed = ", ".join(results.get("collapsed", [])) or "no"
         rows.append([run["folder"], run["method"], run["fusion"], str(run["seed"]), *best,
-                     collapsed])  # fmt: skip
+                     collapsed, _time(run)])  # fmt: skip
     for run in failed:
         rows.append([run["folder"], run["method"], run["fusion"], str(run["seed"]), "failed", "-",
-                     "-"])  # fmt: skip
+                     "-", "-"])  # fmt: skip
     return rows
+
+
+def _time(run):
+    """Returns the seconds that the steps of a run took, waiting included, from its rates."""
+    entries = [entry for entry in run["log"] if entry["split"] == "train"]
+    if not all("examples_per_second" in entry for entry in entries):
+        return "-"
+    ends = [0, *(entry["step"] for entry in entries)]
+    size = run["config"]["training"]["batch_size"]
+    seconds = sum(
+        (end - start) * size / entry["examples_per_second"]
+        for start, end, entry in zip(ends, ends[1:], entries, strict=False)
+    )
+    return f"{seconds:.0f}"
 
 
 def _differences(runs):
@@ -128,7 +143,12 @@ def _differences(runs):
     return rows
 
 
-def _environments(runs):
+def environments_table(runs: Sequence[Mapping]) -> list[list[str]]:
+    """Returns a table of versions, commits, hosts and devices: all that runs were made with.
+
+    Args:
+      runs: each with "environments", what a run has in environments.json.
+    """
     entries = [e for run in runs for e in run["environments"]]
     names = dict.fromkeys(name for e in entries for name in e if name != "after_step")
     return [["", ""], *([name, _several(e[name] for e in entries if name in e)] for name in names)]

@@ -139,7 +139,8 @@ def read_evaluated(folder: Path) -> dict:
     """Reads one evaluation: a run, finished or not, or one of its checkpoints in steps/<step>.
 
     Returns:
-      {"folder", "config", "data", "analysis", "results", "log"}, see `read_runs`.
+      {"folder", "run": path of the run that it is of, "config", "data", "analysis", "results",
+      "log"}, see `read_runs`.
 
     Raises:
       ValueError: the folder holds no evaluation, or a damaged one.
@@ -152,7 +153,17 @@ def read_evaluated(folder: Path) -> dict:
         )
     places = {"config": run, "data": run, "analysis": folder, "results": folder}
     files = {name: _file(place, name) for name, place in places.items()}
-    return {"folder": str(folder), **files, "log": _log(run / "metrics.jsonl")}
+    own = {"folder": str(folder), "run": run.resolve()}
+    return own | files | {"log": _log(run / "metrics.jsonl")}
+
+
+def read_provenance(folder: Path) -> dict:
+    """Returns {"config", "environments"} of a run, see `read_runs`.
+
+    Raises:
+      ValueError: damaged files.
+    """
+    return {name: _file(folder, name) for name in ("config", "environments")}
 
 
 def _failure(folder):

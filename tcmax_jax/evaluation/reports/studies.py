@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tcmax_jax.evaluation.reports.naming import order
+from tcmax_jax.evaluation.reports.provenance import commands, environments_table
+from tcmax_jax.evaluation.reports.runs import read_provenance
 from tcmax_jax.evaluation.reports.style import styles
-from tcmax_jax.evaluation.study import study_cells, study_reading
+from tcmax_jax.evaluation.study import point_folder, study_cells, study_reading
 
 _CAPTION = (
     "Means over seeds with the 95 % t-interval of the mean (none for one seed), evenly spaced "
@@ -19,7 +21,8 @@ def read_study(folder: Path) -> dict:
     """Reads the folder of a study.
 
     Returns:
-      {"folder", "field", "points": see `tcmax_jax.training.study.run_study`}.
+      {"folder", "field", "points": see `tcmax_jax.training.study.run_study`, "runs": those whose
+      folders are there, see `read_runs`}.
 
     Raises:
       ValueError: study.json is damaged or has no point yet.
@@ -38,7 +41,10 @@ def read_study(folder: Path) -> dict:
             f"Expected a point of a study in {path}, got none yet. Go on with the command that "
             "began it."
         )
-    return {"folder": str(folder), **study}
+    places = [folder / point_folder(study["field"], p["value"]) for p in study["points"]]
+    folders = [path.parent for place in places for path in sorted(place.glob("*/config.json"))]
+    runs = [read_provenance(run) for run in folders]
+    return {"folder": str(folder), **study, "runs": runs}
 
 
 def study_lines(study: Mapping) -> list[dict]:
@@ -83,6 +89,16 @@ def study_blocks(study: Mapping, figure: str, level: int) -> list[dict]:
         {"figure": figure, "caption": _CAPTION},
         {"table": study_cells(study)},
         {"text": study_reading()},
+        *(_provenance(study["runs"], level + 1) if study["runs"] else []),
+    ]
+
+
+def _provenance(runs, level):
+    return [
+        {"heading": "Versions and devices", "level": level},
+        {"table": environments_table(runs)},
+        {"heading": "To run it again", "level": level},
+        {"code": commands(runs)},
     ]
 
 

@@ -1,11 +1,11 @@
 """The sections of a configuration that say what many runs have in turn."""
 
-import json
 from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import Field, NonNegativeInt
 
+from tcmax_jax.evaluation.study import point_folder
 from tcmax_jax.models.fusion import FUSIONS
 from tcmax_jax.training.config.method import ALL_METHODS, Method, label
 from tcmax_jax.training.config.section import section
@@ -39,12 +39,6 @@ class Comparison:
         return self
 
 
-def folder_text(value: Any) -> str:
-    """Returns a value of a study as part of a folder's name."""
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text.replace("/", "_")
-
-
 @section
 class Study:
     """What --mode=study changes.
@@ -60,7 +54,7 @@ class Study:
 
     @pydantic.model_validator(mode="after")
     def _check_values(self):
-        texts = [folder_text(value) for value in self.values]
+        texts = [point_folder("", value) for value in self.values]
         if self.field and not texts:
             raise ValueError(f"study.values has values of {self.field}, got none")
         if len(set(texts)) < len(texts):

@@ -87,6 +87,13 @@ def test_two_checkpoints_of_one_run(pair, tmp_path):
     assert "fused accuracy +0.0 ±0.0 points" in text
 
 
+def test_equal_logs_of_two_runs_are_two_trainings(pair, tmp_path):
+    shutil.copytree(pair[0], tmp_path / "copy")
+    _, markdown = write_difference(pair[0], tmp_path / "copy", tmp_path / "out")
+    assert "Two checkpoints" not in markdown.read_text()
+    assert (tmp_path / "out" / "figures" / "curves.png").exists()
+
+
 def test_what_cannot_be_compared(pair, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(ValueError, match=r"Expected an evaluated run, or steps/<step> of one, in "):

@@ -311,3 +311,19 @@ def test_confusion_of_many_classes_is_left_out_and_an_old_report_replaced(tmp_pa
     write_report([str(tmp_path / "many")], tmp_path / "out")
     assert not (tmp_path / "out" / "figures" / "confusion.png").exists()
     assert "Confusion" not in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_the_time_of_a_run_is_that_of_its_steps(tmp_path, unpainted):
+    # Two windows: 30 steps of 64 examples at 96 a second, 10 at 64 a second.
+    folder = write_run(tmp_path / "a")
+    rates = [(30, 96.0), (40, 64.0)]
+    kept = [line for line in (folder / "metrics.jsonl").read_text().splitlines() if "valid" in line]
+    train = [
+        json.dumps({"step": s, "epoch": 1, "split": "train", "loss": 1.0, "examples_per_second": r})
+        for s, r in rates
+    ]
+    (folder / "metrics.jsonl").write_text("\n".join([*train, *kept]) + "\n")
+    write_report([str(folder)], tmp_path / "out")
+    [table] = [t for t in tables((tmp_path / "out" / "report.md").read_text()) if "folder" in t[0]]
+    assert table[0][-1] == "time of steps (s)"
+    assert table[1][-1] == "30"

@@ -10,7 +10,7 @@ from tcmax_jax.evaluation.reports.studies import read_study, study_lines
 from tcmax_jax.evaluation.reports.study_figure import study_figure
 from tcmax_jax.evaluation.reports.style import styles
 from tcmax_jax.evaluation.reports.write import write_report
-from tests.evaluation.reports.made_runs import write_run, write_study
+from tests.evaluation.reports.made_runs import ENVIRONMENT, config, write_run, write_study
 from tests.evaluation.reports.test_report import tables
 
 
@@ -77,6 +77,18 @@ def test_a_report_on_a_study_alone(tmp_path):
             half = "" if x["half_width"] is None else str(x["half_width"])
             assert told.pop((value, name)) == (x["mean"], half)
     assert not told
+
+
+def test_a_study_says_what_its_runs_were_made_with(tmp_path, monkeypatch):
+    monkeypatch.setattr(draw, "_png", lambda figure: b"")
+    write_study(tmp_path / "s", "seed", (3, 4))
+    for seed in (3, 4):
+        write_run(tmp_path / "s" / f"seed={seed}" / "joint", config(seed=seed))
+    _, markdown, _ = write_report([str(tmp_path / "s")], tmp_path / "out")
+    text = markdown.read_text()
+    assert f"| devices | {ENVIRONMENT['devices']} |" in text
+    assert "again --config.seed=3 --workdir=runs/again/00-joint-concat-seed3" in text
+    assert "again --config.seed=4 --workdir=runs/again/01-joint-concat-seed4" in text
 
 
 def test_studies_follow_the_runs(tmp_path, monkeypatch):
