@@ -51,6 +51,15 @@ class Forward(NamedTuple):
             values = jnp.where(mask, values, 0)
         return all_sum(jnp.sum(values, axis=0), self.axis_name)
 
+    def metrics(self, scores):
+        """Returns the metrics of a prediction, softmax(scores) of [B, C], by name.
+
+        "accuracy", and "cross_entropy" in nats, which compares methods whose losses differ.
+        """
+        correct = jnp.argmax(scores, axis=-1) == self.labels
+        loss = cross_entropy(scores, self.labels)
+        return {"accuracy": self.mean(correct), "cross_entropy": self.mean(loss)}
+
     def within(self, first_epoch, last_epoch):
         """Returns whether the epoch, counted from 0, lies between two, both included."""
         return (self.progress >= first_epoch) & (self.progress < last_epoch + 1)
@@ -211,7 +220,7 @@ def descend(loss: Callable, predict: Callable, rule=None) -> Callable:
 
     Args:
       loss: `(forward, state) -> Loss`.
-      predict: `(head, features) -> [B, C]`, for the accuracy of the batch.
+      predict: `(head, features) -> [B, C]`, for the metrics of the batch.
       rule: a stateless optax transformation of the gradients, which gets `Loss.rule_args`. It acts
         on the gradient of the global batch, after its reduction over devices.
     """
@@ -221,9 +230,8 @@ def descend(loss: Callable, predict: Callable, rule=None) -> Callable:
             features, batch_stats = step.encode(params)
             forward = step.forward(params, features)
             result = loss(forward, state)
-            correct = jnp.argmax(predict(forward.head, features), axis=-1) == forward.labels
             mean = forward.mean(result.values)
-            metrics = {"accuracy": forward.mean(correct), **result.metrics}
+            metrics = forward.metrics(predict(forward.head, features)) | result.metrics
             gap = jnp.inf if result.floor is None else mean - result.floor
             out = batch_stats, result.state, mean, metrics, gap
             return mean, (out, result.rule_args)

@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from tcmax_jax.methods.base import Method, Step, Turn, cross_entropy, encoder_group
+from tcmax_jax.methods.base import Method, Step, Turn, encoder_group
 from tcmax_jax.methods.options import check_choice
 
 _DECAY = 0.1
@@ -62,13 +62,12 @@ def _turn(modality: str, projected: bool, step: Step, params, state) -> Turn:
         features, batch_stats = step.encode(params)
         forward = step.forward(params, features)
         logits = forward.head.modality_logits(features)[modality]
-        loss = forward.mean(cross_entropy(logits, forward.labels))
-        accuracy = forward.mean(jnp.argmax(logits, axis=-1) == forward.labels)
+        metrics = forward.metrics(logits)
         z = features[modality]
         mean_feature = forward.sum(z) / jnp.maximum(forward.sum(jnp.ones(len(z))), 1)
-        return loss, (batch_stats, loss, accuracy, mean_feature)
+        return metrics["cross_entropy"], (batch_stats, metrics, mean_feature)
 
-    grads, (batch_stats, loss, accuracy, feature) = jax.grad(objective, has_aux=True)(params)
+    grads, (batch_stats, metrics, feature) = jax.grad(objective, has_aux=True)(params)
     encoder = encoder_group(modality)
     moved = {name: grads[name] for name in (encoder, "head") if name in grads}
     moved, batch_stats = step.reduce((moved, batch_stats))
@@ -83,8 +82,8 @@ def _turn(modality: str, projected: bool, step: Step, params, state) -> Turn:
         grads=moved,
         batch_stats={name: x for name, x in batch_stats.items() if name == encoder},
         state=state,
-        loss=loss,
-        metrics={f"accuracy/{modality}": accuracy},
+        loss=metrics["cross_entropy"],
+        metrics={f"{name}/{modality}": value for name, value in metrics.items()},
     )
 
 

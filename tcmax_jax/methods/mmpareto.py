@@ -49,8 +49,8 @@ def mmpareto(modalities, *, gamma: float = 1.5) -> Method:
         def joint_loss(params, features):
             forward = step.forward(params, features)
             logits = forward.head(features)
-            accuracy = forward.mean(jnp.argmax(logits, axis=-1) == forward.labels)
-            return forward.mean(cross_entropy(logits, forward.labels)), accuracy
+            metrics = forward.metrics(logits)
+            return metrics["cross_entropy"], metrics
 
         def own_loss(params, features):
             forward = step.forward(params, features)
@@ -60,14 +60,13 @@ def mmpareto(modalities, *, gamma: float = 1.5) -> Method:
 
         features, pull, batch_stats = jax.vjp(step.encode, params, has_aux=True)
         both = jax.value_and_grad(joint_loss, (0, 1), has_aux=True)(params, features)
-        (joint, accuracy), (joint_heads, joint_cotangents) = both
+        (joint, metrics), (joint_heads, joint_cotangents) = both
         own, own_grads = jax.value_and_grad(own_loss, (0, 1))(params, features)
         joint_grads = jax.tree.map(jnp.add, joint_heads, *pull(joint_cotangents))
         own_grads = jax.tree.map(jnp.add, own_grads[0], *pull(own_grads[1]))
         joint_grads, own_grads, batch_stats = step.reduce((joint_grads, own_grads, batch_stats))
         grads, _ = rule.update(joint_grads, rule.init(params), params, own=own_grads)
-        metrics = {"accuracy": accuracy, "loss/joint": joint, "loss/own": own}
-        return Turn(grads, batch_stats, state, joint + own, metrics)
+        return Turn(grads, batch_stats, state, joint + own, metrics | {"loss/own": own})
 
     return Method(predict=joint_logits, loss=None, turns=(turn,))
 

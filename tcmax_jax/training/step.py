@@ -39,8 +39,8 @@ def train_step(
 
     Returns:
       (the next state, metrics), metrics being {name: float32 scalar}, the same on every device:
-      loss (nats; the sum over turns), accuracy of the batch, what the method logs, and gradient
-      norms, global and by modality's encoder.
+      loss (nats; the sum over turns), accuracy and cross-entropy (nats) of the batch, what the
+      method logs, and gradient norms, global and by modality's encoder.
     """
     params, opt_state, batch_stats, method_state = (
         state.params,
