@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from tcmax_jax.methods import METHODS
+from tcmax_jax.models import head_of
 from tcmax_jax.training.checkpoint import SELECTED_BY, Checkpoints
 from tcmax_jax.training.config import Config, Optimizer
 from tcmax_jax.training.config.overrides import override
 from tests.methods.problem import B, C, NormedEncoder, Problem, fusion_for, make_batch
+from tests.methods.reference import cross_entropy, random_params, take_turn
 
 # Options that make a method act from the first step of a short run.
 ACTIVE = {
@@ -139,6 +141,30 @@ def test_resuming_from_a_checkpoint_is_bit_equal(devices, case, tmp_path):
     assert_states_close(half, restored)
     resumed, _ = toy.run(devices[:1], batches(4)[2:], state=restored)
     assert_states_close(unbroken, resumed)
+
+
+@every_case
+def test_accuracy_and_cross_entropy_of_the_batch_are_those_of_the_prediction(case):
+    toy = problem(case)
+    params = random_params(toy)
+    where = np.arange(B) < 11
+    turns = [
+        take_turn(toy, params, number=n, where=where).metrics for n in range(len(toy.method.turns))
+    ]
+    metrics = {name: value for turn in turns for name, value in turn.items()}
+    batch = make_batch()
+    head = head_of(toy.model, params)
+    features = toy.model.apply({"params": params}, batch["inputs"], method="encode")
+    if len(turns) == 1:
+        scores = {"": toy.method.predict(head, features)}
+    else:  # Each turn trains a modality of its own, whose prediction it sees.
+        scores = {f"/{m}": z for m, z in head.modality_logits(features).items()}
+    labels = batch["label"][:11]
+    for name, own in scores.items():
+        expected = cross_entropy(own[:11], labels).mean()
+        assert metrics[f"cross_entropy{name}"] == pytest.approx(expected, rel=1e-4)
+        correct = [np.argmax(row) == y for row, y in zip(own[:11], labels, strict=True)]
+        assert metrics[f"accuracy{name}"] == pytest.approx(np.mean(correct), rel=1e-6)
 
 
 @every_case

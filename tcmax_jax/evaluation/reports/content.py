@@ -11,6 +11,7 @@ from tcmax_jax.evaluation.comparison import (
     comparison_failures,
     comparison_reading,
 )
+from tcmax_jax.evaluation.reports import quantities
 from tcmax_jax.evaluation.reports.naming import differing_fields
 from tcmax_jax.evaluation.reports.provenance import provenance
 from tcmax_jax.evaluation.reports.quoted import NUMBERS, SOURCE
@@ -24,7 +25,9 @@ _BARS = (
 )
 _CAPTIONS = {
     "curves": f"Training. {_BAND} Each method has a loss of its own, so that losses compare runs "
-    "of one method alone. A TC bound far below 0 is cut off. Dotted: chance.",
+    "of one method alone; cross-entropy, of the fused prediction, compares all of them, on a "
+    "logarithmic axis. That of training is of batches, while the parameters change; MLA, which "
+    "trains modalities in turn, has none. A TC bound far below 0 is cut off. Dotted: chance.",
     "modalities": "How the modalities differ. The Jensen-Shannon divergence is 0 where they "
     "predict the same; an entropy ratio of 1 says that they are equally certain; the gain is fused "
     f"accuracy less that of the best modality. {_BARS}",
@@ -42,26 +45,14 @@ _CAPTIONS = {
     "confusion": "Confusion of the fused prediction, all seeds together; a row for each true "
     "class.",
 }
-_MEASURES = {
-    "js_divergence": "JS divergence (nats)",
-    "entropy_ratio": "entropy ratio",
-    "multimodal_gain": "multimodal gain (points)",
-    "entropy": "entropy, {} (nats)",
-    "calibration_error": "calibration error, {} (%)",
-    "cka": "CKA, {}",
-    "without": "without {} (%)",
-    "noise": "noise on {} std (%)",
-    "chain": "{} (nats)",
-}
 # What is told of all modalities together, and of each prediction.
 _TABLES = (
+    ("train_cross_entropy", "cross_entropy"),
     ("js_divergence", "entropy_ratio", "multimodal_gain", "cka"),
     ("entropy", "calibration_error"),
     ("without", "noise"),
     ("chain",),
 )
-_SCALES = {"multimodal_gain": 100, "calibration_error": 100, "without": 100, "noise": 100}
-
 
 _CHAIN_READING = (
     "I and TC are lower bounds of mutual information and total correlation, estimated on a part of "
@@ -144,20 +135,15 @@ def measures_tables(rows: Sequence[Mapping]) -> list[list[list[str]]]:
     names = list(dict.fromkeys(name for row in rows for name in row["measures"]))
     tables = []
     for kinds in _TABLES:
-        own = [name for name in names if name.partition("/")[0] in kinds]
+        own = [name for name in names if quantities.kind(name) in kinds]
         if not own:
             continue
-        lines = [["method", "fusion", *map(_measure_title, own)]]
+        lines = [["method", "fusion", *map(quantities.title, own)]]
         for row in rows:
-            cells = [_cell(row["measures"].get(n), _SCALES.get(n.split("/")[0], 1)) for n in own]
+            cells = [_cell(row["measures"].get(n), quantities.scale(n)) for n in own]
             lines.append([row["method"], row["fusion"], *cells])
         tables.append(lines)
     return tables
-
-
-def _measure_title(name):
-    kind, _, of = name.partition("/")
-    return _MEASURES[kind].format(of.replace("+", " and "))
 
 
 def _cell(measure, scale):

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from tcmax_jax.evaluation.outputs import Outputs, read_outputs
+from tcmax_jax.evaluation.reports import quantities
 from tcmax_jax.evaluation.reports.draw import draw_difference
 from tcmax_jax.evaluation.reports.naming import differing_fields
 from tcmax_jax.evaluation.reports.page import to_html, to_markdown
 from tcmax_jax.evaluation.reports.provenance import plain
-from tcmax_jax.evaluation.reports.rows import curves, measures
+from tcmax_jax.evaluation.reports.rows import curves, numbers
 from tcmax_jax.evaluation.reports.runs import check_same_data, read_evaluated
 from tcmax_jax.files import write_atomically
 
@@ -149,12 +150,15 @@ def _configuration(runs):
 
 def _numbers(runs, split):
     """Returns the table of all metrics and analyses that are one number."""
-    own = [{**run["results"]["splits"][split], **measures(run["analysis"][split])} for run in runs]
+    own = [numbers(run, split) for run in runs]
     rows = [["quantity", "A", "B", "B less A"]]
-    for name in dict.fromkeys(name for numbers in own for name in numbers):
-        a, b = (numbers.get(name) for numbers in own)
-        cells = ["-" if x is None else f"{x:.4f}" for x in (a, b)]
-        rows.append([name, *cells, "-" if None in (a, b) else f"{b - a:+.4f}"])
+    for name in dict.fromkeys(name for each in own for name in each):
+        scale = quantities.scale(name)
+        digits = 2 if scale == 100 else 4
+        a, b = (each.get(name) for each in own)
+        cells = ["-" if x is None else f"{scale * x:.{digits}f}" for x in (a, b)]
+        change = "-" if None in (a, b) else f"{scale * (b - a):+.{digits}f}"
+        rows.append([quantities.title(name), *cells, change])
     return rows
 
 
@@ -162,7 +166,8 @@ def _curve_blocks(pictures: Mapping):
     if not pictures:
         return [{"text": "Two checkpoints of one training."}]
     caption = (
-        "Training loss, and TC bound and accuracies of the validation split; A solid, B dashed."
+        "Loss and cross-entropy in training; cross-entropy (both on a logarithmic axis), TC bound "
+        "and accuracies of the validation split; A solid, B dashed."
     )
     return [{"figure": "curves", "caption": caption}]
 

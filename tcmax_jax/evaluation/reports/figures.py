@@ -19,7 +19,7 @@ _LEAST_SHARE = 0.01
 
 
 def curves_figure(rows: Sequence[Mapping], classes: int | None = None) -> Figure:
-    """Draws loss, bound and accuracies over epochs, a line for each row.
+    """Draws loss, bound, cross-entropy and accuracies over epochs, a line for each row.
 
     Lines are means over runs, bands reach from the least run to the greatest one.
 
@@ -30,10 +30,13 @@ def curves_figure(rows: Sequence[Mapping], classes: int | None = None) -> Figure
     names = dict.fromkeys(name for row in rows for name in row["curves"])
     modalities = [name for name in names if name.startswith("accuracy/")]
     panels = {
-        "loss": ("training loss", "own objective (nats)"),
+        "train/loss": ("training loss", "own objective (nats)"),
         "tc_bound": ("TC bound, validation", "nats"),
+        "train/cross_entropy": ("cross-entropy, training", "nats"),
+        "cross_entropy": ("cross-entropy, validation", "nats"),
         "accuracy": ("fused, validation", "accuracy (%)"),
     } | {n: (f"{n.partition('/')[2]} alone, validation", "accuracy (%)") for n in modalities}
+    panels = {name: look for name, look in panels.items() if name in names}
     figure, axes = panel_axes(len(panels), height=2.3)
     figure.get_layout_engine().set(h_pad=0.08, w_pad=0.06)
     for ax, (name, (title, unit)) in zip(axes, panels.items(), strict=True):
@@ -44,15 +47,18 @@ def curves_figure(rows: Sequence[Mapping], classes: int | None = None) -> Figure
         ax.set(title=title, ylabel=unit, xlabel="epoch")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         ax.grid(axis="y")
+        if name.endswith("cross_entropy"):
+            ax.set_yscale("log")
         if accuracy:
             chance = 100 / classes if classes else 0
             ax.axhline(chance, color="#999999", linewidth=0.8, linestyle=(0, (1, 2)))
             ax.set_ylim(0, 1.06 * max(ax.dataLim.ymax, chance))
-    # A bound of a method that does not maximise it falls without end, and would flatten the others.
-    bound = axes[1]
-    if classes:
-        bound.set_ylim(bottom=max(bound.get_ylim()[0], -math.log(classes)))
-    bound.axhline(0, color="#999999", linewidth=0.8)
+        if name == "tc_bound":
+            # That of a method which does not maximise it falls without end, and would flatten the
+            # others.
+            if classes:
+                ax.set_ylim(bottom=max(ax.get_ylim()[0], -math.log(classes)))
+            ax.axhline(0, color="#999999", linewidth=0.8)
     legend(figure, [line_handle(row) for row in rows])
     return figure
 

@@ -10,6 +10,9 @@ from tcmax_jax.evaluation.comparison import interval
 from tcmax_jax.evaluation.reports.style import styles
 
 _PER_PREDICTION = ("entropy", "calibration_error")
+# What has a curve, by split.
+_TRAINING = {"loss", "cross_entropy"}
+_VALIDATION = {"cross_entropy", "tc_bound", "accuracy"}
 
 
 def make_rows(runs: Sequence[Mapping], split: str) -> list[dict]:
@@ -20,10 +23,11 @@ def make_rows(runs: Sequence[Mapping], split: str) -> list[dict]:
       split: the split whose analyses are taken.
 
     Returns:
-      [{"method", "fusion", "label": for figures, "look": see `styles`, "runs", "measures": {name:
-      interval}, "values": {name: its value for each run}, "curves": {name: a list of {epoch: value}
-      for each run}, "noise": {modality: a list of {strength: fused accuracy} for each run that has
-      them}, "reliability": {prediction: bins}, "confusion": [C, C] counts over all runs}].
+      [{"method", "fusion", "label": for figures, "look": see `styles`, "runs", "values": {name: its
+      value for each run}, see `numbers`, "measures": {name: its interval}, "curves": {name: a list
+      of {epoch: value} for each run}, "noise": {modality: a list of {strength: fused accuracy} for
+      each run that has them}, "reliability": {prediction: bins}, "confusion": [C, C] counts over
+      all runs}].
     """
     groups = {}
     for run in runs:
@@ -32,7 +36,7 @@ def make_rows(runs: Sequence[Mapping], split: str) -> list[dict]:
     looks = styles([group[0]["config"]["method"]["name"] for group in groups.values()])
     rows = []
     for ((method, fusion), group), look in zip(groups.items(), looks, strict=True):
-        values = _collect([measures(run["analysis"][split]) for run in group])
+        values = _collect([numbers(run, split) for run in group])
         rows.append(
             {
                 "method": method,
@@ -49,6 +53,16 @@ def make_rows(runs: Sequence[Mapping], split: str) -> list[dict]:
             }
         )
     return rows
+
+
+def numbers(run: Mapping, split: str) -> dict[str, float]:
+    """Returns {name: number}: the metrics of a split, its analyses, and what training came to.
+
+    "train_cross_entropy" is the mean over the last epoch, in nats, where it was logged.
+    """
+    training = curves(run["log"]).get("train/cross_entropy", {})
+    last = {"train_cross_entropy": training[max(training)]} if training else {}
+    return {**last, **run["results"]["splits"][split], **measures(run["analysis"][split])}
 
 
 def measures(analysis: Mapping) -> dict[str, float]:
@@ -73,21 +87,23 @@ def measures(analysis: Mapping) -> dict[str, float]:
 def curves(log: Sequence[Mapping]) -> dict[str, dict[int, float]]:
     """Returns {name: {epoch: value}} of what a run has logged.
 
-    "loss" is the mean of the training loss over the steps of an epoch; all others ("tc_bound",
-    "accuracy", "accuracy/<modality>") are of the validation split.
+    "train/loss" and "train/cross_entropy" are means over the steps of an epoch; all others
+    ("cross_entropy", "tc_bound", "accuracy", "accuracy/<modality>") are of the validation split.
     """
-    found, sums, before = {"loss": {}}, {}, 0
+    found, sums, before = {}, {}, 0
     for entry in log:
         if entry["split"] == "train":
             # An entry is the mean over the steps since the one before.
             steps, before = entry["step"] - before, entry["step"]
-            total, count = sums.get(entry["epoch"], (0.0, 0))
-            sums[entry["epoch"]] = (total + steps * entry["loss"], count + steps)
+            for name in _TRAINING & entry.keys():
+                total, count = sums.setdefault(name, {}).get(entry["epoch"], (0.0, 0))
+                sums[name][entry["epoch"]] = (total + steps * entry[name], count + steps)
         else:
             for name, value in entry.items():
-                if name == "tc_bound" or name.partition("/")[0] == "accuracy":
+                if name in _VALIDATION or name.startswith("accuracy/"):
                     found.setdefault(name, {})[entry["epoch"]] = value
-    found["loss"] = {epoch: total / count for epoch, (total, count) in sums.items()}
+    for name, epochs in sorted(sums.items()):
+        found[f"train/{name}"] = {epoch: total / count for epoch, (total, count) in epochs.items()}
     return found
 
 

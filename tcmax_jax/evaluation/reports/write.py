@@ -9,7 +9,7 @@ from tcmax_jax.evaluation.comparison import compare, comparison_csv
 from tcmax_jax.evaluation.reports.content import contents, title_of
 from tcmax_jax.evaluation.reports.draw import draw_runs, draw_study
 from tcmax_jax.evaluation.reports.page import to_html, to_markdown
-from tcmax_jax.evaluation.reports.rows import make_rows, measures
+from tcmax_jax.evaluation.reports.rows import make_rows, numbers
 from tcmax_jax.evaluation.reports.runs import find_folders, read_runs
 from tcmax_jax.evaluation.reports.studies import read_study, study_blocks, study_csv_rows
 from tcmax_jax.files import write_atomically
@@ -65,10 +65,7 @@ def _about_runs(runs, failed, title):
     comparison = compare(plain, failed, _BASELINE if _BASELINE in methods else methods[0])
     pictures = draw_runs(rows, runs[0]["data"]["class_names"])
     blocks = contents(runs, failed, rows, comparison, list(pictures), split, title)
-    full = [
-        each | {"metrics": each["metrics"] | measures(run["analysis"][split])}
-        for each, run in zip(plain, runs, strict=True)
-    ]
+    full = [each | {"metrics": numbers(run, split)} for each, run in zip(plain, runs, strict=True)]
     return blocks, pictures, {"results.csv": comparison_csv(full, failed)}
 
 

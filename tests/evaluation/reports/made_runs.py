@@ -162,7 +162,8 @@ def _log(tree, metrics):
         for window in (3, 1):
             step += window
             loss = _number(tree) / 1000 + 1 / step
-            yield {"step": step, "epoch": epoch, "split": "train", "loss": loss}
+            entry = {"step": step, "epoch": epoch, "split": "train", "loss": loss}
+            yield entry | {"cross_entropy": loss / 7}
         grown = {
             name: value * epoch / tree["training"]["epochs"]
             for name, value in metrics.items()

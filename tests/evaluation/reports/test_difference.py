@@ -60,7 +60,11 @@ def test_the_page_says_what_the_files_say(pair, tmp_path):
     told = {name: cells for name, *cells in numbers[1:]}
     a, b = (json.loads((f / "analysis.json").read_text())["test"] for f in pair)
     js = [x["js_divergence"]["mean"] for x in (a, b)]
-    assert told["js_divergence"] == [f"{js[0]:.4f}", f"{js[1]:.4f}", f"{js[1] - js[0]:+.4f}"]
+    assert told["JS divergence (nats)"] == [f"{js[0]:.4f}", f"{js[1]:.4f}", f"{js[1] - js[0]:+.4f}"]
+    splits = [json.loads((f / "results.json").read_text())["splits"]["test"] for f in pair]
+    fused = [100 * metrics["accuracy"] for metrics in splits]
+    change = f"{fused[1] - fused[0]:+.2f}"
+    assert told["accuracy, fused (%)"] == [*(f"{x:.2f}" for x in fused), change]
     assert len(classes) == 1 + 4
     for name, count, first, second, _ in classes[1:]:
         c = int(name.removeprefix("class "))

@@ -39,12 +39,25 @@ def test_rows_of_one_method_differ_in_line_and_hatch_alone():
 
 def test_the_loss_of_an_epoch_is_the_mean_over_its_steps():
     log = [
-        {"step": 3, "epoch": 1, "split": "train", "loss": 2.0},
-        {"step": 4, "epoch": 1, "split": "train", "loss": 6.0},
-        {"step": 4, "epoch": 1, "split": "validation", "accuracy": 0.5, "cross_entropy": 1.0},
-        {"step": 8, "epoch": 2, "split": "train", "loss": 1.0},
+        {"step": 3, "epoch": 1, "split": "train", "loss": 2.0, "cross_entropy": 1.0},
+        {"step": 4, "epoch": 1, "split": "train", "loss": 6.0, "cross_entropy": 3.0},
+        {"step": 4, "epoch": 1, "split": "validation", "accuracy": 0.5, "cross_entropy": 1.25},
+        {"step": 8, "epoch": 2, "split": "train", "loss": 1.0, "cross_entropy": 0.5},
     ]
-    assert curves(log) == {"loss": {1: 3.0, 2: 1.0}, "accuracy": {1: 0.5}}
+    assert curves(log) == {
+        "train/loss": {1: 3.0, 2: 1.0},
+        "train/cross_entropy": {1: 1.5, 2: 0.5},
+        "accuracy": {1: 0.5},
+        "cross_entropy": {1: 1.25},
+    }
+
+
+def test_runs_that_did_not_log_their_cross_entropy_have_no_curve_of_it(rows):
+    old = [row | {"curves": {n: c for n, c in row["curves"].items() if n != "train/cross_entropy"}}
+           for row in rows]  # fmt: skip
+    titles = [ax.get_title() for ax in figures.curves_figure(old).axes if ax.get_visible()]
+    assert "cross-entropy, training" not in titles
+    assert "TC bound, validation" in titles
 
 
 def test_bins_of_several_runs_are_those_of_all_their_examples(rows):
@@ -61,16 +74,21 @@ def test_bins_of_several_runs_are_those_of_all_their_examples(rows):
 def test_curves_are_means_over_seeds_in_the_colour_of_the_method(rows):
     figure = figures.curves_figure(rows, classes=4)
     titles = [ax.get_title() for ax in figure.axes if ax.get_visible()]
-    assert titles[:3] == ["training loss", "TC bound, validation", "fused, validation"]
-    assert titles[3:] == ["audio alone, validation", "visual alone, validation"]
-    fused = figure.axes[2]
+    assert titles[:2] == ["training loss", "TC bound, validation"]
+    assert titles[2:4] == ["cross-entropy, training", "cross-entropy, validation"]
+    assert titles[4:] == ["fused, validation", "audio alone, validation",
+                          "visual alone, validation"]  # fmt: skip
+    assert [figure.axes[i].get_yscale() for i in range(5)] == ["linear"] * 2 + ["log"] * 2 + [
+        "linear"
+    ]
+    fused = figure.axes[4]
     for line, row in zip(fused.lines, rows, strict=False):
         assert to_hex(line.get_color()) == row["look"]["colour"].lower()
         first, second = row["curves"]["accuracy"]
         expected = [100 * (first[e] + second[e]) / 2 for e in (1, 2, 3)]
         assert line.get_ydata() == pytest.approx(expected)
     # Heads that are no sum have no line for a modality alone; the last one is chance.
-    assert len(figure.axes[3].lines) == len(rows[:2]) + 1
+    assert len(figure.axes[5].lines) == len(rows[:2]) + 1
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["joint, concat", "tcmax, concat", "tcmax, film"]
 

@@ -154,8 +154,22 @@ def test_every_number_of_the_analyses_comes_from_the_files(report):
             wanted[f"noise on {other}={s} std (%)"] = lambda a, m=other, s=s: (
                 100 * a["accuracy_under_noise"][m][s]
             )
+    (losses, *tables_of_analyses) = tables((out / "report.md").read_text())[1:5]
+    titles = ["cross-entropy in training, last epoch (nats)", "cross-entropy, fused (nats)"]
+    assert losses[0][2:4] == titles
+    for method, fusion, *cells in losses[1:]:
+        logs = [(f / "metrics.jsonl").read_text().splitlines() for f in runs[method, fusion]]
+        # The last epoch has a window of three steps and one of a single step.
+        windows = [
+            [e["cross_entropy"] for e in map(json.loads, log) if e["split"] == "train"][-2:]
+            for log in logs
+        ]
+        trained = [(3 * first + second) / 4 for first, second in windows]
+        own = [read(f, "results")["splits"]["test"]["cross_entropy"] for f in runs[method, fusion]]
+        for values, cell in zip((trained, own), cells, strict=False):
+            assert cell == f"{np.mean(values):.3f} ±{spread(values):.3f}"
     seen = []
-    for head, *rows in tables((out / "report.md").read_text())[1:4]:
+    for head, *rows in tables_of_analyses:
         for method, fusion, *cells in rows:
             analyses = [read(folder, "analysis")["test"] for folder in runs[method, fusion]]
             for title, cell in zip(head[2:], cells, strict=True):
@@ -182,7 +196,7 @@ def test_every_number_on_what_was_run_is_in_the_files(report):
     ]
     there = set(re.findall(r"[\d.]+", " ".join(path.read_text() for path in files)))
     there |= {"4"}  # classes, which the files list by name
-    for table in tables((out / "report.md").read_text())[4:]:
+    for table in tables((out / "report.md").read_text())[5:]:
         for row in table:
             # The folder of a run is where it lies, not what is in it.
             text = " ".join(cell for cell in row if "/runs/" not in cell)
