@@ -57,6 +57,10 @@ _PREDICTIONS = flags.DEFINE_string(
     "predictions", None, "With --mode=predict: the CSV file to write, a row for each clip."
 )
 _EXPORT = flags.DEFINE_string("export", None, "With --mode=export: the folder to write.")
+_RECALIBRATED = flags.DEFINE_bool(
+    "recalibrated", False, "With --mode=predict or export: weigh the modalities as the evaluation "
+    "of the run found best on validation.",
+)  # fmt: skip
 _DROP_MODALITY = flags.DEFINE_list(
     "drop_modality", [], "With --mode=evaluate or probe: modalities (a,b) without which to predict "
     "as well, all of them at once.",
@@ -103,6 +107,7 @@ _OWN_FLAGS = {
     "clips": ("predict",),
     "predictions": ("predict",),
     "export": ("export",),
+    "recalibrated": ("predict", "export"),
 }
 EXIT_PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on.
 
@@ -272,7 +277,7 @@ def _use_run(overrides):
     from tcmax_jax.training.config.overrides import override
 
     own = [flag for flag, modes in _OWN_FLAGS.items() if _MODE.value in modes]
-    if missing := [flag for flag in ("workdir", *own) if not flags.FLAGS[flag].value]:
+    if missing := [flag for flag in ("workdir", *own) if flags.FLAGS[flag].value in (None, "")]:
         raise ValueError(f"Expected --{missing[0]}=PATH with --mode={_MODE.value}, got none.")
     if unused := [flag.name for flag in (_EXPERIMENT, _DATA_DIR, _RAW_DIR) if flag.value]:
         raise ValueError(
@@ -290,11 +295,12 @@ def _use_run(overrides):
                 Path(_PREDICTIONS.value),
                 allow_skipped=_ALLOW_SKIPPED.value,
                 outside_paths=getattr(config.data, "outside_paths", False),
+                recalibrated=_RECALIBRATED.value,
             )
             text = predict.prediction_text(prediction)
             _print(f"{text}\nwritten to {_PREDICTIONS.value}")
         case "export":
-            export.export(workdir, Path(_EXPORT.value))
+            export.export(workdir, Path(_EXPORT.value), recalibrated=_RECALIBRATED.value)
             _print(f"written to {_EXPORT.value}: {', '.join(export.FILES)}")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import log_softmax, logsumexp
 
 from tcmax_jax.evaluation.outputs import Outputs
+from tcmax_jax.evaluation.recalibration import fit_recalibration, recalibrate
 
 BINS = 15
 
@@ -198,6 +199,28 @@ def analyse(outputs: Outputs) -> dict:
             "multimodal_gain": multimodal_gain(scores, labels),
         }
     return found
+
+
+def analyse_recalibrated(fitted_on: Outputs, outputs: Outputs) -> dict:
+    """Returns what a recalibrated sum of the modalities predicts of a split, as plain data.
+
+    Args:
+      fitted_on: outputs of another split, from which the recalibration is.
+      outputs: outputs with an additive head.
+
+    Returns:
+      What `fit_recalibration` returns, and "accuracy", "cross_entropy" (nats) and
+      "calibration_error" of the recalibrated prediction.
+    """
+    own = {m: fitted_on.scores[m] for m in fitted_on.modalities}
+    recalibration = fit_recalibration(own, fitted_on.labels)
+    scores, labels = recalibrate(recalibration, outputs.scores), outputs.labels
+    log_p = log_softmax(np.float64(scores), axis=-1)
+    return recalibration | {
+        "accuracy": float(np.mean(scores.argmax(-1) == labels)),
+        "cross_entropy": float(-log_p[np.arange(len(labels)), labels].mean()),
+        "calibration_error": calibration_error(scores, labels),
+    }
 
 
 def _entropy(log_probabilities):

@@ -13,7 +13,12 @@ import numpy as np
 from scipy import stats
 
 _CONFIDENCE = 0.95
+_FUSED = {"accuracy": "fused", "recalibrated": "recalibrated"}
 _KINDS = {"accuracy": "split", "probe": "probe"}
+_RECALIBRATED = (
+    " Recalibrated: fused, with a weight for each modality and an offset for each class that were "
+    "fitted on validation."
+)
 
 
 def interval(values: Sequence[float]) -> dict:
@@ -111,10 +116,12 @@ def comparison_markdown(comparison: Mapping) -> str:
 
 def comparison_reading(comparison: Mapping) -> str:
     """Returns how to read the table of a comparison."""
+    recalibrated = any("recalibrated" in row["metrics"] for row in comparison["rows"])
     return (
         "Mean over seeds ± half the 95 % t-interval of the mean. The last column is the paired "
         f"difference of fused accuracy against {comparison['baseline']}, in points, over the seeds "
         f"that both have; in brackets the head of {comparison['baseline']} where it is another one."
+        + (_RECALIBRATED if recalibrated else "")
     )
 
 
@@ -122,12 +129,16 @@ def comparison_cells(comparison: Mapping) -> list[list[str]]:
     """Returns the head and the rows of the table as lists of text."""
     rows = comparison["rows"]
     present = dict.fromkeys(name for row in rows for name in row["metrics"])
-    columns = [n for kind in _KINDS for n in present if n.startswith(f"{kind}/")]
-    titles = [f"{n.partition('/')[2]} ({_KINDS[n.partition('/')[0]]})" for n in columns]
-    head = ["method", "fusion", "seeds", "fused", *titles, f"minus {comparison['baseline']}"]
+    columns = {n: title for n, title in _FUSED.items() if n in present or n == "accuracy"} | {
+        n: f"{n.partition('/')[2]} ({title})"
+        for kind, title in _KINDS.items()
+        for n in present
+        if n.startswith(f"{kind}/")
+    }
+    head = ["method", "fusion", "seeds", *columns.values(), f"minus {comparison['baseline']}"]
     lines = [head]
     for row in rows:
-        shares = [_share(row["metrics"].get(name)) for name in ("accuracy", *columns)]
+        shares = [_share(row["metrics"].get(name)) for name in columns]
         lines.append([row["method"], row["fusion"], _seeds(row), *shares, _difference(row)])
     return lines
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 _COLUMNS = {
     "accuracy": "fused accuracy",
+    "recalibrated": "fused accuracy, recalibrated",
     "cross_entropy": "cross-entropy (nats)",
     "tc_bound": "TC bound (nats)",
 }
@@ -26,7 +27,7 @@ _ANALYSES = (
     ("calibration_error", "calibration error,", ""),
     ("cka", "linear CKA", ""),
 )
-_ACCURACIES = ("accuracy", "probe", "without")
+_ACCURACIES = ("accuracy", "recalibrated", "probe", "without")
 
 
 def results_table(results: Mapping) -> str:
@@ -52,7 +53,7 @@ def results_table(results: Mapping) -> str:
         " " * width + "".join(f"{split:>12}" for split in splits),
     ]
     for name, title in zip(names, titles, strict=True):
-        lines.append(f"{title:<{width}}" + "".join(f"{splits[s][name]:>12.4f}" for s in splits))
+        lines.append(f"{title:<{width}}" + "".join(_cell(splits[s].get(name)) for s in splits))
     counts = results.get("data", {})
     if any(own["used"] < own["listed"] for own in counts.values()):
         shares = (
@@ -96,9 +97,17 @@ def _numbers(analysis):
                     found[f"{prefix} {at}" + (f" ({unit})" if unit else "")] = f"{number:.4f}"
         elif value is not None:
             found[prefix + (f" ({unit})" if unit else "")] = f"{value:.4f}"
+    if recalibration := analysis.get("recalibration"):
+        found["accuracy, recalibrated"] = f"{recalibration['accuracy']:.4f}"
+        for m, weight in recalibration["weights"].items():
+            found[f"weight of {m}, recalibrated"] = f"{weight:.4f}"
     for name, own in analysis.get(_CHAIN, {}).get("terms", {}).items():
         found[f"{name}, at least (nats)"] = _with_error(own["nats"], own["standard_error"])
     return found
+
+
+def _cell(value):
+    return f"{'-' if value is None else format(value, '.4f'):>12}"
 
 
 def _with_error(value, error):

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from tcmax_jax.evaluation.analysis import analyse
+from tcmax_jax.evaluation.analysis import analyse, analyse_recalibrated
 from tcmax_jax.evaluation.chain import total_correlation_chain
 from tcmax_jax.evaluation.outputs import Outputs, read_outputs, write_outputs
 from tcmax_jax.files import write_atomically
@@ -13,11 +13,45 @@ SPLITS = ("validation", "test")
 _CHAIN = "total_correlation"
 
 
-def store(folder: Path, outputs: Mapping[str, Outputs]) -> None:
-    """Writes outputs-<split>.npz of each split, and analysis.json."""
+def store(folder: Path, outputs: Mapping[str, Outputs], analyses: Mapping[str, Mapping]) -> None:
+    """Writes outputs-<split>.npz of each split, and analysis.json, see `analyse_splits`."""
     for split, own in outputs.items():
         write_outputs(outputs_path(folder, split), own)
-    _write_analyses(folder, {split: analyse(own) for split, own in outputs.items()})
+    _write_analyses(folder, analyses)
+
+
+def analyse_splits(outputs: Mapping[str, Outputs]) -> dict:
+    """Returns {split: see `analyse`}, the test split with "recalibration" where it is defined.
+
+    See `analyse_recalibrated`; it is fitted on the validation split.
+    """
+    analyses = {split: analyse(own) for split, own in outputs.items()}
+    if all(split in outputs for split in SPLITS) and outputs["test"].modalities:
+        recalibrated = analyse_recalibrated(outputs["validation"], outputs["test"])
+        analyses["test"]["recalibration"] = recalibrated
+    return analyses
+
+
+def stored_recalibration(folder: Path) -> dict:
+    """Returns the recalibration in analysis.json, see `fit_recalibration`.
+
+    Raises:
+      ValueError: the run was not evaluated, or its analyses have none.
+    """
+    path = folder / "analysis.json"
+    if not path.exists():
+        raise ValueError(
+            f"Expected the analyses of an evaluation in {folder}, got none. Write them with "
+            "--mode=evaluate."
+        )
+    found = json.loads(path.read_text()).get("test", {}).get("recalibration")
+    if found is None:
+        raise ValueError(
+            f"Expected a recalibration in {path}, got none. Heads that are no sum of modalities "
+            "have none; for all others --mode=analyse adds it where there are a validation and a "
+            "test split."
+        )
+    return found
 
 
 def outputs_path(folder: Path, split: str) -> Path:
@@ -35,7 +69,7 @@ def analyse_stored(folder: Path, *, chain: bool = False, **options) -> dict:
       **options: of `tcmax_jax.estimators.tc_report`.
 
     Returns:
-      What analysis.json holds, {split: see `analyse`}; with a chain also "total_correlation", see
+      What analysis.json holds, see `analyse_splits`; with a chain also "total_correlation", see
       `total_correlation_chain`.
 
     Raises:
@@ -48,7 +82,7 @@ def analyse_stored(folder: Path, *, chain: bool = False, **options) -> dict:
             "--mode=evaluate."
         )
     outputs = {split: read_outputs(outputs_path(folder, split)) for split in there}
-    analyses = {split: analyse(own) for split, own in outputs.items()}
+    analyses = analyse_splits(outputs)
     last = there[-1]
     if chain:
         analyses[last][_CHAIN] = total_correlation_chain(outputs[last], **options)

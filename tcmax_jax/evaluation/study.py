@@ -7,6 +7,7 @@ from typing import Any
 # Metrics and costs by name: (title, digits, factor).
 _METRICS = {
     "accuracy": ("fused", 4, 1),
+    "recalibrated": ("recalibrated", 4, 1),
     "cross_entropy": ("cross-entropy (nats)", 4, 1),
     "tc_bound": ("TC bound (nats)", 4, 1),
 }

@@ -18,7 +18,7 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 FILES = _PARAMS, _ABOUT, _FUNCTION = "params.npz", "model.json", "classifier.jax_export"
 
 
-def export(workdir: Path, folder: Path) -> None:
+def export(workdir: Path, folder: Path, *, recalibrated: bool = False) -> None:
     """Writes the best checkpoint of a run as a folder of three files, whole or not at all.
 
     params.npz: {path: array} of all parameters and statistics, such as
@@ -32,8 +32,10 @@ def export(workdir: Path, folder: Path) -> None:
     Args:
       workdir: folder of a run that has a checkpoint; its data is not needed.
       folder: folder to write, which is not there yet or empty.
+      recalibrated: see `tcmax_jax.training.trained.load_trained`.
 
     Raises:
+      ValueError: there is no recalibration of the checkpoint.
       ConfigError: there is no run in the folder, or one whose shape of inputs is not known.
       FileExistsError: there is something in the folder.
       FileNotFoundError: the run has no checkpoint yet.
@@ -44,7 +46,7 @@ def export(workdir: Path, folder: Path) -> None:
             f"Expected a new or empty folder for the export, got {folder}, which holds something. "
             "Choose another --export, or remove it."
         )
-    trained = load_trained(workdir)
+    trained = load_trained(workdir, recalibrated=recalibrated)
     inputs = input_shapes(trained.config)
     exported = export_function(trained, inputs)
     about = description(trained, inputs, exported)
@@ -93,6 +95,7 @@ def description(trained: Trained, inputs: dict, exported: jax.export.Exported) -
         "class_names": list(trained.class_names),
         "method": config["method"],
         "head": trained.config.model.fusion,
+        "recalibration": trained.recalibration,
         "inputs": {
             name: {"shape": ["rows", *x.shape], "dtype": str(x.dtype)} for name, x in inputs.items()
         },

@@ -8,7 +8,7 @@ from tcmax_jax.data.datasets import clip_counts
 from tcmax_jax.evaluation.evaluate import Evaluation
 from tcmax_jax.evaluation.outputs import Outputs
 from tcmax_jax.evaluation.probe import probe_accuracies
-from tcmax_jax.evaluation.stored import SPLITS, store
+from tcmax_jax.evaluation.stored import SPLITS, analyse_splits, store
 from tcmax_jax.files import write_atomically
 from tcmax_jax.training import passes
 from tcmax_jax.training import workdir as workdirs
@@ -139,6 +139,10 @@ def _evaluate(parts: Parts, workdir: Path, *, probe=False, dropped=(), step=None
     if probe or parts.config.training.probe:
         for split, accuracies in _probe(parts, replicated, splits).items():
             metrics[split] |= {f"probe/{m}": value for m, value in accuracies.items()}
+    outputs = {s: _outputs(parts, s, own) for s, own in evaluations.items()}
+    analyses = analyse_splits(outputs)
+    if recalibration := analyses[splits[-1]].get("recalibration"):
+        metrics[splits[-1]]["recalibrated"] = recalibration["accuracy"]
     results = {
         "run": workdir.name,
         "dataset": parts.dataset.name,
@@ -153,7 +157,7 @@ def _evaluate(parts: Parts, workdir: Path, *, probe=False, dropped=(), step=None
     }
     if is_primary():
         folder.mkdir(parents=True, exist_ok=True)
-        store(folder, {s: _outputs(parts, s, own) for s, own in evaluations.items()})
+        store(folder, outputs, analyses)
         write_atomically(folder / "results.json", json.dumps(results, indent=2) + "\n")
     wait_for_all("results")
     return results

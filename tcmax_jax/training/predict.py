@@ -51,6 +51,7 @@ def predict_file(
     *,
     allow_skipped: bool = False,
     outside_paths: bool = False,
+    recalibrated: bool = False,
 ) -> Prediction:
     """Predicts the clips of a CSV file with the best checkpoint of a run, and writes a CSV file.
 
@@ -64,14 +65,16 @@ def predict_file(
       predictions: the file to write; it is there whole or not at all.
       allow_skipped: whether clips that cannot be decoded get a row without a prediction.
       outside_paths: whether paths of the list may lead out of its folder.
+      recalibrated: see `tcmax_jax.training.trained.load_trained`.
 
     Raises:
+      ValueError: there is no recalibration of the checkpoint.
       ConfigError: there is no run in the folder, or one on generated data.
       RawDataError: a list that does not fit, or a clip that cannot be decoded.
       FileNotFoundError: the run has no checkpoint yet, or there is no folder to write to.
       CheckpointError: the best checkpoint is damaged.
     """
-    trained = load_trained(workdir)
+    trained = load_trained(workdir, recalibrated=recalibrated)
     forms = _forms(trained.config)
     listed = read_unlabelled(clips, trained.class_names, outside_paths=outside_paths)
     _check_files(listed, forms)

@@ -1,6 +1,7 @@
 """A trained classifier, from the folder of its run alone: neither data nor optimiser are needed."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from tcmax_jax.evaluation.metrics import predictions
+from tcmax_jax.evaluation.recalibration import recalibrate
+from tcmax_jax.evaluation.stored import stored_recalibration
 from tcmax_jax.methods import Method
 from tcmax_jax.models import MultimodalClassifier, head_of
 from tcmax_jax.training import workdir as workdirs
@@ -28,6 +31,8 @@ class Trained(NamedTuple):
       model: the classifier.
       method: the method, which predicts.
       variables: {"params": .., "batch_stats": ..}, on the host.
+      recalibration: weights and offsets of its sum of modalities, see
+        `tcmax_jax.evaluation.recalibration`; None for the method's own prediction.
     """
 
     config: Config
@@ -37,15 +42,18 @@ class Trained(NamedTuple):
     model: MultimodalClassifier
     method: Method
     variables: dict
+    recalibration: Mapping | None = None
 
 
-def load_trained(workdir: Path) -> Trained:
+def load_trained(workdir: Path, *, recalibrated: bool = False) -> Trained:
     """Returns the classifier of the best checkpoint of a run.
 
     Args:
       workdir: folder of a run that has a checkpoint of a validation.
+      recalibrated: whether it predicts with the recalibration that an evaluation has found.
 
     Raises:
+      ValueError: there is no recalibration of that checkpoint.
       ConfigError: there is no run in the folder, or it lacks the label prior of its method.
       FileNotFoundError: the run has no checkpoint yet.
       CheckpointError: the best checkpoint is damaged.
@@ -69,6 +77,7 @@ def load_trained(workdir: Path) -> Trained:
         model=make_model(config, len(data["class_names"])),
         method=make_method(config, None if label_prior is None else jnp.asarray(label_prior)),
         variables=variables,
+        recalibration=_recalibration(workdir, step) if recalibrated else None,
     )
 
 
@@ -87,18 +96,31 @@ def best_step(checkpoints: Checkpoints, workdir: Path, config: Config) -> int:
     return checkpoints.best
 
 
+def _recalibration(workdir: Path, step: int) -> Mapping:
+    recalibration = stored_recalibration(workdir)
+    evaluated = json.loads((workdir / "results.json").read_text())["step"]
+    if evaluated != step:
+        raise ValueError(
+            f"Expected the recalibration of the best checkpoint, that of step {step}, in "
+            f"{workdir}, got one of step {evaluated}. Evaluate again with --mode=evaluate."
+        )
+    return recalibration
+
+
 def classifier(trained: Trained) -> Callable:
     """Returns the pure function (variables, inputs) -> probabilities of a trained classifier.
 
     Inputs are {modality: [B, ...]} as the transforms of evaluation give them. Probabilities are
-    {"fused": [B, C]}, what the method predicts, and for additive heads {modality: [B, C]} beside
-    it, what the head's part of that modality says alone.
+    {"fused": [B, C]}, what the method or its recalibration predicts, and for additive heads
+    {modality: [B, C]} beside it, what the head's part of that modality says alone.
     """
 
     def classify(variables, inputs):
         features = trained.model.apply(variables, inputs, False, method="encode")
         head = head_of(trained.model, variables["params"])
         scores = predictions(trained.method, head, features)
+        if trained.recalibration is not None:
+            scores["fused"] = recalibrate(trained.recalibration, scores)
         return {name: jax.nn.softmax(logits) for name, logits in scores.items()}
 
     return classify

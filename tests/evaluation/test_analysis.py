@@ -9,6 +9,7 @@ from tcmax_jax.estimators.fit import Estimate
 from tcmax_jax.estimators.report import Report, Sum
 from tcmax_jax.evaluation import analysis, chain, stored
 from tcmax_jax.evaluation.outputs import Outputs, read_outputs, write_outputs
+from tcmax_jax.evaluation.recalibration import fit_recalibration
 from tcmax_jax.evaluation.report import analysis_text
 
 LOG = np.log
@@ -193,10 +194,15 @@ def test_the_chain_is_that_of_features_and_labels(outputs, monkeypatch):
 
 def test_stored_outputs_are_analysed_again_without_losing_the_chain(outputs, tmp_path, monkeypatch):
     validation = outputs._replace(split="validation")
-    stored.store(tmp_path, {"validation": validation, "test": outputs})
+    splits = {"validation": validation, "test": outputs}
+    stored.store(tmp_path, splits, stored.analyse_splits(splits))
     path = tmp_path / "analysis.json"
     first = json.loads(path.read_text())
-    assert first == {"validation": analysis.analyse(validation), "test": analysis.analyse(outputs)}
+    recalibrated = {"recalibration": analysis.analyse_recalibrated(validation, outputs)}
+    assert first == {
+        "validation": analysis.analyse(validation),
+        "test": analysis.analyse(outputs) | recalibrated,
+    }
     path.unlink()
     assert stored.analyse_stored(tmp_path) == json.loads(path.read_text()) == first
 
@@ -207,8 +213,41 @@ def test_stored_outputs_are_analysed_again_without_losing_the_chain(outputs, tmp
     assert with_chain["test"]["total_correlation"] == made
     assert stored.analyse_stored(tmp_path) == json.loads(path.read_text()) == with_chain
     # New outputs have no chain yet.
-    stored.store(tmp_path, {"validation": validation, "test": outputs})
+    stored.store(tmp_path, splits, stored.analyse_splits(splits))
     assert json.loads(path.read_text()) == first
+
+
+def test_recalibration_is_found_on_validation_and_judged_on_test(outputs):
+    rng = np.random.default_rng(5)
+    other = outputs._replace(
+        labels=rng.integers(0, 3, len(outputs.labels)),
+        scores={m: 2 * rng.normal(size=x.shape) for m, x in outputs.scores.items()},
+    )
+    found = analysis.analyse_recalibrated(other, outputs)
+    own = {m: other.scores[m] for m in ("audio", "visual")}
+    fitted = fit_recalibration(own, other.labels)
+    assert {name: found[name] for name in fitted} == fitted
+    losses, hits = [], []
+    for i, y in enumerate(outputs.labels):
+        row = np.array(fitted["offsets"])
+        for m, w in fitted["weights"].items():
+            row = row + w * np.float64(outputs.scores[m][i])
+        losses.append(np.log(np.exp(row).sum()) - row[y])
+        hits.append(np.argmax(row) == y)
+    assert found["accuracy"] == pytest.approx(np.mean(hits))
+    assert found["cross_entropy"] == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_heads_that_are_no_sum_and_splits_by_themselves_have_no_recalibration(outputs, tmp_path):
+    coupled = outputs._replace(scores={"fused": outputs.scores["fused"]})
+    for splits in ({"validation": coupled, "test": coupled}, {"validation": outputs}):
+        analyses = stored.analyse_splits(splits)
+        assert all("recalibration" not in own for own in analyses.values())
+        stored.store(tmp_path, splits, analyses)
+        with pytest.raises(ValueError, match=r"Expected a recalibration in .*no sum of modalities"):
+            stored.stored_recalibration(tmp_path)
+    with pytest.raises(ValueError, match=r"Expected the analyses .*got none\. Write them with --m"):
+        stored.stored_recalibration(tmp_path / "none")
 
 
 def test_a_folder_without_outputs_cannot_be_analysed(tmp_path):
@@ -222,6 +261,7 @@ def test_analyses_as_text(outputs):
         "terms": {"I(y;audio)": {"nats": 0.5, "standard_error": 0.1}},
         "verdict": "They agree.",
     }
+    found["recalibration"] = {"accuracy": 0.625, "weights": {"audio": 0.25, "visual": 2}}
     lines = analysis_text({"test": found}).splitlines()
     rows = {line[:-18].strip(): line[-18:].strip() for line in lines[1:-1]}
     assert lines[0].strip() == "test"
@@ -231,6 +271,8 @@ def test_analyses_as_text(outputs):
     assert rows["accuracy under noise on audio of 2 std"] == f"{noisy['2']:.4f}"
     assert rows["accuracy without visual"] == f"{found['accuracy_without']['visual']:.4f}"
     assert rows["Jensen-Shannon divergence (nats)"] == f"{mean:.4f} ±{error:.4f}"
+    assert rows["accuracy, recalibrated"] == "0.6250"
+    assert rows["weight of visual, recalibrated"] == "2.0000"
     assert rows["entropy ratio"] == f"{found['entropy_ratio']:.4f}"
     assert rows["entropy, fused (nats)"] == f"{found['entropy']['fused']:.4f}"
     assert rows["I(y;audio), at least (nats)"] == "0.5000 ±0.1000"

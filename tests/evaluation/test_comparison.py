@@ -205,6 +205,20 @@ def test_markdown_has_the_cells_of_the_table():
     assert "in brackets the head of joint where it is another one" in reading
 
 
+def test_recalibrated_accuracy_has_a_column_where_there_is_one():
+    joint, tcmax = run("joint", 0, 0.5, split_audio=0.25), run("tcmax", 0, 0.75)
+    tcmax["metrics"]["recalibrated"] = 0.875
+    *table, _, reading = comparison_markdown(compare([joint, tcmax])).splitlines()
+    assert table == [
+        "| method | fusion | seeds | fused | recalibrated | audio (split) | minus joint |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| joint | concat | 1 | .500 | - | .250 | - |",
+        "| tcmax | concat | 1 | .750 | .875 | - | +25.0 |",
+    ]
+    assert "Recalibrated: fused, with a weight for each modality" in reading
+    assert "Recalibrated" not in comparison_markdown(compare([joint]))
+
+
 def failure(method, seed, fusion="concat"):
     return {"method": method, "fusion": fusion, "seed": seed, "reason": f"{method}: loss = nan"}
 

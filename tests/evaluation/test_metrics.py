@@ -148,6 +148,12 @@ def test_table_shows_every_number():
     assert "fused accuracy without lips" in lines[4]
 
 
+def test_what_one_split_alone_has_is_a_dash_in_the_others():
+    splits = {"validation": {"accuracy": 0.5}, "test": {"accuracy": 0.25, "recalibrated": 0.75}}
+    lines = results_table({"run": "r", "step": 1, "epoch": 1, "splits": splits}).splitlines()
+    assert lines[3].split() == ["fused", "accuracy,", "recalibrated", "-", "0.7500"]
+
+
 def test_table_says_what_share_of_the_data_was_there():
     splits = {"test": {"accuracy": 0.5}}
     whole = {"train": {"listed": 8, "used": 8}, "test": {"listed": 2, "used": 2}}

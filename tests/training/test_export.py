@@ -76,6 +76,35 @@ def test_the_function_says_what_the_run_said(run, folder, data_dir):
     np.testing.assert_allclose(one["fused"], said["fused"][:1], atol=1e-6)
 
 
+def test_a_recalibrated_function_weighs_the_modalities(run, tmp_path, data_dir):
+    exports.export(run, tmp_path / "model", recalibrated=True)
+    about = json.loads((tmp_path / "model" / "model.json").read_text())
+    found = json.loads((run / "analysis.json").read_text())["test"]["recalibration"]
+    assert about["recalibration"]["weights"] == found["weights"]
+    said = load(tmp_path / "model").call(inputs_of_test(data_dir))
+    outputs = read_outputs(run / "outputs-test.npz")
+    scores = sum(w * outputs.scores[m] for m, w in found["weights"].items()) + found["offsets"]
+    np.testing.assert_allclose(said["fused"], softmax(scores), atol=1e-6, rtol=0)
+    np.testing.assert_allclose(said["audio"], softmax(outputs.scores["audio"]), atol=1e-6)
+    # The result that the evaluation has told of is that of this function.
+    hits = np.argmax(said["fused"], axis=-1) == outputs.labels
+    results = json.loads((run / "results.json").read_text())["splits"]
+    assert results["test"]["recalibrated"] == pytest.approx(hits.mean())
+    assert "recalibrated" not in results["validation"]
+
+
+def test_the_recalibration_of_another_checkpoint_is_refused(run, tmp_path):
+    moved = shutil.copytree(run, tmp_path / "moved")
+    results = json.loads((moved / "results.json").read_text())
+    (moved / "results.json").write_text(json.dumps(results | {"step": 1}))
+    with pytest.raises(ValueError, match=r"of the best checkpoint, .*got one of step 1\. Evaluate"):
+        exports.export(moved, tmp_path / "model", recalibrated=True)
+    (moved / "analysis.json").unlink()
+    with pytest.raises(ValueError, match=r"Expected the analyses of an evaluation in .*got none"):
+        exports.export(moved, tmp_path / "model", recalibrated=True)
+    assert not (tmp_path / "model").exists()
+
+
 def test_the_parameters_are_plain_arrays_that_give_the_same(run, folder, data_dir):
     outputs = read_outputs(run / "outputs-test.npz")
     with np.load(folder / "params.npz", allow_pickle=False) as file:
@@ -100,6 +129,7 @@ def test_the_description(folder):
     assert about["outputs"]["fused"] == {"shape": ["rows", 3], "dtype": "float32"}
     assert (about["method"]["name"], about["head"]) == ("tcmax", "concat")
     assert about["modalities"]["visual"]["encoder"]["std"] == [0.25]
+    assert about["recalibration"] is None
 
 
 def test_a_folder_that_holds_something_is_left_alone(run, tmp_path):

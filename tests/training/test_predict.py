@@ -1,6 +1,7 @@
 """New clips are predicted from the run's folder alone, as the run predicted its own."""
 
 import csv
+import json
 import os
 import shutil
 
@@ -104,6 +105,19 @@ def test_the_probabilities_are_those_of_the_run(run, media, tmp_path):
         f"predicted 8 of 8 clips; accuracy {right:.4f} of the 8 that have a label"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_recalibrated_probabilities(run, media, tmp_path):
+    predict_file(run, media, tmp_path / "out.csv", recalibrated=True)
+    rows = read(tmp_path / "out.csv")[1]
+    scores = read_outputs(run / "outputs-test.npz").scores
+    found = json.loads((run / "analysis.json").read_text())["test"]["recalibration"]
+    fused = sum(w * scores[m] for m, w in found["weights"].items()) + found["offsets"]
+    expected = np.exp(fused) / np.exp(fused).sum(axis=1, keepdims=True)
+    said = np.array([row[3:5] for row in rows[-2:]], float)
+    np.testing.assert_allclose(said, expected, atol=1e-6)
+    plain = np.exp(scores["fused"]) / np.exp(scores["fused"]).sum(axis=1, keepdims=True)
+    assert np.abs(said - plain).max() > 1e-3
 
 
 def test_a_list_of_ids_and_paths_is_enough(run, tmp_path):

@@ -48,12 +48,17 @@ _CAPTIONS = {
 # What is told of all modalities together, and of each prediction.
 _TABLES = (
     ("train_cross_entropy", "cross_entropy"),
+    ("recalibrated", "weight"),
     ("js_divergence", "entropy_ratio", "multimodal_gain", "cka"),
     ("entropy", "calibration_error"),
     ("without", "noise"),
     ("chain",),
 )
 
+_RECALIBRATION_READING = (
+    "Recalibrated: a weight for each modality and an offset for each class, fitted on validation. "
+    "Where that is far better than the plain sum, a modality speaks louder than what it knows."
+)
 _CHAIN_READING = (
     "I and TC are lower bounds of mutual information and total correlation, estimated on a part of "
     "the split that the estimators were not fitted on."
@@ -88,6 +93,7 @@ def contents(
       title: of the report.
     """
     chain = any("chain/" in name for row in rows for name in row["measures"])
+    recalibrated = any("recalibrated" in row["measures"] for row in rows)
     hard = "missing" in figures or "noise" in figures
     data, examples = runs[0]["data"], runs[0]["analysis"][split]["examples"]
     summary = (
@@ -117,6 +123,7 @@ def contents(
         {"heading": "Analyses in numbers", "level": 2},
         *({"table": table} for table in measures_tables(rows)),
         {"text": f"{_MEANS}; - where there is none."},
+        *([{"text": _RECALIBRATION_READING}] if recalibrated else []),
         *([{"text": _CHAIN_READING}] if chain else []),
         *provenance(runs, failed),
     ]

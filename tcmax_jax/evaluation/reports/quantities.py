@@ -3,6 +3,8 @@
 # {kind: (title, unit)}; the part of a name behind its slash takes the place of {}.
 _KINDS = {
     "accuracy": ("accuracy, {}", "%"),
+    "recalibrated": ("accuracy, recalibrated", "%"),
+    "weight": ("weight of {}", ""),
     "probe": ("probe, {}", "%"),
     "without": ("without {}", "%"),
     "noise": ("noise on {} std", "%"),

@@ -76,6 +76,12 @@ def measures(analysis: Mapping) -> dict[str, float]:
         found |= {name: analysis[name] for name in ("entropy_ratio", "multimodal_gain")}
     for name in _PER_PREDICTION:
         found |= {f"{name}/{prediction}": x for prediction, x in analysis[name].items()}
+    if recalibrated := analysis.get("recalibration"):
+        found |= {"recalibrated": recalibrated["accuracy"]}
+        found |= {
+            f"{n}/recalibrated": recalibrated[n] for n in ("cross_entropy", "calibration_error")
+        }
+        found |= {f"weight/{m}": w for m, w in recalibrated["weights"].items()}
     found |= {f"cka/{pair}": x for pair, x in analysis["cka"].items()}
     found |= {f"without/{m}": x for m, x in analysis.get("accuracy_without", {}).items()}
     for m, shares in analysis.get("accuracy_under_noise", {}).items():

@@ -60,6 +60,7 @@ def _quantities(row):
     found = {"accuracy": ("fused", "accuracy (%)", 100)}
     if row["difference"]:
         found["difference"] = (f"fused less {row['against']['method']}", "points", 100)
+    found["recalibrated"] = ("fused, recalibrated", "accuracy (%)", 100)
     for name in row["metrics"]:
         if name.startswith("accuracy/"):
             found[name] = (f"{name.partition('/')[2]} alone", "accuracy (%)", 100)

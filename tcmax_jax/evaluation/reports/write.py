@@ -58,15 +58,14 @@ def _about_runs(runs, failed, title):
     rows = make_rows(runs, split)
     plain = [
         {name: run[name] for name in ("method", "fusion", "seed")}
-        | {"metrics": run["results"]["splits"][split]}
+        | {"metrics": numbers(run, split)}
         for run in runs
     ]
     methods = [run["method"] for run in runs]
     comparison = compare(plain, failed, _BASELINE if _BASELINE in methods else methods[0])
     pictures = draw_runs(rows, runs[0]["data"]["class_names"])
     blocks = contents(runs, failed, rows, comparison, list(pictures), split, title)
-    full = [each | {"metrics": numbers(run, split)} for each, run in zip(plain, runs, strict=True)]
-    return blocks, pictures, {"results.csv": comparison_csv(full, failed)}
+    return blocks, pictures, {"results.csv": comparison_csv(plain, failed)}
 
 
 def _csv(studies):

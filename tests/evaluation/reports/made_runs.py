@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 
-from tcmax_jax.evaluation.analysis import analyse
 from tcmax_jax.evaluation.outputs import Outputs
 from tcmax_jax.evaluation.reports.runs import find_folders, read_runs
+from tcmax_jax.evaluation.stored import analyse_splits
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.overrides import from_dict, to_dict
 
@@ -69,6 +69,7 @@ def write_study(folder, field="method.num_negatives", values=(16, None)):
             "failed": [],
             "metrics": {
                 "accuracy": interval(0.7654321 + number / 100 + 0.1 * own),
+                "recalibrated": interval(0.8123456 + number / 200),
                 "cross_entropy": interval(0.3),
                 "tc_bound": interval(1.25 + number),
                 "accuracy/audio": interval(0.5 + number / 50),
@@ -105,10 +106,9 @@ def _predicted(labels, rng):
 def write_run(folder, tree=None, *, classes=4, additive=True, checksum=None, name="made/1.0.0"):
     """Writes the folder of a finished run with a configuration, and returns it."""
     tree = tree or config()
-    splits = {
-        s: analyse(outputs(_number(tree), s, classes, additive=additive))
-        for s in ("validation", "test")
-    }
+    splits = analyse_splits(
+        {s: outputs(_number(tree), s, classes, additive=additive) for s in ("validation", "test")}
+    )
     metrics = {s: _metrics(analysis) for s, analysis in splits.items()}
     files = {
         "config": tree,

@@ -105,6 +105,10 @@ def read(folder, name):
     return json.loads((folder / f"{name}.json").read_text())
 
 
+def recalibration(folder):
+    return read(folder, "analysis")["test"].get("recalibration")
+
+
 def spread(values):
     return T * np.std(values, ddof=1) / math.sqrt(len(values))
 
@@ -117,13 +121,17 @@ def share(values):
 def test_every_number_of_the_results_comes_from_the_files(report):
     runs, out = report
     head, *rows = tables((out / "report.md").read_text())[0]
-    assert head == ["method", "fusion", "seeds", "fused", "audio (split)", "visual (split)",
-                    "audio (probe)", "minus joint"]  # fmt: skip
+    assert head == ["method", "fusion", "seeds", "fused", "recalibrated", "audio (split)",
+                    "visual (split)", "audio (probe)", "minus joint"]  # fmt: skip
     metrics = {
         row: [read(folder, "results")["splits"]["test"] for folder in folders]
         for row, folders in runs.items()
     }
-    names = ("accuracy", "accuracy/audio", "accuracy/visual", "probe/audio")
+    for row, folders in runs.items():
+        for own, folder in zip(metrics[row], folders, strict=True):
+            if found := recalibration(folder):
+                own["recalibrated"] = found["accuracy"]
+    names = ("accuracy", "recalibrated", "accuracy/audio", "accuracy/visual", "probe/audio")
     base = [m["accuracy"] for m in metrics["joint", "concat"]]
     assert len(rows) == len(runs)
     for method, fusion, seeds, *cells, difference in rows:
@@ -140,6 +148,12 @@ def test_every_number_of_the_results_comes_from_the_files(report):
 def test_every_number_of_the_analyses_comes_from_the_files(report):
     runs, out = report
     wanted = {
+        "accuracy, recalibrated (%)": lambda a: 100 * a["recalibration"]["accuracy"],
+        "calibration error, recalibrated (%)": lambda a: (
+            100 * a["recalibration"]["calibration_error"]
+        ),
+        "weight of audio": lambda a: a["recalibration"]["weights"]["audio"],
+        "weight of visual": lambda a: a["recalibration"]["weights"]["visual"],
         "JS divergence (nats)": lambda a: a["js_divergence"]["mean"],
         "entropy ratio": lambda a: a["entropy_ratio"],
         "multimodal gain (points)": lambda a: 100 * a["multimodal_gain"],
@@ -154,9 +168,9 @@ def test_every_number_of_the_analyses_comes_from_the_files(report):
             wanted[f"noise on {other}={s} std (%)"] = lambda a, m=other, s=s: (
                 100 * a["accuracy_under_noise"][m][s]
             )
-    (losses, *tables_of_analyses) = tables((out / "report.md").read_text())[1:5]
+    (losses, *tables_of_analyses) = tables((out / "report.md").read_text())[1:6]
     titles = ["cross-entropy in training, last epoch (nats)", "cross-entropy, fused (nats)"]
-    assert losses[0][2:4] == titles
+    assert losses[0][2:] == [*titles, "cross-entropy, recalibrated (nats)"]
     for method, fusion, *cells in losses[1:]:
         logs = [(f / "metrics.jsonl").read_text().splitlines() for f in runs[method, fusion]]
         # The last epoch has a window of three steps and one of a single step.
@@ -166,8 +180,9 @@ def test_every_number_of_the_analyses_comes_from_the_files(report):
         ]
         trained = [(3 * first + second) / 4 for first, second in windows]
         own = [read(f, "results")["splits"]["test"]["cross_entropy"] for f in runs[method, fusion]]
-        for values, cell in zip((trained, own), cells, strict=False):
-            assert cell == f"{np.mean(values):.3f} ±{spread(values):.3f}"
+        again = [x["cross_entropy"] for x in map(recalibration, runs[method, fusion]) if x]
+        for values, cell in zip((trained, own, again), cells, strict=True):
+            assert cell == (f"{np.mean(values):.3f} ±{spread(values):.3f}" if values else "-")
     seen = []
     for head, *rows in tables_of_analyses:
         for method, fusion, *cells in rows:
@@ -196,7 +211,7 @@ def test_every_number_on_what_was_run_is_in_the_files(report):
     ]
     there = set(re.findall(r"[\d.]+", " ".join(path.read_text() for path in files)))
     there |= {"4"}  # classes, which the files list by name
-    for table in tables((out / "report.md").read_text())[5:]:
+    for table in tables((out / "report.md").read_text())[6:]:
         for row in table:
             # The folder of a run is where it lies, not what is in it.
             text = " ".join(cell for cell in row if "/runs/" not in cell)

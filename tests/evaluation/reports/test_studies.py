@@ -37,9 +37,11 @@ def test_the_figure_draws_the_means(tmp_path):
         figure = study_figure(study, study_lines(study))
     axes = {ax.get_title(): ax for ax in figure.axes if ax.get_visible()}
     assert list(axes) == [
-        "fused", "audio alone", "TC bound", "training loss, last epoch",
-        "time of a step", "memory of a step", "fused less joint",
+        "fused", "fused, recalibrated", "audio alone", "TC bound",
+        "training loss, last epoch", "time of a step", "memory of a step", "fused less joint",
     ]  # fmt: skip
+    again = axes["fused, recalibrated"].containers[0]
+    assert list(again.lines[0].get_ydata()) == pytest.approx([81.23456, 81.73456])
     joint, tcmax = axes["fused"].containers
     assert list(joint.lines[0].get_ydata()) == pytest.approx([76.54321, 77.54321])
     assert list(tcmax.lines[0].get_ydata()) == pytest.approx([86.54321, 87.54321])
@@ -58,11 +60,12 @@ def test_a_report_on_a_study_alone(tmp_path):
     assert text.startswith("# Study of method.num_negatives\n")
     [[head, *rows]] = tables(text)
     assert head == [
-        "method.num_negatives", "method", "fusion", "seeds", "fused", "cross-entropy (nats)",
-        "TC bound (nats)", "audio (split)", "training loss (nats)", "ms a step",
-        "memory of a step (MiB)",
+        "method.num_negatives", "method", "fusion", "seeds", "fused", "recalibrated",
+        "cross-entropy (nats)", "TC bound (nats)", "audio (split)", "training loss (nats)",
+        "ms a step", "memory of a step (MiB)",
     ]  # fmt: skip
-    assert rows[0][0::4] == ["16", "0.8654 ±0.0100", "-2.5000 ±0.0100"]
+    assert [rows[0][0], *rows[0][4:6]] == ["16", "0.8654 ±0.0100", "0.8123 ±0.0100"]
+    assert rows[0][9] == "-2.5000 ±0.0100"
     assert rows[1][-2:] == ["12.50 ±10.00", "3.5"]
     assert (tmp_path / "out" / "figures" / "study-1.png").stat().st_size > 10_000
     lines = list(csv.DictReader(io.StringIO(paths[2].read_text())))

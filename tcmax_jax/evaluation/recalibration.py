@@ -1,0 +1,61 @@
+"""Recalibration: how much each modality is worth in the sum, found on validation."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+
+
+def fit_recalibration(scores: Mapping[str, np.ndarray], labels: np.ndarray) -> dict:
+    """Finds a weight for each modality and an offset for each class.
+
+      F_i = sum_m w_m f_m,i + b
+      (w, b) = argmin_{w >= 0} sum_i CE(F_i, y_i) + 1/2 (sum_m (w_m - 1)^2 + sum_c b_c^2)
+
+    A modality that was learnt by heart speaks too loudly in the plain sum (w = 1, b = 0), to which
+    the second term draws back where examples are few. The problem is convex.
+
+    Args:
+      scores: f, {modality: [N, C]}, the parts of an additive head.
+      labels: y, [N] integers, of examples that the parts were not trained on.
+
+    Returns:
+      {"weights": {modality: w_m}, "offsets": [C] list of b}, plain data.
+
+    Source: vector scaling (Guo et al., ICML 2017, section 4.2) with a temperature for each
+    modality in place of one for each class.
+    """
+    names, labels = list(scores), np.asarray(labels)
+    parts = np.stack([np.asarray(scores[m], np.float64) for m in names])
+    rows, classes = np.arange(len(labels)), parts.shape[-1]
+    # Weights are sought in units of the parts, or logits of 1e4 would make for a narrow valley.
+    sizes = np.maximum(np.sqrt(np.mean(parts**2, axis=(1, 2))), 1.0)
+
+    def objective(x):
+        w, b = x[: len(names)] / sizes, x[len(names) :]
+        log_p = log_softmax(np.einsum("m,mnc->nc", w, parts) + b, axis=-1)
+        residual = np.exp(log_p)
+        residual[rows, labels] -= 1
+        by_weight = np.einsum("nc,mnc->m", residual, parts) + w - 1
+        value = -log_p[rows, labels].sum() + 0.5 * (np.sum((w - 1) ** 2) + np.sum(b**2))
+        by_offset = residual.sum(axis=0) + b
+        return value / len(rows), np.concatenate([by_weight / sizes, by_offset]) / len(rows)
+
+    start = np.concatenate([sizes, np.zeros(classes)])
+    bounds = [(0, None)] * len(names) + [(None, None)] * classes
+    options = {"maxiter": 1000, "ftol": 1e-12, "gtol": 1e-8}
+    x = minimize(objective, start, jac=True, bounds=bounds, method="L-BFGS-B", options=options).x
+    weights = dict(zip(names, (x[: len(names)] / sizes).tolist(), strict=True))
+    return {"weights": weights, "offsets": x[len(names) :].tolist()}
+
+
+def recalibrate(recalibration: Mapping, scores: Mapping):
+    """Returns F = sum_m w_m f_m + b.
+
+    Args:
+      recalibration: what `fit_recalibration` returned.
+      scores: f, {modality: [..., C]}; others than those of `recalibration` are left out.
+    """
+    weighted = [w * scores[m] for m, w in recalibration["weights"].items()]
+    return sum(weighted) + np.asarray(recalibration["offsets"], weighted[0].dtype)

@@ -1,0 +1,102 @@
+"""Recalibration against its conditions of optimality, written out slowly."""
+
+import math
+
+import numpy as np
+import pytest
+
+from tcmax_jax.evaluation.recalibration import fit_recalibration, recalibrate
+
+N, C = 60, 3
+
+
+def problem(sizes, seed=0, noisy=0.0):
+    """Returns (scores, labels): modalities that know the label, each as loud as its size says."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, C, N)
+    scores = {
+        f"m{k}": (size * (0.8 * np.eye(C)[labels] + rng.normal(size=(N, C)))).astype(np.float32)
+        for k, size in enumerate(sizes)
+    }
+    if noisy:
+        scores["noise"] = (noisy * rng.normal(size=(N, C))).astype(np.float32)
+    return scores, labels
+
+
+def objective(weights, offsets, scores, labels):
+    """Returns the sum of losses and of what draws back, row by row."""
+    total = 0.0
+    for i, y in enumerate(labels):
+        row = [
+            sum(weights[m] * float(z[i][c]) for m, z in scores.items()) + offsets[c]
+            for c in range(len(offsets))
+        ]
+        largest = max(row)
+        total += largest + math.log(sum(math.exp(x - largest) for x in row)) - row[y]
+    drawn = sum((w - 1) ** 2 for w in weights.values()) + sum(b**2 for b in offsets)
+    return total + drawn / 2
+
+
+@pytest.mark.parametrize("sizes", [(1.0,), (2.0, 0.5), (5.0, 1.0, 0.2)])
+@pytest.mark.parametrize("noisy", [0.0, 3.0])
+def test_no_step_to_any_side_is_better(sizes, noisy):
+    scores, labels = problem(sizes, noisy=noisy)
+    found = fit_recalibration(scores, labels)
+    weights, offsets = found["weights"], found["offsets"]
+    assert list(weights) == list(scores)
+    at, h = objective(weights, offsets, scores, labels), 1e-4
+    for m, w in weights.items():
+        slopes = [
+            (objective(weights | {m: w + e}, offsets, scores, labels) - at) / h for e in (h, -h)
+        ]
+        # At 0 the weight cannot fall, so that only the way up has to be worse.
+        assert slopes[0] > 0
+        assert w >= 0
+        assert slopes[1] > 0 or w == 0
+    for c in range(C):
+        for e in (h, -h):
+            moved = [b + e * (k == c) for k, b in enumerate(offsets)]
+            assert objective(weights, moved, scores, labels) > at
+
+
+def test_a_modality_that_speaks_louder_than_what_it_knows_is_turned_down():
+    scores, labels = problem((1.0,), noisy=5.0)
+    weights = fit_recalibration(scores, labels)["weights"]
+    assert weights["noise"] < 0.1 < 0.5 < weights["m0"]
+
+
+def test_offsets_follow_the_classes_where_scores_say_nothing():
+    labels = np.array([0] * 30 + [1] * 10)
+    found = fit_recalibration({"audio": np.zeros((40, 3))}, labels)
+    assert found["weights"] == {"audio": 1.0}
+    b = np.array(found["offsets"])
+    p = np.exp(b) / np.exp(b).sum()
+    # The slope by b_c is N p_c - n_c + b_c; the third class never comes and stays finite.
+    np.testing.assert_allclose(40 * p + b, [30, 10, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [1e-4, 1e4])
+def test_logits_of_any_size(size):
+    scores, labels = problem((size, 1.0))
+    found = fit_recalibration(scores, labels)
+    log_p = recalibrate(found, scores)
+    assert np.isfinite(log_p).all()
+    weights, offsets = found["weights"], found["offsets"]
+    at = objective(weights, offsets, scores, labels)
+    for factor in (0.9, 1.1):
+        moved = weights | {"m0": factor * weights["m0"]}
+        assert objective(moved, offsets, scores, labels) > at
+
+
+def test_labels_that_scores_tell_without_error_leave_weights_finite():
+    labels = np.arange(12) % 3
+    found = fit_recalibration({"audio": 4 * np.eye(3)[labels]}, labels)
+    assert 1 < found["weights"]["audio"] < 3
+
+
+def test_the_recalibrated_sum_by_hand():
+    recalibration = {"weights": {"audio": 0.5, "visual": 2.0}, "offsets": [1.0, -1.0]}
+    scores = {"audio": np.float32([[2, 4]]), "visual": np.float32([[1, 0]]), "fused": None}
+    got = recalibrate(recalibration, scores)
+    assert got.tolist() == [[4.0, 1.0]]
+    assert got.dtype == np.float32
