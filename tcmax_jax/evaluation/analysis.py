@@ -10,7 +10,11 @@ import numpy as np
 from scipy.special import log_softmax, logsumexp
 
 from tcmax_jax.evaluation.outputs import Outputs
-from tcmax_jax.evaluation.recalibration import fit_recalibration, recalibrate
+from tcmax_jax.evaluation.recalibration import (
+    cross_recalibrate,
+    fit_recalibration,
+    recalibrate,
+)
 
 BINS = 15
 
@@ -201,22 +205,28 @@ def analyse(outputs: Outputs) -> dict:
     return found
 
 
-def analyse_recalibrated(fitted_on: Outputs, outputs: Outputs) -> dict:
-    """Returns what a recalibrated sum of the modalities predicts of a split, as plain data.
+def analyse_recalibrated(validation: Outputs, others: Mapping[str, Outputs]) -> dict:
+    """Returns what a recalibrated sum of the modalities predicts, as plain data.
 
     Args:
-      fitted_on: outputs of another split, from which the recalibration is.
-      outputs: outputs with an additive head.
+      validation: outputs with an additive head, on which weights and offsets are fitted.
+      others: {split: outputs}, on which they are used.
 
     Returns:
-      What `fit_recalibration` returns, and "accuracy", "cross_entropy" (nats) and
-      "calibration_error" of the recalibrated prediction.
+      {split: what `fit_recalibration` returns, and "accuracy", "cross_entropy" (nats) and
+      "calibration_error" of the recalibrated prediction}, the validation split among them; there
+      the prediction of an example is of a fit without it, see `cross_recalibrate`.
     """
-    own = {m: fitted_on.scores[m] for m in fitted_on.modalities}
-    recalibration = fit_recalibration(own, fitted_on.labels)
-    scores, labels = recalibrate(recalibration, outputs.scores), outputs.labels
+    own = {m: validation.scores[m] for m in validation.modalities}
+    fitted = fit_recalibration(own, validation.labels)
+    scores = {"validation": (cross_recalibrate(own, validation.labels), validation.labels)}
+    scores |= {split: (recalibrate(fitted, x.scores), x.labels) for split, x in others.items()}
+    return {split: fitted | _judge(*pair) for split, pair in scores.items()}
+
+
+def _judge(scores, labels):
     log_p = log_softmax(np.float64(scores), axis=-1)
-    return recalibration | {
+    return {
         "accuracy": float(np.mean(scores.argmax(-1) == labels)),
         "cross_entropy": float(-log_p[np.arange(len(labels)), labels].mean()),
         "calibration_error": calibration_error(scores, labels),

@@ -14,7 +14,8 @@ def fit_recalibration(scores: Mapping[str, np.ndarray], labels: np.ndarray) -> d
       (w, b) = argmin_{w >= 0} sum_i CE(F_i, y_i) + 1/2 (sum_m (w_m - 1)^2 + sum_c b_c^2)
 
     A modality that was learnt by heart speaks too loudly in the plain sum (w = 1, b = 0), to which
-    the second term draws back where examples are few. The problem is convex.
+    the second term draws back where examples are few; without any it is the plain sum. The problem
+    is convex.
 
     Args:
       scores: f, {modality: [N, C]}, the parts of an additive head.
@@ -29,6 +30,8 @@ def fit_recalibration(scores: Mapping[str, np.ndarray], labels: np.ndarray) -> d
     names, labels = list(scores), np.asarray(labels)
     parts = np.stack([np.asarray(scores[m], np.float64) for m in names])
     rows, classes = np.arange(len(labels)), parts.shape[-1]
+    if not len(rows):
+        return {"weights": dict.fromkeys(names, 1.0), "offsets": [0.0] * classes}
     # Weights are sought in units of the parts, or logits of 1e4 would make for a narrow valley.
     sizes = np.maximum(np.sqrt(np.mean(parts**2, axis=(1, 2))), 1.0)
 
@@ -59,3 +62,22 @@ def recalibrate(recalibration: Mapping, scores: Mapping):
     """
     weighted = [w * scores[m] for m, w in recalibration["weights"].items()]
     return sum(weighted) + np.asarray(recalibration["offsets"], weighted[0].dtype)
+
+
+def cross_recalibrate(scores: Mapping[str, np.ndarray], labels: np.ndarray, folds: int = 5):
+    """Returns recalibrated scores [N, C], those of each example without a look at its label.
+
+    Example i lies in fold i mod `folds`, whose recalibration is fitted on all other folds.
+
+    Args:
+      scores: f, {modality: [N, C]}.
+      labels: [N] integers.
+      folds: their number.
+    """
+    fold = np.arange(len(labels)) % folds
+    found = np.empty(next(iter(scores.values())).shape)
+    for k in range(folds):
+        inside, rest = fold == k, fold != k
+        fitted = fit_recalibration({m: z[rest] for m, z in scores.items()}, labels[rest])
+        found[inside] = recalibrate(fitted, {m: z[inside] for m, z in scores.items()})
+    return found

@@ -21,14 +21,17 @@ def store(folder: Path, outputs: Mapping[str, Outputs], analyses: Mapping[str, M
 
 
 def analyse_splits(outputs: Mapping[str, Outputs]) -> dict:
-    """Returns {split: see `analyse`}, the test split with "recalibration" where it is defined.
+    """Returns {split: see `analyse`}, with "recalibration", see `analyse_recalibrated`.
 
-    See `analyse_recalibrated`; it is fitted on the validation split.
+    That is there for additive heads, where the validation split is among the outputs.
     """
     analyses = {split: analyse(own) for split, own in outputs.items()}
-    if all(split in outputs for split in SPLITS) and outputs["test"].modalities:
-        recalibrated = analyse_recalibrated(outputs["validation"], outputs["test"])
-        analyses["test"]["recalibration"] = recalibrated
+    others = dict(outputs)
+    validation = others.pop("validation", None)
+    if validation is None or not validation.modalities:
+        return analyses
+    for split, found in analyse_recalibrated(validation, others).items():
+        analyses[split]["recalibration"] = found
     return analyses
 
 
@@ -44,12 +47,11 @@ def stored_recalibration(folder: Path) -> dict:
             f"Expected the analyses of an evaluation in {folder}, got none. Write them with "
             "--mode=evaluate."
         )
-    found = json.loads(path.read_text()).get("test", {}).get("recalibration")
+    found = json.loads(path.read_text()).get("validation", {}).get("recalibration")
     if found is None:
         raise ValueError(
             f"Expected a recalibration in {path}, got none. Heads that are no sum of modalities "
-            "have none; for all others --mode=analyse adds it where there are a validation and a "
-            "test split."
+            "have none; for all others --mode=analyse adds it."
         )
     return found
 

@@ -141,8 +141,9 @@ def _evaluate(parts: Parts, workdir: Path, *, probe=False, dropped=(), step=None
             metrics[split] |= {f"probe/{m}": value for m, value in accuracies.items()}
     outputs = {s: _outputs(parts, s, own) for s, own in evaluations.items()}
     analyses = analyse_splits(outputs)
-    if recalibration := analyses[splits[-1]].get("recalibration"):
-        metrics[splits[-1]]["recalibrated"] = recalibration["accuracy"]
+    for split, analysis in analyses.items():
+        if recalibration := analysis.get("recalibration"):
+            metrics[split]["recalibrated"] = recalibration["accuracy"]
     results = {
         "run": workdir.name,
         "dataset": parts.dataset.name,

@@ -9,7 +9,7 @@ from tcmax_jax.estimators.fit import Estimate
 from tcmax_jax.estimators.report import Report, Sum
 from tcmax_jax.evaluation import analysis, chain, stored
 from tcmax_jax.evaluation.outputs import Outputs, read_outputs, write_outputs
-from tcmax_jax.evaluation.recalibration import fit_recalibration
+from tcmax_jax.evaluation.recalibration import cross_recalibrate, fit_recalibration
 from tcmax_jax.evaluation.report import analysis_text
 
 LOG = np.log
@@ -198,10 +198,10 @@ def test_stored_outputs_are_analysed_again_without_losing_the_chain(outputs, tmp
     stored.store(tmp_path, splits, stored.analyse_splits(splits))
     path = tmp_path / "analysis.json"
     first = json.loads(path.read_text())
-    recalibrated = {"recalibration": analysis.analyse_recalibrated(validation, outputs)}
+    found = analysis.analyse_recalibrated(validation, {"test": outputs})
     assert first == {
-        "validation": analysis.analyse(validation),
-        "test": analysis.analyse(outputs) | recalibrated,
+        "validation": analysis.analyse(validation) | {"recalibration": found["validation"]},
+        "test": analysis.analyse(outputs) | {"recalibration": found["test"]},
     }
     path.unlink()
     assert stored.analyse_stored(tmp_path) == json.loads(path.read_text()) == first
@@ -223,7 +223,11 @@ def test_recalibration_is_found_on_validation_and_judged_on_test(outputs):
         labels=rng.integers(0, 3, len(outputs.labels)),
         scores={m: 2 * rng.normal(size=x.shape) for m, x in outputs.scores.items()},
     )
-    found = analysis.analyse_recalibrated(other, outputs)
+    found = analysis.analyse_recalibrated(other, {"test": outputs})
+    assert {name: found["validation"][name] for name in ("weights", "offsets")} == {
+        name: found["test"][name] for name in ("weights", "offsets")
+    }
+    found = found["test"]
     own = {m: other.scores[m] for m in ("audio", "visual")}
     fitted = fit_recalibration(own, other.labels)
     assert {name: found[name] for name in fitted} == fitted
@@ -238,9 +242,17 @@ def test_recalibration_is_found_on_validation_and_judged_on_test(outputs):
     assert found["cross_entropy"] == pytest.approx(np.mean(losses), rel=1e-5)
 
 
-def test_heads_that_are_no_sum_and_splits_by_themselves_have_no_recalibration(outputs, tmp_path):
+def test_on_validation_no_example_is_judged_by_a_fit_that_has_seen_it(outputs):
+    ((split, found),) = analysis.analyse_recalibrated(outputs, {}).items()
+    assert split == "validation"
+    scores = cross_recalibrate({m: outputs.scores[m] for m in outputs.modalities}, outputs.labels)
+    hits = [np.argmax(row) == y for row, y in zip(scores, outputs.labels, strict=True)]
+    assert found["accuracy"] == pytest.approx(np.mean(hits))
+
+
+def test_heads_that_are_no_sum_and_runs_without_validation_have_no_recalibration(outputs, tmp_path):
     coupled = outputs._replace(scores={"fused": outputs.scores["fused"]})
-    for splits in ({"validation": coupled, "test": coupled}, {"validation": outputs}):
+    for splits in ({"validation": coupled, "test": coupled}, {"test": outputs}):
         analyses = stored.analyse_splits(splits)
         assert all("recalibration" not in own for own in analyses.values())
         stored.store(tmp_path, splits, analyses)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tcmax_jax.evaluation.recalibration import fit_recalibration, recalibrate
+from tcmax_jax.evaluation.recalibration import cross_recalibrate, fit_recalibration, recalibrate
 
 N, C = 60, 3
 
@@ -100,3 +100,26 @@ def test_the_recalibrated_sum_by_hand():
     got = recalibrate(recalibration, scores)
     assert got.tolist() == [[4.0, 1.0]]
     assert got.dtype == np.float32
+
+
+def test_without_examples_it_is_the_plain_sum():
+    found = fit_recalibration({"audio": np.zeros((0, 2)), "visual": np.zeros((0, 2))}, [])
+    assert found == {"weights": {"audio": 1.0, "visual": 1.0}, "offsets": [0.0, 0.0]}
+
+
+def test_no_example_is_judged_by_a_fit_that_has_seen_it():
+    scores, labels = problem((1.0, 0.5), noisy=2.0)
+    got = cross_recalibrate(scores, labels)
+    for i in (0, 7, N - 1):
+        changed = labels.copy()
+        changed[i] = (labels[i] + 1) % C
+        np.testing.assert_array_equal(cross_recalibrate(scores, changed)[i], got[i])
+        kept = [j for j in range(N) if j % 5 != i % 5]
+        fitted = fit_recalibration({m: z[kept] for m, z in scores.items()}, labels[kept])
+        np.testing.assert_allclose(got[i], recalibrate(fitted, scores)[i], rtol=1e-6)
+
+
+def test_fewer_examples_than_folds():
+    scores = {"audio": np.eye(3)}
+    got = cross_recalibrate(scores, np.arange(3), folds=5)
+    assert np.isfinite(got).all()

@@ -90,7 +90,7 @@ def test_a_recalibrated_function_weighs_the_modalities(run, tmp_path, data_dir):
     hits = np.argmax(said["fused"], axis=-1) == outputs.labels
     results = json.loads((run / "results.json").read_text())["splits"]
     assert results["test"]["recalibrated"] == pytest.approx(hits.mean())
-    assert "recalibrated" not in results["validation"]
+    assert 0 <= results["validation"]["recalibrated"] <= 1
 
 
 def test_the_recalibration_of_another_checkpoint_is_refused(run, tmp_path):
