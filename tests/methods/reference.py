@@ -57,10 +57,10 @@ def random_params(toy, seed=0, scale=0.5):
     )
 
 
-def take_turn(toy, params, number=0, state=None, modalities=MODALITIES, where=None, **fields):
+def take_turn(toy, params, number=0, state=None, modalities=MODALITIES, **fields):
     """Returns what one turn of the toy problem's method gives back for the first batch."""
     defaults = {"key": jax.random.key(0), "progress": 0.0}
-    batch = make_batch(modalities=modalities, where=where)
+    batch = make_batch(modalities=modalities)
     step = Step(toy.model, toy.state.batch_stats, batch, **(defaults | fields))
     state = toy.state.method_state if state is None else state
     return toy.method.turns[number](step, params, state)

@@ -24,7 +24,6 @@ from tcmax_jax.training.checkpoint import Checkpoints
 from tests.training.two_processes import COUNT, RUNS, config_of
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.xdist_group("processes")  # They share what two processes have trained.
 
 
 def free_port():
