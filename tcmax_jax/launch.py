@@ -195,8 +195,8 @@ def _run_mode(overrides):
         return _report(overrides)
     from tcmax_jax.data.memory import keep_freed_memory
     from tcmax_jax.evaluation.comparison import comparison_table
-    from tcmax_jax.evaluation.report import results_table
     from tcmax_jax.evaluation.study import study_markdown
+    from tcmax_jax.evaluation.text import results_table
     from tcmax_jax.training import compare, loop, prepare, study
     from tcmax_jax.training import workdir as workdirs
     from tcmax_jax.training.config.overrides import load_experiment, override
@@ -252,8 +252,8 @@ def _check_own_flags():
 
 
 def _analyse(overrides):
-    from tcmax_jax.evaluation.report import analysis_text
     from tcmax_jax.evaluation.stored import analyse_stored
+    from tcmax_jax.evaluation.text import analysis_text
 
     _check_unused(overrides, "the outputs in --workdir")
     if not _WORKDIR.value:

@@ -116,8 +116,8 @@ def test_only_the_launch_script_reads_flags():
     assert defining == ["launch.py"]
 
 
-def test_report_reads_result_files_only():
-    assert not [n for n in imports_of(PACKAGE / "evaluation" / "report.py") if "tcmax_jax" in n]
+def test_results_as_text_read_result_files_only():
+    assert not [n for n in imports_of(PACKAGE / "evaluation" / "text.py") if "tcmax_jax" in n]
 
 
 def test_reports_read_result_files_only():

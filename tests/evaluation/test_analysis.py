@@ -10,7 +10,7 @@ from tcmax_jax.estimators.report import Report, Sum
 from tcmax_jax.evaluation import analysis, chain, stored
 from tcmax_jax.evaluation.outputs import Outputs, read_outputs, write_outputs
 from tcmax_jax.evaluation.recalibration import cross_recalibrate, fit_recalibration
-from tcmax_jax.evaluation.report import analysis_text
+from tcmax_jax.evaluation.text import analysis_text
 
 LOG = np.log
 CONDITIONS = ("without/audio", "without/visual", "noise/audio=0.5", "noise/audio=2")

@@ -7,7 +7,7 @@ import pytest
 from tcmax_jax import methods
 from tcmax_jax.evaluation.evaluate import encode_split, evaluate_split
 from tcmax_jax.evaluation.metrics import collapsed, predictions, split_metrics
-from tcmax_jax.evaluation.report import results_table
+from tcmax_jax.evaluation.text import results_table
 from tcmax_jax.losses import AdditiveHead
 from tests.losses.reference import brute_force
 
