@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from tcmax_jax.evaluation.reports.style import WIDTH
 
@@ -48,7 +48,7 @@ def curves_figure(rows: Sequence[Mapping], classes: int | None = None) -> Figure
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         ax.grid(axis="y")
         if name.endswith("cross_entropy"):
-            ax.set_yscale("log")
+            _logarithmic(ax)
         if accuracy:
             chance = 100 / classes if classes else 0
             ax.axhline(chance, color="#999999", linewidth=0.8, linestyle=(0, (1, 2)))
@@ -229,6 +229,15 @@ def _hide_unused(grid, number):
         ax.set_visible(place < number)
         if place < number <= place + columns:
             ax.tick_params(labelbottom=True)  # nothing below it, though the axes are shared
+
+
+def _logarithmic(ax):
+    """Makes the vertical axis logarithmic, with plain numbers at its ticks."""
+    ax.set_yscale("log")
+    low, high = ax.get_ylim()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1,) if high > 100 * low else (1, 2, 5)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _curve(ax, runs, look, scale):
