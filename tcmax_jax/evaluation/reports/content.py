@@ -158,8 +158,14 @@ def _cell(measure, scale):
         return "-"
     digits = 3 if scale == 1 else 1
     half = measure["half_width"]
-    spread = "" if half is None else f" ±{scale * half:.{digits}f}"
-    return f"{scale * measure['mean']:.{digits}f}{spread}"
+    spread = "" if half is None else f" ±{_rounded(scale * half, digits)}"
+    return f"{_rounded(scale * measure['mean'], digits)}{spread}"
+
+
+def _rounded(value, digits):
+    """Returns a number with so many digits behind the point, unless these are all zero."""
+    text = f"{value:.{digits}f}"
+    return text if value == 0 or float(text) else f"{value:.1e}"
 
 
 def _figures(there, *names):

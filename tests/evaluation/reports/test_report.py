@@ -219,6 +219,17 @@ def test_every_number_on_what_was_run_is_in_the_files(report):
     assert ENVIRONMENT["devices"] in (out / "report.md").read_text()
 
 
+def test_small_numbers_are_not_told_as_zero(tmp_path, unpainted):
+    folder = write_run(tmp_path / "a")
+    log = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.dumps(e | {"cross_entropy": 0.00025}) + "\n" for e in log]
+    (folder / "metrics.jsonl").write_text("".join(lines))
+    write_report([str(folder)], tmp_path / "out")
+    losses = tables((tmp_path / "out" / "report.md").read_text())[1]
+    assert losses[0][2] == "cross-entropy in training, last epoch (nats)"
+    assert losses[1][2] == "2.5e-04"
+
+
 def test_what_differs_is_told(report):
     _, out = report
     text = (out / "report.md").read_text()
