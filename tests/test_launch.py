@@ -73,7 +73,7 @@ def test_compare_again_and_probe(tmp_path):
     first = launch("--mode=compare", *arguments, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     head, joint, mla = first.stdout.splitlines()[:3]
-    titles = "method fusion seeds fused audio (split) visual (split) minus joint"
+    titles = "method fusion seeds fused recalibrated audio (split) visual (split) minus joint"
     assert " ".join(head.split()) == titles
     assert joint.startswith("joint")
     assert mla.startswith("mla     share_head  1")

@@ -66,6 +66,7 @@ def test_results_are_those_of_the_best_validation(finished):
     assert results["splits"]["validation"]["accuracy"] == best["accuracy"]
     assert set(results["splits"]["test"]) == {
         "accuracy",
+        "recalibrated",
         "cross_entropy",
         "tc_bound",
         "accuracy/audio",
@@ -87,6 +88,8 @@ def test_outputs_of_every_example_are_stored_and_analysed(finished):
         hits = {m: np.mean(x.argmax(-1) == outputs.labels) for m, x in outputs.scores.items()}
         assert hits["fused"] == pytest.approx(metrics["accuracy"])
         assert hits["audio"] == pytest.approx(metrics["accuracy/audio"])
+        recalibration = analyses[split].pop("recalibration")
+        assert recalibration["accuracy"] == metrics["recalibrated"]
         assert analyses[split] == analyse(outputs)
 
 
