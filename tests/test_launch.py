@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from absl import flags
+from absl.testing import flagsaver
 
-from tcmax_jax.launch import split_overrides
+from tcmax_jax.launch import main, split_overrides
 
 ROOT = Path(__file__).parents[1]
 TINY = [
@@ -125,17 +127,34 @@ def test_compare_again_and_probe(tmp_path):
         (["--allow_skipped"], "Expected a field of data (kind, train_examples"),
         (["train"], "Expected flags only (--name=value), got 'train'"),
         (["--config.seed"], "Expected a value for --config.seed, got none"),
-        (["--modus=train"], "Unknown command line flag 'modus'"),
-        (["--mode=fit"], "value should be one of <prepare|train|evaluate|probe|"),
         (
             ["--mode=doctor", "--config.training.batch_size=6"],
             "error: Expected training.batch_size to be a multiple of the 4 devices, got 6.",
         ),
     ],
 )
-def test_wrong_arguments_end_with_a_message(tmp_path, arguments, message):
-    result = launch(*arguments, cwd=tmp_path)
-    assert result.returncode != 0
+def test_wrong_arguments_end_with_a_message(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    with flagsaver.flagsaver(), pytest.raises(SystemExit) as stop:
+        overrides, rest = split_overrides(["launch.py", *arguments])
+        main(flags.FLAGS(rest), overrides)
+    assert stop.value.code not in (None, 0)
+    assert message in f"{capsys.readouterr().out}{stop.value.code}"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--config.optimizer.lr=1", "error: Expected a field of optimizer (name, learning_rate"),
+        ("--config.seed", "Expected a value for --config.seed, got none"),
+        ("--modus=train", "Unknown command line flag 'modus'"),
+        ("--mode=fit", "value should be one of <prepare|train|evaluate|probe|"),
+    ],
+)
+def test_the_command_fails_without_a_traceback(tmp_path, argument, message):
+    result = launch(argument, cwd=tmp_path)
+    assert result.returncode == 1
     assert message in result.stderr + result.stdout
     assert "Traceback" not in result.stderr
     assert not list(tmp_path.iterdir())
