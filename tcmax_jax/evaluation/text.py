@@ -43,8 +43,8 @@ def results_table(results: Mapping) -> str:
     """
     splits = results["splits"]
     names = list(dict.fromkeys(name for metrics in splits.values() for name in metrics))
-    # Accuracies first, then the rest, as people read them.
-    names.sort(key=lambda name: name.partition("/")[0] not in _ACCURACIES)
+    # Fused accuracies first, then those of modalities, then the rest, as people read them.
+    names.sort(key=_place)
     titles = [_title(name) for name in names]
     width = max(map(len, titles))
     lines = [
@@ -104,6 +104,11 @@ def _numbers(analysis):
     for name, own in analysis.get(_CHAIN, {}).get("terms", {}).items():
         found[f"{name}, at least (nats)"] = _with_error(own["nats"], own["standard_error"])
     return found
+
+
+def _place(name):
+    kind, of_modality, _ = name.partition("/")
+    return 2 if kind not in _ACCURACIES else 1 if of_modality else 0
 
 
 def _cell(value):

@@ -149,7 +149,8 @@ def test_table_shows_every_number():
 
 
 def test_what_one_split_alone_has_is_a_dash_in_the_others():
-    splits = {"validation": {"accuracy": 0.5}, "test": {"accuracy": 0.25, "recalibrated": 0.75}}
+    test = {"accuracy": 0.25, "probe/lips": 0.5, "recalibrated": 0.75}
+    splits = {"validation": {"accuracy": 0.5}, "test": test}
     lines = results_table({"run": "r", "step": 1, "epoch": 1, "splits": splits}).splitlines()
     assert lines[3].split() == ["fused", "accuracy,", "recalibrated", "-", "0.7500"]
 
