@@ -53,7 +53,7 @@ def stored_recalibration(folder: Path) -> dict:
             f"Expected a recalibration in {path}, got none. Heads that are no sum of modalities "
             "have none; for all others --mode=analyse adds it."
         )
-    return found
+    return {name: found[name] for name in ("weights", "offsets")}
 
 
 def outputs_path(folder: Path, split: str) -> Path:

@@ -98,7 +98,8 @@ def best_step(checkpoints: Checkpoints, workdir: Path, config: Config) -> int:
 
 def _recalibration(workdir: Path, step: int) -> Mapping:
     recalibration = stored_recalibration(workdir)
-    evaluated = json.loads((workdir / "results.json").read_text())["step"]
+    results = workdir / "results.json"
+    evaluated = json.loads(results.read_text())["step"] if results.exists() else "unknown"
     if evaluated != step:
         raise ValueError(
             f"Expected the recalibration of the best checkpoint, that of step {step}, in "

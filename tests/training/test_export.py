@@ -80,7 +80,7 @@ def test_a_recalibrated_function_weighs_the_modalities(run, tmp_path, data_dir):
     exports.export(run, tmp_path / "model", recalibrated=True)
     about = json.loads((tmp_path / "model" / "model.json").read_text())
     found = json.loads((run / "analysis.json").read_text())["test"]["recalibration"]
-    assert about["recalibration"]["weights"] == found["weights"]
+    assert about["recalibration"] == {name: found[name] for name in ("weights", "offsets")}
     said = load(tmp_path / "model").call(inputs_of_test(data_dir))
     outputs = read_outputs(run / "outputs-test.npz")
     scores = sum(w * outputs.scores[m] for m, w in found["weights"].items()) + found["offsets"]
@@ -98,6 +98,9 @@ def test_the_recalibration_of_another_checkpoint_is_refused(run, tmp_path):
     results = json.loads((moved / "results.json").read_text())
     (moved / "results.json").write_text(json.dumps(results | {"step": 1}))
     with pytest.raises(ValueError, match=r"of the best checkpoint, .*got one of step 1\. Evaluate"):
+        exports.export(moved, tmp_path / "model", recalibrated=True)
+    (moved / "results.json").unlink()
+    with pytest.raises(ValueError, match=r"of the best checkpoint, .*got one of step unknown\. Ev"):
         exports.export(moved, tmp_path / "model", recalibrated=True)
     (moved / "analysis.json").unlink()
     with pytest.raises(ValueError, match=r"Expected the analyses of an evaluation in .*got none"):
