@@ -25,7 +25,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tcmax_jax.data.feature_files import write_features
-from tcmax_jax.data.media import decode_image
+from tcmax_jax.data.pictures import decode_image
 
 
 class Pair(NamedTuple):

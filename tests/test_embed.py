@@ -9,7 +9,7 @@ import pytest
 
 from tcmax_jax.data.clips import Clip
 from tcmax_jax.data.feature_files import read_feature
-from tcmax_jax.data.media import encode_image
+from tcmax_jax.data.pictures import encode_image
 from tests.data.media_files import flat_frames
 
 SCRIPT = Path(__file__).parents[1] / "experiments" / "embed.py"

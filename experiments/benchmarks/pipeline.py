@@ -30,8 +30,8 @@ from PIL import Image
 
 from tcmax_jax.data.builders.manifest.manifest_dataset_builder import Manifest, ManifestSettings
 from tcmax_jax.data.datasets import open_dataset
-from tcmax_jax.data.media import decode_image
 from tcmax_jax.data.memory import keep_freed_memory
+from tcmax_jax.data.pictures import decode_image
 from tcmax_jax.data.pipeline import Process, Readers, train_batches
 from tcmax_jax.data.preparation.builder import prepare_clips
 from tcmax_jax.data.stored import Frames, LogSpectrogram

@@ -17,7 +17,7 @@ from flax import linen as nn
 
 from tcmax_jax import methods
 from tcmax_jax.data.datasets import open_dataset
-from tcmax_jax.data.media import decode_image
+from tcmax_jax.data.pictures import decode_image
 from tcmax_jax.data.synthetic import generate
 from tcmax_jax.losses import AdditiveHead
 from tcmax_jax.models import FUSIONS, MLP, MultimodalClassifier, head_of

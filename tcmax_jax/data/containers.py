@@ -1,8 +1,4 @@
-"""Opening of media files, and what is refused of them before it can do harm.
-
-Media files come from elsewhere. Nothing of theirs names another file that is opened, and what they
-declare to be larger than any clip is refused before memory is taken for it.
-"""
+"""Opening of media files with FFmpeg, so that nothing in them names another file that is opened."""
 
 import contextlib
 import os
@@ -12,40 +8,17 @@ from pathlib import Path
 import av
 import cv2
 
-# Pixels of one picture, 8192 x 8192: twice the size of 8K video.
-MAX_PIXELS = 2**26
-# Pictures of one stream, 38 hours at 30 a second.
-MAX_FRAMES = 2**22
-# Length of one stream of sound, 36 hours.
-MAX_SECONDS = 2**17
-# Samples a second that a file of sound declares; sound cards end at 768 kHz.
-MAX_RATE = 2**20
-# Samples of sound that are held at once, 3.4 hours at 22050 Hz; 1 GiB as float32.
-MAX_SAMPLES = 2**28
+from tcmax_jax.data.limits import MAX_PIXELS, MediaError, check_pixels
 
 _ENOUGH_TO_TELL = 40
+# Tags in a strange encoding are no reason to refuse a clip. From version 19 on PyAV keeps them, and
+# has no such argument.
+_ANY_TAGS = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 _BEGINNINGS = {
     b"version https://git-lfs": ("Git LFS pointer", "fetch the files (git lfs pull)"),
     b"#EXTM3U": ("playlist", "join what it lists into one file"),
     b"ffconcat": ("playlist", "join what it lists into one file"),
 }
-
-
-class MediaError(ValueError):
-    """A media file that does not hold what was asked of it.
-
-    Attributes:
-        reason: Why, in a few words that are the same for all files of the same fault.
-    """
-
-    def __init__(self, reason: str, message: str):
-        """Takes the reason, and the message that names the file."""
-        super().__init__(message)
-        self.reason = reason
-
-    def __reduce__(self):
-        """Lets it cross from one process to another."""
-        return MediaError, (self.reason, str(self))
 
 
 @contextlib.contextmanager
@@ -73,8 +46,7 @@ def opened(path: str | os.PathLike, kind: str) -> Iterator[tuple]:
         open(path, "rb") as file,
         av.open(
             file,
-            # Tags in a strange encoding are no reason to refuse a clip.
-            metadata_errors="replace",
+            **_ANY_TAGS,
             container_options={"protocol_whitelist": "none"},
             options=limits,
         ) as container,
@@ -109,25 +81,6 @@ def decoding(path: str | os.PathLike, kind: str) -> Iterator[None]:
             f"broken {kind}",
             f"{path}: expected decodable {kind}, got '{reason}'; re-encode or replace the file",
         ) from error
-
-
-def check_pixels(source, width: int, height: int) -> None:
-    """Check the size of a picture.
-
-    Args:
-        source: The file, or what else the picture is of, for messages.
-        width: Of the picture.
-        height: Of the picture.
-
-    Raises:
-        MediaError: If it has more than `MAX_PIXELS`.
-    """
-    if width * height > MAX_PIXELS:
-        raise MediaError(
-            "picture too large",
-            f"{source}: expected pictures of at most {MAX_PIXELS} pixels, got {width} x {height}; "
-            "re-encode the file with smaller ones",
-        )
 
 
 def _check_beginning(path) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tcmax_jax.data.clips import Clip, RawDataError
-from tcmax_jax.data.containers import MediaError
+from tcmax_jax.data.limits import MediaError
 from tcmax_jax.data.paths import name_fault
 from tcmax_jax.npz import DAMAGED, check_size
 

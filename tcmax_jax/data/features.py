@@ -1,10 +1,38 @@
 """Features computed from decoded sound and pictures, each a pure function of arrays."""
 
 import functools
+from typing import Literal
 
 import cv2
 import numpy as np
 import scipy.fft
+
+Fill = Literal["tile", "zero"]
+
+
+def fit_length(audio: np.ndarray, samples: int, fill: Fill) -> np.ndarray:
+    """Bring audio to a fixed length.
+
+    Args:
+        audio: float [n], n >= 1. Where n > `samples`, its central part is kept.
+        samples: Length of the result.
+        fill: What to do where n < `samples`: "tile" repeats the clip from its begin until the
+            length is reached, "zero" centres it in zeros.
+
+    Returns:
+        float32 [samples].
+    """
+    missing = samples - len(audio)
+    if missing <= 0:
+        begin = (len(audio) - samples) // 2
+        audio = audio[begin : begin + samples]
+    elif fill == "tile":
+        audio = np.resize(audio, samples)
+    elif fill == "zero":
+        audio = np.pad(audio, (missing // 2, missing - missing // 2))
+    else:
+        raise ValueError(f"fill: expected 'tile' or 'zero', got {fill!r}; choose one of them")
+    return audio.astype(np.float32)
 
 
 def log_spectrogram(audio: np.ndarray, *, n_fft: int, hop: int, floor: float = 1e-7) -> np.ndarray:

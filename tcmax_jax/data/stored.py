@@ -3,7 +3,7 @@
 Every class here says with `shape` and `dtype` what it stores (None: encoded pictures, as bytes),
 with `input_kind` which transform reads that, with `file` what it needs of a clip, and with `read`
 how it is made. Decoding processes import this module, so it must stay free of JAX and TensorFlow
-Datasets.
+Datasets; and training reads what is stored without a decoder, so `read` alone imports FFmpeg.
 """
 
 import dataclasses
@@ -15,17 +15,14 @@ import numpy as np
 
 from tcmax_jax.data.clips import Clip
 from tcmax_jax.data.feature_files import check_rows, read_feature
-from tcmax_jax.data.features import log_filter_bank, log_spectrogram, optical_flow
-from tcmax_jax.data.media import (
-    Box,
+from tcmax_jax.data.features import (
     Fill,
-    encode_flow,
-    encode_image,
     fit_length,
-    read_audio,
-    read_frame_pairs,
-    read_frames,
+    log_filter_bank,
+    log_spectrogram,
+    optical_flow,
 )
+from tcmax_jax.data.pictures import Box, encode_flow, encode_image
 
 
 class Content(NamedTuple):
@@ -74,6 +71,12 @@ class _Sound(_Form):
         """File that is read."""
         return clip.audio
 
+    def _read(self, clip: Clip) -> np.ndarray:
+        """Returns the sound of a clip, [samples]."""
+        from tcmax_jax.data.media import read_audio
+
+        return read_audio(clip.audio, rate=self.rate, start=clip.start, end=clip.end)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Pictures(_Form):
@@ -113,7 +116,7 @@ class LogSpectrogram(_Sound):
     Attributes:
         rate: Sampling rate in Hz.
         seconds: Length of the sound.
-        fill: How shorter sound reaches that length, see `tcmax_jax.data.media.fit_length`.
+        fill: How shorter sound reaches that length, see `tcmax_jax.data.features.fit_length`.
         n_fft: Samples per window.
         hop: Samples from one window to the next.
     """
@@ -131,7 +134,7 @@ class LogSpectrogram(_Sound):
 
     def read(self, clip: Clip) -> Content:
         """Read a clip; raises MediaError."""
-        audio = read_audio(clip.audio, rate=self.rate, start=clip.start, end=clip.end)
+        audio = self._read(clip)
         fitted = fit_length(audio, round(self.seconds * self.rate), self.fill)
         spectrogram = log_spectrogram(fitted, n_fft=self.n_fft, hop=self.hop)
         return Content(spectrogram.astype(np.float16), len(audio) / self.rate)
@@ -161,7 +164,7 @@ class FilterBank(_Sound):
 
     def read(self, clip: Clip) -> Content:
         """Read a clip; raises MediaError."""
-        audio = read_audio(clip.audio, rate=self.rate, start=clip.start, end=clip.end)
+        audio = self._read(clip)
         window = round(self.rate * 0.025)
         padded = np.pad(audio - audio.mean(), (0, max(window - len(audio), 0)))
         banks = log_filter_bank(padded, rate=self.rate, bins=self.bins)[:, : self.steps]
@@ -183,6 +186,8 @@ class Frames(_Pictures):
 
     def read(self, clip: Clip) -> Content:
         """Read a clip; raises MediaError."""
+        from tcmax_jax.data.media import read_frames
+
         frames = self._read(read_frames, clip)
         return Content([encode_image(frame) for frame in frames])
 
@@ -191,7 +196,7 @@ class Frames(_Pictures):
 class Flow(_Pictures):
     """Optical flow from frame to next frame, evenly in time, as JPEG of 8 bits a component.
 
-    See `tcmax_jax.data.features.optical_flow` and `tcmax_jax.data.media.encode_flow`.
+    See `tcmax_jax.data.features.optical_flow` and `tcmax_jax.data.pictures.encode_flow`.
 
     Attributes:
         count: Number of flow fields.
@@ -206,6 +211,8 @@ class Flow(_Pictures):
 
     def read(self, clip: Clip) -> Content:
         """Read a clip; raises MediaError."""
+        from tcmax_jax.data.media import read_frame_pairs
+
         pairs = self._read(read_frame_pairs, clip)
         return Content([encode_flow(optical_flow(*pair), self.bound) for pair in pairs])
 

@@ -11,7 +11,7 @@ import math
 import cv2
 import numpy as np
 
-from tcmax_jax.data.media import decode_flow, decode_image
+from tcmax_jax.data.pictures import decode_flow, decode_image
 
 _SOUND, _SCENE = 0, 1  # streams of random numbers
 _CROP_ATTEMPTS = 10
@@ -46,7 +46,7 @@ def frames_input(stored, seed, *, size, area, aspect, flip):
     """Decodes pictures and brings them to one size, all frames of a clip in the same way.
 
     Args:
-      stored: [T] encoded pictures (bytes of `tcmax_jax.data.media.encode_image`).
+      stored: [T] encoded pictures (bytes of `tcmax_jax.data.pictures.encode_image`).
       seed: seed of a random resized crop and of a flip in training; None takes the whole picture.
       size: height and width of the result in pixels; None keeps the pictures as they are.
       area: smallest and largest share of the picture's area in the crop.
@@ -70,7 +70,7 @@ def flow_input(stored, seed, *, size, area, aspect, flip):
     those in stored pixels, whatever the crop.
 
     Args:
-      stored: [T] flow fields, see `tcmax_jax.data.media.encode_flow`.
+      stored: [T] flow fields, see `tcmax_jax.data.pictures.encode_flow`.
       seed: seed of a random resized crop and of a flip in training; None takes the whole picture.
       size: height and width of the result in pixels.
       area: smallest and largest share of the picture's area in the crop.

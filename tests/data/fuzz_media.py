@@ -13,16 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tcmax_jax.data.media import (
-    MediaError,
-    decode_flow,
-    decode_image,
-    encode_flow,
-    encode_image,
-    read_audio,
-    read_frame_pairs,
-    read_frames,
-)
+from tcmax_jax.data.limits import MediaError
+from tcmax_jax.data.media import read_audio, read_frame_pairs, read_frames
+from tcmax_jax.data.pictures import decode_flow, decode_image, encode_flow, encode_image
 from tests.data.media_files import flat_frames, quadrants, tone, write_media
 from tests.data.mutations import mutated
 

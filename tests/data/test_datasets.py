@@ -12,7 +12,7 @@ from tcmax_jax.data.builders.synthetic.synthetic_dataset_builder import (
     prepare_synthetic,
 )
 from tcmax_jax.data.datasets import open_dataset
-from tcmax_jax.data.media import decode_image
+from tcmax_jax.data.pictures import decode_image
 from tcmax_jax.data.preparation.builder import prepare_clips
 from tcmax_jax.data.synthetic import generate
 from tests.data.forms import ALONE, AUDIO_VISUAL

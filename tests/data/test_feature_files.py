@@ -9,7 +9,7 @@ from tcmax_jax.data.builders.manifest.manifest_dataset_builder import Manifest, 
 from tcmax_jax.data.clips import Clip, RawDataError
 from tcmax_jax.data.datasets import open_dataset
 from tcmax_jax.data.feature_files import check_rows, read_feature, write_features
-from tcmax_jax.data.media import MediaError
+from tcmax_jax.data.limits import MediaError
 from tcmax_jax.data.preparation.builder import prepare_clips
 from tcmax_jax.data.stored import Features
 from tests.data.forms import ALONE

@@ -4,15 +4,10 @@ import av
 import numpy as np
 import pytest
 
-from tcmax_jax.data.media import (
-    MediaError,
-    decode_flow,
-    decode_image,
-    encode_image,
-    fit_length,
-    read_audio,
-    read_frames,
-)
+from tcmax_jax.data.features import fit_length
+from tcmax_jax.data.limits import MediaError
+from tcmax_jax.data.media import read_audio, read_frames
+from tcmax_jax.data.pictures import decode_flow, decode_image, encode_image
 from tests.data.media_files import RATE, flat_frames, quadrants, tone, write_media
 
 LEVELS = np.arange(30, 230, 20)  # One grey per frame of a clip of one second.

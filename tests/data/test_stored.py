@@ -5,7 +5,9 @@ import pytest
 
 from tcmax_jax.data.clips import Clip
 from tcmax_jax.data.features import log_filter_bank
-from tcmax_jax.data.media import MediaError, decode_flow, read_audio, read_frame_pairs
+from tcmax_jax.data.limits import MediaError
+from tcmax_jax.data.media import read_audio, read_frame_pairs
+from tcmax_jax.data.pictures import decode_flow
 from tcmax_jax.data.stored import FilterBank, Flow
 from tests.data.media_files import RATE, flat_frames, tone, write_media
 

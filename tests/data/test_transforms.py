@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tcmax_jax.data.media import encode_flow, encode_image
+from tcmax_jax.data.pictures import encode_flow, encode_image
 from tcmax_jax.data.transforms import (
     features_input,
     flow_input,

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tcmax_jax.data.clips import Clip
-from tcmax_jax.data.containers import MediaError
+from tcmax_jax.data.limits import MediaError
 from tcmax_jax.data.stored import Stored
 
 CLIPS_IN_CHUNK = 32

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tcmax_jax.data.datasets import Dataset
-from tcmax_jax.data.media import encode_flow, encode_image
+from tcmax_jax.data.pictures import encode_flow, encode_image
 from tcmax_jax.training.config import Config, Frames
 from tcmax_jax.training.config.data import SyntheticData
 from tcmax_jax.training.prepare import stored_forms

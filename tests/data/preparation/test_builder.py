@@ -9,9 +9,9 @@ import pytest
 
 from tcmax_jax.data.builders.manifest.manifest_dataset_builder import Manifest, ManifestSettings
 from tcmax_jax.data.clips import RawDataError
-from tcmax_jax.data.features import log_spectrogram
+from tcmax_jax.data.features import fit_length, log_spectrogram
 from tcmax_jax.data.manifest import read_manifest
-from tcmax_jax.data.media import decode_image, fit_length
+from tcmax_jax.data.pictures import decode_image
 from tcmax_jax.data.preparation import chunks
 from tcmax_jax.data.preparation.builder import ClipsConfig, prepare_clips
 from tcmax_jax.data.preparation.decode import decode_chunks

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tcmax_jax.data.media import encode_image
+from tcmax_jax.data.pictures import encode_image
 from tcmax_jax.data.preparation.naming import digest
 from tcmax_jax.data.preparation.quiet import quiet
 from tcmax_jax.data.synthetic import generate

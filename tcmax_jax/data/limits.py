@@ -1,0 +1,52 @@
+"""What is refused of media files before it can do harm, and how that is said.
+
+Media files come from elsewhere: what they declare to be larger than any clip is refused before
+memory is taken for it.
+"""
+
+# Pixels of one picture, 8192 x 8192: twice the size of 8K video.
+MAX_PIXELS = 2**26
+# Pictures of one stream, 38 hours at 30 a second.
+MAX_FRAMES = 2**22
+# Length of one stream of sound, 36 hours.
+MAX_SECONDS = 2**17
+# Samples a second that a file of sound declares; sound cards end at 768 kHz.
+MAX_RATE = 2**20
+# Samples of sound that are held at once, 3.4 hours at 22050 Hz; 1 GiB as float32.
+MAX_SAMPLES = 2**28
+
+
+class MediaError(ValueError):
+    """A media file that does not hold what was asked of it.
+
+    Attributes:
+        reason: Why, in a few words that are the same for all files of the same fault.
+    """
+
+    def __init__(self, reason: str, message: str):
+        """Takes the reason, and the message that names the file."""
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self):
+        """Lets it cross from one process to another."""
+        return MediaError, (self.reason, str(self))
+
+
+def check_pixels(source, width: int, height: int) -> None:
+    """Check the size of a picture.
+
+    Args:
+        source: The file, or what else the picture is of, for messages.
+        width: Of the picture.
+        height: Of the picture.
+
+    Raises:
+        MediaError: If it has more than `MAX_PIXELS`.
+    """
+    if width * height > MAX_PIXELS:
+        raise MediaError(
+            "picture too large",
+            f"{source}: expected pictures of at most {MAX_PIXELS} pixels, got {width} x {height}; "
+            "re-encode the file with smaller ones",
+        )
