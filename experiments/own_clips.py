@@ -34,6 +34,11 @@ def config():
                 encoder=c.ResNetEncoder(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
             ),
         },
-        optimizer=c.Optimizer(schedule="cosine", warmup_epochs=1.0, weight_decay=1e-4),
+        optimizer=c.Optimizer(
+            schedule="cosine",
+            warmup_epochs=1.0,
+            weight_decay=1e-4,
+            clip_norm=1.0,  # inputs of any scale, and dense encoders in place of residual ones
+        ),
         training=c.Training(epochs=50, batch_size=32, eval_batch_size=64),
     )

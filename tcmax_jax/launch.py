@@ -1,46 +1,30 @@
-"""The command: reads flags, calls one function of the library.
+"""The command: reads flags, calls one function of `tcmax_jax.commands`.
 
-Run it as `python launch.py` in a checkout, or as `tcmax_jax` where the package is installed.
+Run it as `python launch.py` in a checkout, or as `tcmax_jax` or `python -m tcmax_jax` where the
+package is installed.
 """
 
-import os
 import sys
-from pathlib import Path
 
 from absl import app, flags, logging
 
 # Only light modules up here: decoding processes import the main module again.
+from tcmax_jax import __version__
+from tcmax_jax.commands.help import help_text
+from tcmax_jax.commands.modes import DEFAULT, MODES, Options, check_flags, modes_reading
+from tcmax_jax.packages import install_line
 
-_MODE = flags.DEFINE_enum(
-    "mode", "train",
-    ["prepare", "train", "evaluate", "probe", "analyse", "predict", "export", "compare", "study",
-     "report", "difference", "estimate", "doctor"],
-    "prepare: decode or generate the data set; train: train (preparing first if need be), or go on "
-    "with an interrupted run, then evaluate; evaluate: evaluate the best checkpoint again; "
-    "probe: the same with a linear probe on each frozen encoder; "
-    "analyse: make analysis.json anew from the stored outputs of the run, without its model; "
-    "predict: write what a run's best checkpoint says of the clips in --clips; "
-    "export: write that classifier for use without this package, to --export; "
-    "compare: train the methods, fusions and seeds of the recipe's section `comparison`, each run "
-    "once, and tabulate them; "
-    "study: the same for each value of the field in the section `study`; "
-    "report: a page about the finished runs and studies in --runs; "
-    "difference: a page about what changed between the two runs, or checkpoints, in --runs; "
-    "estimate: total correlation of the arrays in --samples; "
-    "doctor: look at devices, versions, data and speed, and say what is wrong and what to do.",
-)  # fmt: skip
+_MODE = flags.DEFINE_enum("mode", DEFAULT, list(MODES), "What to do.")
 _EXPERIMENT = flags.DEFINE_string(
-    "experiment", None, "A recipe, such as experiments/grid.py; the built-in synthetic set if none."
-)
+    "experiment", None, "A recipe: the name of one of this project (crema_d), or the path of a "
+    "Python file. The built-in synthetic set if none.",
+)  # fmt: skip
 _WORKDIR = flags.DEFINE_string(
-    "workdir",
-    None,
-    "Folder of the run; runs/<experiment>-<method>-seed<seed> if none "
-    "(runs/<experiment>-compare for --mode=compare, -study for study; report or difference for "
-    "these modes).",
-)
+    "workdir", None, "Folder of the run. If none, runs/<experiment>-<method>-seed<seed>; "
+    "runs/<experiment>-compare or -study for these modes; report or difference for these.",
+)  # fmt: skip
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Folder of prepared data; $TFDS_DATA_DIR or ~/tensorflow_datasets if none."
+    "data_dir", None, "Folder of prepared data. If none, $TFDS_DATA_DIR or ~/tensorflow_datasets."
 )
 _RAW_DIR = flags.DEFINE_string(
     "raw_dir", None, "Folder of a data set as its owners ship it; short for --config.data.raw_dir."
@@ -50,38 +34,36 @@ _ALLOW_SKIPPED = flags.DEFINE_bool(
     "stopping at the first; short for --config.data.allow_skipped=true.",
 )  # fmt: skip
 _CLIPS = flags.DEFINE_string(
-    "clips", None, "With --mode=predict: a CSV file, id and as needed path, audio_path, start and "
-    "end; where there is a label the accuracy is printed.",
+    "clips", None, "A CSV file of new clips: id and as needed path, audio_path, start and end. "
+    "Where it has a column label the accuracy is printed.",
 )  # fmt: skip
 _PREDICTIONS = flags.DEFINE_string(
-    "predictions", None, "With --mode=predict: the CSV file to write, a row for each clip."
+    "predictions", None, "The CSV file to write, a row for each clip."
 )
-_EXPORT = flags.DEFINE_string("export", None, "With --mode=export: the folder to write.")
+_EXPORT = flags.DEFINE_string("export", None, "The folder to write.")
 _RECALIBRATED = flags.DEFINE_bool(
-    "recalibrated", False, "With --mode=predict or export: weigh the modalities as the evaluation "
-    "of the run found best on validation.",
+    "recalibrated", False, "Weigh the modalities as the evaluation of the run found best on "
+    "validation.",
 )  # fmt: skip
 _DROP_MODALITY = flags.DEFINE_list(
-    "drop_modality", [], "With --mode=evaluate or probe: modalities (a,b) without which to predict "
-    "as well, all of them at once.",
-)  # fmt: skip
+    "drop_modality", [], "Modalities (a,b) without which to predict as well, all of them at once."
+)
 _STEP = flags.DEFINE_integer(
-    "step", None, "With --mode=evaluate or probe: the checkpoint after so many steps instead of "
-    "the best one; its results go to steps/<step> of the run's folder.",
+    "step", None, "The checkpoint after so many steps instead of the best one; its results go to "
+    "steps/<step> of the run's folder.",
 )  # fmt: skip
 _TOTAL_CORRELATION = flags.DEFINE_bool(
-    "total_correlation", False, "With --mode=analyse: estimate what features and label share, the "
-    "chain of total correlation, as well (a minute or more).",
+    "total_correlation", False, "Estimate what features and label share, the chain of total "
+    "correlation, as well (a minute or more).",
 )  # fmt: skip
 _RUNS = flags.DEFINE_list(
-    "runs", [], "With --mode=report: folders of finished runs, comparisons or studies "
-    "(runs/a,runs/b,more/*), runs on one data set. With --mode=difference: two folders of runs, "
-    "or of their checkpoints as --step evaluates them (runs/a,runs/a/steps/800).",
+    "runs", [], "For a report: folders of finished runs, comparisons or studies "
+    "(runs/a,runs/b,more/*), runs on one data set. For a difference: two folders of runs, or of "
+    "their checkpoints as --step evaluates them (runs/a,runs/a/steps/800).",
 )  # fmt: skip
 _SAMPLES = flags.DEFINE_string(
-    "samples", None, "With --mode=estimate: an .npz file, one array a variable, row i of each from "
-    "example i; integers of rank 1 are labels. Its --config fields are those of "
-    "tcmax_jax.estimators.config.Estimation.",
+    "samples", None, "An .npz file, one array a variable, row i of each from example i; integers "
+    "of rank 1 are labels. numpy.savez(path, a=array, b=array) writes one.",
 )  # fmt: skip
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "This is one of several processes, which the environment describes (TPU "
@@ -97,25 +79,20 @@ _COMPILATION_CACHE = flags.DEFINE_string(
     "compilation_cache", None, "Folder in which compiled programs are kept for the next start."
 )
 _PREFIX = "--config."
-# Flags that some modes alone read.
-_OWN_FLAGS = {
-    "samples": ("estimate",),
-    "runs": ("report", "difference"),
-    "drop_modality": ("evaluate", "probe"),
-    "step": ("evaluate", "probe"),
-    "total_correlation": ("analyse",),
-    "clips": ("predict",),
-    "predictions": ("predict",),
-    "export": ("export",),
-    "recalibrated": ("predict", "export"),
-}
 EXIT_PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on.
 
 
 def run():
     """Runs the command line of this process."""
     overrides, rest = split_overrides(sys.argv)
-    app.run(lambda argv: main(argv, overrides), argv=rest)
+    asked = set(rest[1:])
+    if asked & {"--version", "-version"}:
+        print(f"tcmax_jax {__version__}")
+    elif asked & {"--help", "-help", "-h", "help"}:
+        modes = [a.partition("=")[2] for a in asked if a.startswith("--mode=")]
+        print(help_text(_own_flags(), modes[0] if modes and modes[0] in MODES else None))
+    else:
+        app.run(lambda argv: main(argv, overrides), argv=rest)
 
 
 def split_overrides(argv):
@@ -153,202 +130,66 @@ def main(argv, overrides):
       overrides: {path: value} of configuration fields.
     """
     if argv[1:]:
-        sys.exit(f"Expected flags only (--name=value), got {argv[1]!r}.")
+        sys.exit(f"Expected flags only (--name=value), got {argv[1]!r}. See --help.")
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
-    from tcmax_jax.training.preemption import PreemptedError, stopping
-
     try:
-        _set_up_jax()
-        with stopping():
-            _run_mode(overrides)
-    except PreemptedError as stop:
-        print(stop, file=sys.stderr)
-        sys.exit(EXIT_PREEMPTED)
+        outcome = _run_mode(_MODE.value, overrides)
+    except ModuleNotFoundError as error:
+        if logging.level_debug() or (error.name or "").startswith("tcmax_jax"):
+            raise
+        sys.exit(
+            f"error: --mode={_MODE.value} needs the package {error.name}, which is not installed. "
+            f"Run {install_line(error.name)}, in a checkout with . in place of tcmax_jax."
+        )
     except (ValueError, OSError, ArithmeticError) as error:
         if logging.level_debug():
             raise
         sys.exit(f"error: {error}\n(--verbosity=1 shows where)")
+    sys.exit(outcome.code or None)
+
+
+def _run_mode(mode, overrides):
+    """Runs a mode and prints what it came to, in the first of several processes."""
+    from tcmax_jax.data.memory import keep_freed_memory
+    from tcmax_jax.training.preemption import PreemptedError, stopping
+
+    given = {f.name: f.value for f in _own_flags() if f.value not in (None, False, [], "")}
+    check_flags(mode, given, overrides)
+    joined = _set_up_jax()
+    keep_freed_memory()
+    options = Options(mode, {n: flags.FLAGS[n].value for n in MODES[mode].reads}, overrides)
+    try:
+        with stopping():
+            outcome = MODES[mode].load()(options)
+    except PreemptedError as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(EXIT_PREEMPTED)
+    if not joined or joined.is_primary():
+        print(outcome.text)
+    return outcome
+
+
+def _own_flags():
+    """Returns the flags of this module but --mode, those of single modes first."""
+    own = [f for f in flags.FLAGS.get_flags_for_module(__name__) if f.name != "mode"]
+    return sorted(own, key=lambda flag: not modes_reading(flag.name))
 
 
 def _set_up_jax():
-    import jax
+    """Joins the other processes, if there are any; returns the module that knows them, or None."""
+    which = (_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+    if _COMPILATION_CACHE.value:
+        import jax
 
+        jax.config.update("jax_compilation_cache_dir", _COMPILATION_CACHE.value)
+    if not _DISTRIBUTED.value and which == (None, None, None):
+        return None
     from tcmax_jax.training import processes
 
-    if _COMPILATION_CACHE.value:
-        jax.config.update("jax_compilation_cache_dir", _COMPILATION_CACHE.value)
-    which = (_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
-    if _DISTRIBUTED.value or which != (None, None, None):
-        processes.join(*which)
+    processes.join(*which)
+    return processes
 
 
-def _run_mode(overrides):
-    _check_own_flags()
-    if _MODE.value == "estimate":
-        return _estimate(overrides)
-    if _MODE.value in ("predict", "export"):
-        return _use_run(overrides)
-    if _MODE.value == "analyse":
-        return _analyse(overrides)
-    if _MODE.value in ("report", "difference"):
-        return _report(overrides)
-    from tcmax_jax.data.memory import keep_freed_memory
-    from tcmax_jax.evaluation.comparison import comparison_table
-    from tcmax_jax.evaluation.study import study_markdown
-    from tcmax_jax.evaluation.text import results_table
-    from tcmax_jax.training import compare, loop, prepare, study
-    from tcmax_jax.training import workdir as workdirs
-    from tcmax_jax.training.config.overrides import load_experiment, override
-    from tcmax_jax.training.processes import primary_first
-
-    keep_freed_memory()
-    if _ALLOW_SKIPPED.value:
-        overrides = overrides | {"data.allow_skipped": "true"}
-    if _RAW_DIR.value:
-        overrides = overrides | {"data.raw_dir": _RAW_DIR.value}
-    config = override(load_experiment(_EXPERIMENT.value), overrides)
-    many = _MODE.value in ("compare", "study")
-    kind = _MODE.value if many else f"{config.method.name}-seed{config.seed}"
-    workdir = Path(_WORKDIR.value or Path("runs") / f"{config.name}-{kind}")
-    data_dir = _DATA_DIR.value or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
-    data_dir = str(Path(data_dir).expanduser())
-    match _MODE.value:
-        case "prepare":
-            _print(f"prepared: {primary_first(lambda: prepare.prepare_data(config, data_dir))}")
-        case "train":
-            results = loop.train(config, workdir, data_dir)
-            _print(f"{results_table(results)}\nwritten to {workdir}/results.json")
-        case "compare":
-            comparison = compare.run_comparison(config, workdir, data_dir)
-            table = comparison_table(comparison)
-            _print(f"{table}\nwritten to {workdir}/comparison.json, .md and .csv")
-        case "study":
-            table = study_markdown(study.run_study(config, workdir, data_dir))
-            _print(f"{table}\nwritten to {workdir}/study.json and .md")
-        case "evaluate" | "probe":
-            if _EXPERIMENT.value or overrides:
-                workdirs.check(workdir, config)
-            results = loop.evaluate(
-                workdir,
-                data_dir,
-                probe=_MODE.value == "probe",
-                dropped=_DROP_MODALITY.value,
-                step=_STEP.value,
-            )
-            _print(results_table(results))
-        case "doctor":
-            _examine(config, workdir, data_dir)
-
-
-def _check_own_flags():
-    """Checks that no flag is given that another mode alone reads."""
-    for flag in _OWN_FLAGS:
-        modes = _OWN_FLAGS[flag]
-        if flags.FLAGS[flag].value and _MODE.value not in modes:
-            raise ValueError(
-                f"Expected --{flag} with --mode={' or '.join(modes)} only, got mode {_MODE.value}."
-            )
-
-
-def _analyse(overrides):
-    from tcmax_jax.evaluation.stored import analyse_stored
-    from tcmax_jax.evaluation.text import analysis_text
-
-    _check_unused(overrides, "the outputs in --workdir")
-    if not _WORKDIR.value:
-        raise ValueError("Expected --workdir=PATH with --mode=analyse, got none.")
-    folder = Path(_WORKDIR.value)
-    analyses = analyse_stored(folder, chain=_TOTAL_CORRELATION.value)
-    print(f"{analysis_text(analyses)}\nwritten to {folder}/analysis.json")
-
-
-def _check_unused(overrides, what):
-    """Checks that nothing is given that a mode which reads only `what` has no use for."""
-    unused = [f"--{f.name}" for f in (_EXPERIMENT, _DATA_DIR, _RAW_DIR, _ALLOW_SKIPPED) if f.value]
-    unused += [f"{_PREFIX}{path}" for path in overrides]
-    if unused:
-        raise ValueError(f"Expected no {unused[0]} with --mode={_MODE.value}, which reads {what}.")
-
-
-def _use_run(overrides):
-    from tcmax_jax.training import export, predict
-    from tcmax_jax.training import workdir as workdirs
-    from tcmax_jax.training.config.overrides import override
-
-    own = [flag for flag, modes in _OWN_FLAGS.items() if _MODE.value in modes]
-    if missing := [flag for flag in ("workdir", *own) if flags.FLAGS[flag].value in (None, "")]:
-        raise ValueError(f"Expected --{missing[0]}=PATH with --mode={_MODE.value}, got none.")
-    if unused := [flag.name for flag in (_EXPERIMENT, _DATA_DIR, _RAW_DIR) if flag.value]:
-        raise ValueError(
-            f"Expected no --{unused[0]} with --mode={_MODE.value}: the run in --workdir holds all "
-            "that is needed."
-        )
-    workdir = Path(_WORKDIR.value)
-    config = override(workdirs.stored_config(workdir), overrides)
-    workdirs.check(workdir, config)
-    match _MODE.value:
-        case "predict":
-            prediction = predict.predict_file(
-                workdir,
-                Path(_CLIPS.value),
-                Path(_PREDICTIONS.value),
-                allow_skipped=_ALLOW_SKIPPED.value,
-                outside_paths=getattr(config.data, "outside_paths", False),
-                recalibrated=_RECALIBRATED.value,
-            )
-            text = predict.prediction_text(prediction)
-            _print(f"{text}\nwritten to {_PREDICTIONS.value}")
-        case "export":
-            export.export(workdir, Path(_EXPORT.value), recalibrated=_RECALIBRATED.value)
-            _print(f"written to {_EXPORT.value}: {', '.join(export.FILES)}")
-
-
-def _examine(config, workdir, data_dir):
-    from tcmax_jax.training.doctor import examine as doctor
-
-    report = doctor.examine(config, workdir, data_dir)
-    _print(doctor.report_text(report))
-    if report.speed and report.speed.unfinished:
-        doctor.leave(report.failed)
-    sys.exit(int(report.failed))
-
-
-def _print(text):
-    from tcmax_jax.training.processes import is_primary
-
-    if is_primary():
-        print(text)
-
-
-def _report(overrides):
-    from tcmax_jax.evaluation.reports.difference import write_difference
-    from tcmax_jax.evaluation.reports.write import write_report
-
-    _check_unused(overrides, "--runs")
-    out = Path(_WORKDIR.value or _MODE.value)
-    if _MODE.value == "report":
-        paths = write_report(_RUNS.value, out)
-    elif len(_RUNS.value) == 2:
-        paths = write_difference(*map(Path, _RUNS.value), out)
-    else:
-        raise ValueError(f"Expected two folders, --runs=A,B, got {len(_RUNS.value)}.")
-    print(f"written to {', '.join(map(str, paths))}")
-
-
-def _estimate(overrides):
-    from tcmax_jax.estimators.command import estimate_file, estimates_table
-    from tcmax_jax.estimators.config import Estimation
-    from tcmax_jax.training.config.overrides import override
-
-    if not _SAMPLES.value:
-        raise ValueError(
-            "Expected --samples=file.npz with --mode=estimate, got none. Write one with "
-            "numpy.savez(path, a=array, b=array), one array a variable."
-        )
-    _check_unused({}, "--samples")
-    workdir = Path(_WORKDIR.value or Path("runs") / f"estimate-{Path(_SAMPLES.value).stem}")
-    results = estimate_file(_SAMPLES.value, workdir, override(Estimation(), overrides))
-    print(
-        estimates_table(results), f"\nwritten to {workdir}/results.json and estimates.png", sep=""
-    )
+if __name__ == "__main__":
+    run()

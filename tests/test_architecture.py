@@ -41,7 +41,7 @@ def files(layer):
         ("estimators", ["estimators", "losses", "npz"]),
         ("methods", ["methods", "losses", "models"]),
         ("models", ["models", "losses", "npz"]),
-        ("data", ["data", "npz"]),
+        ("data", ["data", "npz", "packages"]),
         (
             "evaluation",
             ["evaluation", "losses", "estimators", "models", "methods", "npz", "files"],
@@ -57,8 +57,10 @@ def files(layer):
                 "evaluation",
                 "step_bound",
                 "files",
+                "packages",
             ],
         ),
+        ("commands", ["commands", "training", "evaluation", "estimators"]),
     ],
 )
 def test_layers_know_only_what_lies_below(layer, allowed):
@@ -77,10 +79,11 @@ def test_estimators_need_flax_and_optax_and_for_the_command_pydantic_and_matplot
     for path in files("estimators"):
         for name in {n.split(".")[0] for n in imports_of(path)} - set(sys.stdlib_module_names):
             users.setdefault(name, set()).add(path.stem)
-    light = {"jax", "numpy", "flax", "optax", "tqdm", "tcmax_jax"}
+    light = {"jax", "numpy", "flax", "optax", "tcmax_jax"}
     assert {name: users[name] for name in users.keys() - light} == {
         "pydantic": {"config"},
         "matplotlib": {"plot"},
+        "tqdm": {"command"},
     }
 
 

@@ -1,17 +1,17 @@
 """The command line: a whole run by a new user, and wrong arguments."""
 
 import json
+import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
-from tcmax_jax.launch import main, split_overrides
+from tcmax_jax import __version__
+from tcmax_jax.commands.modes import MODES
+from tcmax_jax.launch import split_overrides
+from tests.command import ROOT, launch, launch_here
 
-ROOT = Path(__file__).parents[1]
 TINY = [
     "--config.data.train_examples=40",
     "--config.data.validation_examples=20",
@@ -22,20 +22,6 @@ TINY = [
 ]
 
 
-def launch(*arguments, cwd):
-    """Runs launch.py from another folder, as a user may."""
-    command = [sys.executable, str(ROOT / "launch.py"), *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=cwd, env=_environment(), check=False
-    )
-
-
-def _environment():
-    import os
-
-    return os.environ | {"PYTHONPATH": str(ROOT)}
-
-
 def test_prepare_train_evaluate(tmp_path):
     folders = [f"--data_dir={tmp_path / 'data'}", f"--workdir={tmp_path / 'run'}"]
     prepared = launch("--mode=prepare", *folders, *TINY, cwd=tmp_path)
@@ -44,24 +30,28 @@ def test_prepare_train_evaluate(tmp_path):
 
     trained = launch(*folders, *TINY, cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
-    assert "epoch 2/2" in trained.stderr
+    assert re.search(r"^ *epoch +step +loss +examples/s +wait +fused +audio", trained.stderr, re.M)
+    assert re.search(r"^ *2/2 +10 +-?\d\.\d{3} ", trained.stderr, re.M)
+    phases = ["generating", "compiling the t", "compiling the e", "evaluating", "analysing"]
+    assert [p for p in phases if p in prepared.stderr + trained.stderr] == phases
+    assert max(map(len, (trained.stderr + trained.stdout).splitlines()[:-1])) <= 80
     for title in ("fused accuracy", "audio accuracy (split)", "cross-entropy", "TC bound (nats)"):
         assert title in trained.stdout
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert f"{results['splits']['test']['accuracy']:.4f}" in trained.stdout
 
-    evaluated = launch("--mode=evaluate", *folders, cwd=tmp_path)
+    evaluated = launch_here("--mode=evaluate", *folders, cwd=tmp_path)
     assert evaluated.returncode == 0, evaluated.stderr
     assert evaluated.stdout.splitlines()[:-1] == trained.stdout.splitlines()[:-2]
 
     workdir, model = folders[1], tmp_path / "model"
-    exported = launch("--mode=export", workdir, f"--export={model}", cwd=tmp_path)
+    exported = launch_here("--mode=export", workdir, f"--export={model}", cwd=tmp_path)
     assert exported.returncode == 0, exported.stderr
     assert {path.name for path in model.iterdir()} == {
         "params.npz", "model.json", "classifier.jax_export"
     }  # fmt: skip
     new = ["--clips=new.csv", "--predictions=out.csv", "--allow_skipped"]
-    predicted = launch("--mode=predict", workdir, *new, cwd=tmp_path)
+    predicted = launch_here("--mode=predict", workdir, *new, cwd=tmp_path)
     assert predicted.returncode == 1
     assert "error: Expected a run on clips, got one on the built-in" in predicted.stderr
 
@@ -72,24 +62,25 @@ def test_compare_again_and_probe(tmp_path):
         '--config.comparison.methods=["joint", "mla"]', "--config.comparison.seeds=[0]",
         "--config.training.probe=false",
     ]  # fmt: skip
-    first = launch("--mode=compare", *arguments, cwd=tmp_path)
+    first = launch_here("--mode=compare", *arguments, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    head, joint, mla = first.stdout.splitlines()[:3]
-    titles = "method fusion seeds fused recalibrated audio (split) visual (split) minus joint"
-    assert " ".join(head.split()) == titles
+    *head, joint, mla = first.stdout.splitlines()[:4]
+    assert head[-1].split() == ["method", "fusion", "seeds", "fused", "recalibrated", "(split)",
+                                "(split)", "minus", "joint"]  # fmt: skip
+    assert head[-2].split() == ["audio", "visual"]
     assert joint.startswith("joint")
-    assert mla.startswith("mla     share_head  1")
-    again = launch("--mode=compare", *arguments, cwd=tmp_path)
+    assert mla.startswith("mla     share_head  1  ")
+    again = launch_here("--mode=compare", *arguments, cwd=tmp_path)
     assert again.stdout == first.stdout
     assert "[2/2] mla-share_head-seed0: finished before" in again.stderr
 
     run = tmp_path / "all" / "mla-share_head-seed0"
     dropped = "--drop_modality=visual"
-    probed = launch("--mode=probe", dropped, f"--workdir={run}", arguments[0], cwd=tmp_path)
+    probed = launch_here("--mode=probe", dropped, f"--workdir={run}", arguments[0], cwd=tmp_path)
     assert probed.returncode == 0, probed.stderr
     assert "fused accuracy without visual" in probed.stdout
     assert "audio accuracy (probe)" in probed.stdout
-    analysed = launch("--mode=analyse", f"--workdir={run}", cwd=tmp_path)
+    analysed = launch_here("--mode=analyse", f"--workdir={run}", cwd=tmp_path)
     assert analysed.returncode == 0, analysed.stderr
     assert "accuracy without visual" in analysed.stdout
     assert "probe/visual" in json.loads((run / "results.json").read_text())["splits"]["test"]
@@ -99,21 +90,35 @@ def test_compare_again_and_probe(tmp_path):
     ("arguments", "message"),
     [
         (["--config.optimizer.lr=1"], "Expected a field of optimizer (name, learning_rate"),
-        (["--experiment=nowhere.py"], "Expected an experiment file, got nowhere.py"),
+        (["--config.optimizer.learning_rat=1"], "Did you mean optimizer.learning_rate?"),
+        (["--config.batch_size=1"], "Did you mean training.batch_size?"),
+        (["--config.trainig.epochs=1"], "Did you mean training.epochs?"),
+        (["--experiment=nowhere.py"], "or the path of a Python file with a function config(), got"),
+        (["--experiment=crema"], "Did you mean crema_d?"),
+        (["--mode=report", "--config.seed=1"], "Expected no --config.seed with --mode=report"),
         (["--mode=evaluate", "--workdir=empty"], "Expected the folder of a run, got empty"),
         (["--mode=probe", "--workdir=empty"], "Expected the folder of a run, got empty"),
         (["--mode=predict", "--workdir=empty"], "Expected --clips=PATH with --mode=predict, got"),
         (["--mode=export", "--export=model"], "Expected --workdir=PATH with --mode=export, got"),
         (
             ["--mode=export", "--export=model", "--workdir=empty", "--data_dir=data"],
-            "Expected no --data_dir with --mode=export: the run in --workdir holds all",
+            "Expected no --data_dir with --mode=export, which does not read it; it is for",
         ),
         (["--mode=export", "--export=model", "--workdir=empty"], "Expected the folder of a run"),
-        (["--clips=new.csv"], "Expected --clips with --mode=predict only, got mode train"),
-        (["--drop_modality=visual"], "Expected --drop_modality with --mode=evaluate or probe"),
+        (
+            ["--clips=new.csv"],
+            "Expected no --clips with --mode=train, which does not read it",
+        ),
+        (
+            ["--drop_modality=visual"],
+            "Expected no --drop_modality with --mode=train, which does",
+        ),
         (["--mode=analyse", "--workdir=empty"], "Expected outputs of an evaluation in empty, got"),
         (["--mode=analyse"], "Expected --workdir=PATH with --mode=analyse, got none"),
-        (["--step=3"], "Expected --step with --mode=evaluate or probe only, got mode train"),
+        (
+            ["--step=3"],
+            "does not read it; it is for --mode=evaluate, probe.",
+        ),
         (["--config.method.name=ogn"], "expected tags: 'tcmax', 'joint'"),
         (["--config.method.name=mla"], "cannot train model.fusion=concat; use one of share_head"),
         (["--config.method.name=agm", "--config.method.alpha=-1"], "should be greater than 0"),
@@ -129,17 +134,14 @@ def test_compare_again_and_probe(tmp_path):
         (["--config.seed"], "Expected a value for --config.seed, got none"),
         (
             ["--mode=doctor", "--config.training.batch_size=6"],
-            "error: Expected training.batch_size to be a multiple of the 4 devices, got 6.",
+            "error: Expected training.batch_size to be a multiple of the 4 devices, got 6.\n",
         ),
     ],
 )
-def test_wrong_arguments_end_with_a_message(tmp_path, monkeypatch, capsys, arguments, message):
-    monkeypatch.chdir(tmp_path)
-    with flagsaver.flagsaver(), pytest.raises(SystemExit) as stop:
-        overrides, rest = split_overrides(["launch.py", *arguments])
-        main(flags.FLAGS(rest), overrides)
-    assert stop.value.code not in (None, 0)
-    assert message in f"{capsys.readouterr().out}{stop.value.code}"
+def test_wrong_arguments_end_with_a_message(tmp_path, arguments, message):
+    result = launch_here(*arguments, cwd=tmp_path)
+    assert result.returncode == 1
+    assert message in result.stdout + result.stderr
     assert not list(tmp_path.iterdir())
 
 
@@ -149,7 +151,7 @@ def test_wrong_arguments_end_with_a_message(tmp_path, monkeypatch, capsys, argum
         ("--config.optimizer.lr=1", "error: Expected a field of optimizer (name, learning_rate"),
         ("--config.seed", "Expected a value for --config.seed, got none"),
         ("--modus=train", "Unknown command line flag 'modus'"),
-        ("--mode=fit", "value should be one of <prepare|train|evaluate|probe|"),
+        ("--mode=fit", "value should be one of <train|prepare|evaluate|probe|"),
     ],
 )
 def test_the_command_fails_without_a_traceback(tmp_path, argument, message):
@@ -166,3 +168,55 @@ def test_overrides_are_separated_from_flags():
     )
     assert overrides == {"a.b": "1=2", "c": "x y"}
     assert rest == ["launch.py", "--mode=train"]
+
+
+def test_every_mode_reads_flags_that_there_are():
+    text = launch("--help", cwd=ROOT).stdout
+    flags = set(re.findall(r"^  --(\w+)", text, re.M))
+    for name, mode in MODES.items():
+        assert f"--mode={name}" in text
+        assert set(mode.reads) <= flags
+        assert set(mode.needs) <= set(mode.reads)
+        assert callable(mode.load())
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_help_about_one_mode():
+    text = launch("--mode=predict", "--help", cwd=ROOT).stdout
+    assert "  --mode=predict\n" in text and "  --clips=...\n" in text
+    assert "--mode=report" not in text and "  --runs" not in text
+
+
+@pytest.mark.parametrize("module", [["-m", "tcmax_jax"], [str(ROOT / "launch.py")]])
+def test_the_version(tmp_path, module):
+    command = [sys.executable, *module, "--version"]
+    assert subprocess.check_output(command, text=True, cwd=ROOT) == f"tcmax_jax {__version__}\n"
+
+
+def test_the_configuration_of_a_recipe_is_listed(tmp_path):
+    listed = launch_here(
+        "--mode=config", "--experiment=crema_d", "--config.method=joint", cwd=tmp_path
+    )
+    assert listed.returncode == 0
+    assert "* training.batch_size = 32\n      integer > 0; default 64. examples in a step" in (
+        listed.stdout
+    )
+    assert (
+        "  data.raw_dir = null\n      text or null; default null. that folder; of" in listed.stdout
+    )
+    assert 'method.name = "joint"\n      "tcmax" or "joint" or' in listed.stdout
+    assert max(map(len, listed.stdout.splitlines())) <= 80
+
+
+def test_a_missing_package_is_named_with_its_install_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for name in [n for n in sys.modules if n.startswith("tcmax_jax.evaluation.reports")]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in [n for n in sys.modules if n == "tcmax_jax.commands.pages"]:
+        monkeypatch.delitem(sys.modules, name)
+    result = launch_here("--mode=report", "--runs=a", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "error: --mode=report needs the package matplotlib, which is not installed. Run" in (
+        result.stderr
+    )
+    assert "Run pip install 'tcmax_jax[report]', in a checkout" in result.stderr

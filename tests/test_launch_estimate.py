@@ -7,7 +7,7 @@ import pytest
 
 from tcmax_jax.estimators.config import Estimation
 from tcmax_jax.training.config.overrides import ConfigError, override
-from tests.test_launch import launch
+from tests.command import launch, launch_here
 
 TINY = [
     '--config.estimators=["tcne", "tree_club"]',
@@ -57,17 +57,17 @@ def test_estimates_a_file(samples, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "error: Expected --samples=file.npz with --mode=estimate, got none"),
+        ([], "error: Expected --samples=PATH with --mode=estimate, got none"),
         (["--samples=no.npz"], "error: Expected an .npz file of samples, got no.npz"),
         (["--samples=no.npz", "--config.bounds=1"], "Expected a field of the configuration (esti"),
         (
             ["--samples=no.npz", "--experiment=e.py"],
-            "Expected no --experiment with --mode=estimate",
+            "Expected no --experiment with --mode=estimate, which does not read it",
         ),
     ],
 )
 def test_wrong_arguments_end_with_a_message(tmp_path, arguments, message):
-    result = launch("--mode=estimate", *arguments, cwd=tmp_path)
+    result = launch_here("--mode=estimate", *arguments, cwd=tmp_path)
     assert result.returncode != 0
     assert message in result.stderr
     assert "Traceback" not in result.stderr
@@ -92,7 +92,7 @@ def test_files_that_cannot_be_estimated_from(tmp_path, arrays, damage, message):
     path = tmp_path / "bad.npz"
     np.savez(path, **({"x": np.arange(9.0), "y": np.arange(9.0)} | arrays))
     path.write_bytes(damage(path.read_bytes()))
-    result = launch("--mode=estimate", "--samples=bad.npz", cwd=tmp_path)
+    result = launch_here("--mode=estimate", "--samples=bad.npz", cwd=tmp_path)
     assert result.returncode != 0
     assert message in result.stderr
     assert "Traceback" not in result.stderr

@@ -8,7 +8,8 @@ from pathlib import Path
 import av
 import cv2
 
-from tcmax_jax.data.limits import MAX_PIXELS, MediaError, check_pixels
+from tcmax_jax.data import limits
+from tcmax_jax.data.limits import MediaError, check_pixels
 
 _ENOUGH_TO_TELL = 40
 # Tags in a strange encoding are no reason to refuse a clip. From version 19 on PyAV keeps them, and
@@ -38,7 +39,7 @@ def opened(path: str | os.PathLike, kind: str) -> Iterator[tuple]:
     """
     _check_beginning(path)
     # The decoder counts its borders too; the frames that come of it are checked again.
-    limits = {"max_pixels": str(2 * MAX_PIXELS)}
+    bounds = {"max_pixels": str(2 * limits.MAX_PIXELS)}
     with (
         decoding(path, kind),
         # By its handle: so no name is taken for a pattern or an address, and the whitelist, on
@@ -48,7 +49,7 @@ def opened(path: str | os.PathLike, kind: str) -> Iterator[tuple]:
             file,
             **_ANY_TAGS,
             container_options={"protocol_whitelist": "none"},
-            options=limits,
+            options=bounds,
         ) as container,
     ):
         streams = [s for s in container.streams if s.type == kind and s.codec_context]
@@ -62,7 +63,7 @@ def opened(path: str | os.PathLike, kind: str) -> Iterator[tuple]:
         if kind == "video":
             check_pixels(path, context.width, context.height)
         # Pictures may become larger within the stream.
-        context.options = limits
+        context.options = bounds
         # Files are decoded in parallel by processes, so one thread each is enough.
         context.thread_count = 1
         yield container, streams[0]

@@ -1,11 +1,16 @@
 """Estimates from a file of samples: what `--mode=estimate` runs."""
 
+import contextlib
 import dataclasses
 import functools
 import json
 import math
-from collections.abc import Mapping
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+
+from tqdm import tqdm
 
 from tcmax_jax.estimators import critics
 from tcmax_jax.estimators.club import Conditional
@@ -15,14 +20,38 @@ from tcmax_jax.estimators.fit import fit, split
 from tcmax_jax.estimators.plot import plot_running
 from tcmax_jax.estimators.samples import prepare, read_samples
 
+_WIDTH = 80
 
-def estimate_file(path, workdir: Path, options: Estimation) -> dict:
+
+@contextlib.contextmanager
+def fit_bars() -> Iterator[Callable]:
+    """Yields what `fit` takes as `progress`: a bar for each fit on a terminal, else a line."""
+    bar = tqdm(total=0, unit="step", file=sys.stderr, disable=None, leave=False)
+    with bar:
+
+        def progress(name, step, steps, estimate):
+            if step == 0:
+                bar.reset(total=steps)
+                bar.set_description(name, refresh=False)
+                if bar.disable:
+                    print(f"fitting {name} ...", file=sys.stderr, flush=True)
+            text = f"{estimate.value:.3f} ±{estimate.standard_error:.3f} nats"
+            bar.set_postfix_str(text, refresh=False)
+            bar.update(step - bar.n)
+
+        yield progress
+
+
+def estimate_file(
+    path, workdir: Path, options: Estimation, progress: Callable | None = None
+) -> dict:
     """Fits all estimators on a file and writes results.json and estimates.png.
 
     Args:
       path: of an .npz file, one array a variable.
       workdir: folder for the results; made if need be.
       options: the configuration.
+      progress: see `tcmax_jax.estimators.fit`.
 
     Returns:
       What results.json holds: "samples", "config", "variables" ({name: [D_m]}), "labels",
@@ -55,6 +84,7 @@ def estimate_file(path, workdir: Path, options: Estimation) -> dict:
             eval_every=options.eval_every,
             block_size=options.block_size,
             seed=options.seed,
+            progress=progress,
         )
         estimates.append(
             {
@@ -102,7 +132,9 @@ def estimates_table(results: Mapping) -> str:
         lines.append(
             f"{e['name']:<18} {e['kind']:<12} {numbers[0]:>10} {numbers[1]:>11} {ceiling:>8}"
         )
-    lines += [f"{e['name']}: {e['kind']}, {e['condition']}" for e in results["estimates"]]
+    for e in results["estimates"]:
+        about = f"{e['name']}: {e['kind']}, {e['condition']}"
+        lines += textwrap.wrap(about, _WIDTH, subsequent_indent="  ")
     return "\n".join(lines)
 
 

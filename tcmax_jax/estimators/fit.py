@@ -1,13 +1,13 @@
 """Fits an estimator on samples and reports its value on examples that it has not seen."""
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from tqdm import tqdm
 
 from tcmax_jax.estimators.estimator import Estimator, State
 from tcmax_jax.estimators.samples import Samples, prepare, standardise
@@ -146,12 +146,13 @@ def fit(
     eval_every=100,
     block_size=512,
     seed=0,
+    progress: Callable[[str, int, int, Estimate], None] | None = None,
 ) -> Fitted:
     """Fits an estimator by Adam and evaluates it on examples held out.
 
     A critic of many parameters soon fits its examples by heart; so the parameters are those of the
     step with the least loss on one half of the held-out examples, and the estimate is made on the
-    other half. A progress bar is shown on a terminal.
+    other half.
 
     Args:
       samples: {variable: [N, ...] numbers, or [N] integer labels}, a `Samples` or a `Split`.
@@ -163,6 +164,8 @@ def fit(
       eval_every: steps from one running estimate to the next.
       block_size: see `evaluate`.
       seed: of the split, the parameters and the batches.
+      progress: called at each running estimate with the estimator's name, the step, the number of
+        steps and the `Estimate`; None for nobody to tell.
 
     Raises:
       ValueError: samples that cannot be estimated from (see `prepare`), or too few.
@@ -187,30 +190,29 @@ def fit(
         )
     batch_size, eval_every = min(batch_size, rows[0]), min(eval_every, steps)
     init_key, run_key, eval_key = jax.random.split(jax.random.key(seed), 3)
-    progress = _start(estimator, learning_rate, init_key, train)
+    fitting = _start(estimator, learning_rate, init_key, train)
     evaluate_on = functools.partial(_evaluate, estimator, key=eval_key, block_size=block_size)
 
     best, running, step = None, [], 0
-    with tqdm(total=steps, unit="step", desc=estimator.name, disable=None, leave=False) as bar:
-        while True:
-            now, loss = evaluate_on(progress.state, validation)
-            running.append(Running(step, now.value, now.standard_error))
-            if best is None or loss < best[0]:
-                best = loss, step, progress.state
-            bar.set_postfix_str(f"{now.value:.3f} +- {now.standard_error:.3f} nats", refresh=False)
-            bar.update(step - bar.n)
-            if step >= steps:
-                break
-            step += eval_every
-            progress = _run(
-                estimator,
-                progress,
-                train,
-                jax.random.fold_in(run_key, step),
-                learning_rate=learning_rate,
-                steps=eval_every,
-                batch_size=batch_size,
-            )
+    while True:
+        now, loss = evaluate_on(fitting.state, validation)
+        running.append(Running(step, now.value, now.standard_error))
+        if best is None or loss < best[0]:
+            best = loss, step, fitting.state
+        if progress is not None:
+            progress(estimator.name, step, steps, now)
+        if step >= steps:
+            break
+        step += eval_every
+        fitting = _run(
+            estimator,
+            fitting,
+            train,
+            jax.random.fold_in(run_key, step),
+            learning_rate=learning_rate,
+            steps=eval_every,
+            batch_size=batch_size,
+        )
     _, best_step, state = best
     return Fitted(evaluate_on(state, test)[0], best_step, running, state.params)
 

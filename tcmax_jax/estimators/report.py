@@ -83,7 +83,7 @@ def tc_report(
       block_size: most examples in a block of the evaluation, see `evaluate`, which also says what
         the standard errors cover.
       seed: of the split, the parameters and the batches.
-      **options: steps, batch_size, learning_rate and eval_every of `fit`.
+      **options: steps, batch_size, learning_rate, eval_every and progress of `fit`.
 
     Raises:
       ValueError: features or labels that cannot be estimated from, or labels the head has no class

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import stats
 
+from tcmax_jax.evaluation.tables import text_table
+
 _CONFIDENCE = 0.95
 _FUSED = {"accuracy": "fused", "recalibrated": "recalibrated"}
 _KINDS = {"accuracy": "split", "probe": "probe"}
@@ -94,15 +96,9 @@ def compare(
     return {"baseline": baseline, "rows": rows, "failed": list(failed)}
 
 
-def comparison_table(comparison: Mapping) -> str:
-    """Lays out a comparison as text with aligned columns, and a line for each failed run."""
-    lines = comparison_cells(comparison)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    table = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
-    return "\n".join(table + comparison_failures(comparison))
+def comparison_table(comparison: Mapping, width: int | None = None) -> str:
+    """Lays out a comparison as text, see `tcmax_jax.evaluation.tables.text_table`."""
+    return text_table(comparison_cells(comparison), width)
 
 
 def comparison_markdown(comparison: Mapping) -> str:

@@ -37,7 +37,7 @@ from tcmax_jax.training.config import Config
 from tcmax_jax.training.optimizer import make_optimizer, make_schedule
 from tcmax_jax.training.parallel import AXIS_NAME, KINDS, Parallel
 from tcmax_jax.training.prepare import prepare_data
-from tcmax_jax.training.processes import primary_first
+from tcmax_jax.training.processes import primary_first, say
 
 _INPUTS = {
     "spectrogram": spectrogram_input,
@@ -109,6 +109,34 @@ def batch_problems(config: Config, count: int) -> list[str]:
     return problems
 
 
+def fit_batch(config: Config, num_train: int, count: int) -> Config:
+    """Returns the configuration with a batch that the training split can fill; says if it differs.
+
+    Args:
+      config: the configuration.
+      num_train: number of training examples.
+      count: number of devices.
+
+    Raises:
+      ValueError: there are fewer training examples than devices.
+    """
+    training = config.training
+    share = training.accumulate * count
+    size = min(training.batch_size, num_train // share * share)
+    if size == training.batch_size:
+        return config
+    if not size:
+        raise ValueError(
+            f"Expected at least {share} training examples, one for each of the {count} devices "
+            f"and training.accumulate={training.accumulate} parts of a batch, got {num_train}."
+        )
+    say(
+        f"training.batch_size={training.batch_size} is more than the {num_train} training "
+        f"examples: a step takes {size} of them."
+    )
+    return dataclasses.replace(config, training=dataclasses.replace(training, batch_size=size))
+
+
 def assemble(config: Config, dataset: Dataset, parallel: Parallel) -> Parts:
     """Returns the parts of a run on data that is open.
 
@@ -120,6 +148,7 @@ def assemble(config: Config, dataset: Dataset, parallel: Parallel) -> Parts:
     Raises:
       ValueError: data that does not fit the configuration.
     """
+    config = fit_batch(config, len(dataset.sources["train"]), len(parallel.devices))
     training = config.training
     _check_inputs(config, dataset)
     steps = steps_per_epoch(dataset.sources["train"], training.batch_size)

@@ -84,7 +84,7 @@ def run_comparison(
     Raises:
       ConfigError: what is compared does not fit the recipe, or a folder holds a run of another
         configuration or of other data.
-      ArithmeticError: every run failed.
+      ArithmeticError: every run failed, for reasons that were said.
     """
     say = say or processes.say
     runs, failed, datasets, split, planned = [], [], {}, None, plan(config)
@@ -100,6 +100,7 @@ def run_comparison(
             results = _stored(folder) if finished else loop.train(each, folder, data_dir)
         except NonFiniteError as error:
             failed.append(run | {"reason": str(error)})
+            say(f"failed: {folder.name}: {error}")
         else:
             _check_same_data(folder, results, datasets)
             split = "test" if "test" in results["splits"] else "validation"
@@ -112,8 +113,8 @@ def run_comparison(
             say(comparison_table(comparison))
     if not runs:
         raise ArithmeticError(
-            f"Expected one run to succeed, got {len(failed)} that failed, the first one with: "
-            f"{failed[0]['reason']}"
+            f"Expected one run to succeed, got {len(failed)} that failed; the reasons are above, "
+            f"and in {workdir}/comparison.json."
         )
     return comparison
 

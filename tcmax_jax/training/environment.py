@@ -1,6 +1,5 @@
 """What a run depends on beside its configuration: versions, commit and devices."""
 
-import importlib.metadata
 import os
 import platform
 import subprocess
@@ -9,20 +8,9 @@ from pathlib import Path
 
 import jax
 
+from tcmax_jax.packages import versions
+
 _ROOT = Path(__file__).parents[2]
-
-PACKAGES = ("tcmax_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
-
-
-def versions() -> dict[str, str]:
-    """Returns {"python" or package: version}."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed as a package"
-    return found
 
 
 def commit(root: Path = _ROOT) -> str:

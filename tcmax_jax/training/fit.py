@@ -47,7 +47,7 @@ def fit(parts: Parts, state: TrainState, checkpoints: Checkpoints, workdir: Path
     step_fn = passes.training_step(parts)
     evaluate_on, begin_epoch = passes.evaluator(parts), passes.epoch_opener(parts)
     state = parts.parallel.replicate(state)
-    pending, since, known_collapsed = {}, time.monotonic(), set()
+    pending, since, validated, known_collapsed = {}, time.monotonic(), False, set()
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(open_log(workdir, first_step=first_step, total_steps=total_steps))
         preemption = stack.enter_context(Preemption())
@@ -56,6 +56,7 @@ def fit(parts: Parts, state: TrainState, checkpoints: Checkpoints, workdir: Path
         )
         profile = stack.enter_context(profiled(workdir / "profile", training.profile_steps))
         feed = Feed(batches, parts.parallel.put)
+        log.say("compiling the training step ...")
         for step, batch in enumerate(feed, start=first_step + 1):
             epoch = -(-step // parts.steps_per_epoch)
             epoch_ends = step % parts.steps_per_epoch == 0
@@ -80,6 +81,9 @@ def fit(parts: Parts, state: TrainState, checkpoints: Checkpoints, workdir: Path
                 log.progress(step, window, epoch)
                 pending = {}
             if epoch_ends and (epoch % training.eval_every == 0 or step == total_steps):
+                if not validated:
+                    log.say("compiling the evaluation ...")
+                    validated = True
                 evaluation = evaluate_on(state, "validation")
                 _check_finite(evaluation.metrics, step, epoch, checkpoints.latest)
                 log.metrics(step, epoch, "validation", evaluation.metrics)

@@ -11,6 +11,8 @@ from tqdm import tqdm
 from tcmax_jax.files import write_atomically
 from tcmax_jax.training.processes import is_primary
 
+_LINES_UNDER_TITLES = 20
+
 
 def open_log(workdir: Path, *, first_step: int, total_steps: int):
     """Returns the log of a run, which the first process alone writes; a context manager."""
@@ -35,7 +37,7 @@ class RunLog:
         self._bar = tqdm(
             total=total_steps, initial=first_step, unit="step", file=sys.stderr, disable=None
         )
-        self._progress = {}
+        self._progress, self._validations = {}, 0
         if first_step:
             self.say(f"going on after step {first_step} of {total_steps}")
 
@@ -59,28 +61,39 @@ class RunLog:
 
     def progress(self, step: int, values: dict, epoch: int) -> None:
         """Moves the bar to a step, with the training metrics beside it."""
-        self._progress = {
+        self._progress = values
+        shown = {
             "epoch": epoch,
             "loss": f"{values['loss']:.3f}",
             "examples/s": f"{values['examples_per_second']:.0f}",
-            "input wait": f"{100 * values['input_wait']:.0f}%",
+            "wait": f"{values['input_wait']:.0%}",
         }
-        self._bar.set_postfix(self._progress, refresh=False)
+        self._bar.set_postfix(shown, refresh=False)
         self._bar.update(step - self._bar.n)
 
     def validation(self, step: int, epoch: int, epochs: int, values: dict) -> None:
-        """Prints a line with the validation metrics, and with the progress where no bar is."""
-        accuracies = "  ".join(
-            f"{name.removeprefix('accuracy/')} {value:.3f}"
+        """Prints a line with the progress and the validation metrics, sometimes with titles."""
+        accuracies = {
+            name.removeprefix("accuracy/"): value
             for name, value in values.items()
             if name.startswith("accuracy")
-        )
-        self.say(
-            f"epoch {epoch}/{epochs}  step {step}  loss {self._progress['loss']}  "
-            f"{self._progress['examples/s']} examples/s  "
-            f"input wait {self._progress['input wait']}  validation: {accuracies}  "
-            f"TC bound {values['tc_bound']:.3f}"
-        )
+        }
+        accuracies = {"fused": accuracies.pop("accuracy"), **accuracies}
+        progress = self._progress
+        cells = {
+            "epoch": (f"{epoch}/{epochs}", 2 * len(str(epochs)) + 1),
+            "step": (f"{step}", 0),
+            "loss": (f"{progress['loss']:.3f}", 7),
+            "examples/s": (f"{progress['examples_per_second']:.0f}", 0),
+            "wait": (f"{progress['input_wait']:.0%}", 0),
+            **{name: (f"{value:.3f}", 5) for name, value in accuracies.items()},
+            "TC bound": (f"{values['tc_bound']:.3f}", 0),
+        }
+        widths = {name: max(len(name), least, 5) for name, (_, least) in cells.items()}
+        if self._validations % _LINES_UNDER_TITLES == 0:
+            self.say("  ".join(f"{name:>{width}}" for name, width in widths.items()))
+        self._validations += 1
+        self.say("  ".join(f"{cells[name][0]:>{width}}" for name, width in widths.items()))
 
     def say(self, text: str) -> None:
         """Prints a line above the bar."""

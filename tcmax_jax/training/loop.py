@@ -57,6 +57,7 @@ def train(config: Config, workdir: Path, data_dir: str, devices=None) -> dict:
             workdirs.check_data(workdir, parts.dataset)
         workdirs.claim(workdir, config, parts.dataset, parts.method.label_prior)
         with Checkpoints(workdir / "checkpoints") as checkpoints:
+            say("compiling the initialisation ...")
             fresh = passes.initial_state(parts)
             state = checkpoints.restore_latest(fresh)
             if state is None:
@@ -121,6 +122,7 @@ def _evaluate(parts: Parts, workdir: Path, *, probe=False, dropped=(), step=None
                 "a copy, or move its folder away to evaluate the best of the others."
             ) from error
         finished = checkpoints.latest == parts.config.training.epochs * parts.steps_per_epoch
+    say(f"evaluating the checkpoint of step {step} ...")
     evaluate_on = passes.evaluator(parts)
     replicated = parts.parallel.replicate(state)
     splits = [s for s in SPLITS if s in parts.dataset.sources]
@@ -137,8 +139,10 @@ def _evaluate(parts: Parts, workdir: Path, *, probe=False, dropped=(), step=None
     }
     metrics = {split: evaluation.metrics for split, evaluation in evaluations.items()}
     if probe or parts.config.training.probe:
+        say("fitting linear probes on the features of each encoder ...")
         for split, accuracies in _probe(parts, replicated, splits).items():
             metrics[split] |= {f"probe/{m}": value for m, value in accuracies.items()}
+    say("analysing the predictions ...")
     outputs = {s: _outputs(parts, s, own) for s, own in evaluations.items()}
     analyses = analyse_splits(outputs)
     for split, analysis in analyses.items():

@@ -2,23 +2,27 @@
 
 import functools
 import math
+import sys
 
 import jax
 import numpy as np
+from tqdm import tqdm
 
 from tcmax_jax.data.pipeline import Process, Readers, Subset, eval_batches, train_batches
 from tcmax_jax.evaluation.evaluate import Evaluation, encode_split, evaluate_split
 from tcmax_jax.models import head_of
 from tcmax_jax.training.build import Parts
-from tcmax_jax.training.processes import gather
+from tcmax_jax.training.processes import gather, is_primary
 from tcmax_jax.training.state import TrainState, init_state
 from tcmax_jax.training.step import encode_step, train_step
+
+_SILENT_SECONDS = 2.0  # before a bar appears
 
 
 def initial_state(parts: Parts) -> TrainState:
     """Returns the state before the first step, on the host; the same in every process."""
     source = parts.dataset.sources["validation"]
-    example = next(_eval_batches(parts, Subset(source, [0]), 1, Process()))
+    example = next(iter(_eval_batches(parts, Subset(source, [0]), 1, Process())))
     num_examples = len(parts.dataset.sources["train"])
     init = functools.partial(init_state, parts.model, parts.optimizer, parts.method, num_examples)
     return jax.device_get(jax.jit(init)(example["inputs"], jax.random.key(parts.config.seed)))
@@ -113,13 +117,25 @@ def _encoder(parts):
 
 
 def _eval_batches(parts, source, batch_size=None, process=None):
+    """Yields the batches, with a bar on a terminal where that takes long."""
     training = parts.config.training
-    return eval_batches(
+    size = batch_size or training.eval_batch_size
+    batches = eval_batches(
         source,
         parts.transforms,
-        batch_size=batch_size or training.eval_batch_size,
+        batch_size=size,
         readers=Readers(training.threads, 0),
         process=process or _process(),
+    )
+    return tqdm(
+        batches,
+        desc="evaluating",
+        total=math.ceil(len(source) / size),
+        unit="batch",
+        file=sys.stderr,
+        disable=None if is_primary() else True,
+        delay=_SILENT_SECONDS,
+        leave=False,
     )
 
 

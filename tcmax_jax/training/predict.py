@@ -19,12 +19,13 @@ from tcmax_jax.data.preparation.chunks import chunks_of, examples_of
 from tcmax_jax.data.preparation.decode import decode_chunks
 from tcmax_jax.data.stored import Stored
 from tcmax_jax.files import write_atomically
+from tcmax_jax.packages import DECODERS, versions
 from tcmax_jax.training.build import make_transforms
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.data import SyntheticData
 from tcmax_jax.training.config.overrides import ConfigError
 from tcmax_jax.training.prepare import stored_forms
-from tcmax_jax.training.processes import is_primary
+from tcmax_jax.training.processes import is_primary, say
 from tcmax_jax.training.trained import Trained, classifier, load_trained
 
 
@@ -123,7 +124,23 @@ def prediction_text(prediction: Prediction) -> str:
     return text
 
 
+def _other_decoders(before: Mapping[str, str]) -> str:
+    """Returns the decoders whose version differs from that of the training data, as text."""
+    now = versions()
+    return ", ".join(
+        f"{name} {before[name]}, here {now.get(name, 'none')}"
+        for name in DECODERS
+        if name in before and before[name] != now.get(name)
+    )
+
+
 def _predict(trained: Trained, clips, forms, folder: Path, allow_skipped: bool) -> Prediction:
+    if changed := _other_decoders(trained.decoded_with):
+        say(
+            f"warning: the training data was decoded with other versions: {changed}. Sound may "
+            "begin or end some milliseconds elsewhere."
+        )
+    say("decoding the clips, and compiling the classifier ...")
     classify = jax.jit(classifier(trained))
     variables = jax.device_put(trained.variables)
     chunks = chunks_of(clips, folder)

@@ -33,6 +33,7 @@ from tcmax_jax.data.preparation.naming import digest
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.data import SyntheticData
 from tcmax_jax.training.locks import locked
+from tcmax_jax.training.processes import say
 
 _BUILDERS = {
     "manifest": (Manifest, ManifestSettings),
@@ -73,6 +74,8 @@ def prepare_data(config: Config, data_dir: str | os.PathLike) -> str:
 def _prepare(config, data_dir):
     if isinstance(config.data, SyntheticData):
         settings = _settings(SyntheticSettings, config.data)
+        if not prepared_folder(config, data_dir).exists():
+            say("generating the built-in data set ...")
         return str(prepare_synthetic(settings, data_dir).data_path)
     return str(prepare_clips(*_clips(config), data_dir).data_path)
 

@@ -133,6 +133,7 @@ def _costs(recipe, folder, data_dir, memory) -> Mapping:
         key = (label(each.method), each.model.fusion)
         found.setdefault(key, []).append(cost)
         if key not in memory:  # The seed does not change it.
+            processes.say(f"compiling a step of {run.name} for the memory it needs ...")
             needed = step_memory(build(each, data_dir))
             memory[key] = None if needed is None else interval([needed])
     costs = {

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -33,6 +34,7 @@ class Trained(NamedTuple):
       variables: {"params": .., "batch_stats": ..}, on the host.
       recalibration: weights and offsets of its sum of modalities, see
         `tcmax_jax.evaluation.recalibration`; None for the method's own prediction.
+      decoded_with: versions of the packages that prepared its training data; {} if unknown.
     """
 
     config: Config
@@ -43,6 +45,7 @@ class Trained(NamedTuple):
     method: Method
     variables: dict
     recalibration: Mapping | None = None
+    decoded_with: Mapping[str, str] = MappingProxyType({})
 
 
 def load_trained(workdir: Path, *, recalibrated: bool = False) -> Trained:
@@ -78,6 +81,7 @@ def load_trained(workdir: Path, *, recalibrated: bool = False) -> Trained:
         method=make_method(config, None if label_prior is None else jnp.asarray(label_prior)),
         variables=variables,
         recalibration=_recalibration(workdir, step) if recalibrated else None,
+        decoded_with=data.get("versions", {}),
     )
 
 

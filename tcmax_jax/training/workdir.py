@@ -124,7 +124,8 @@ def claim(
     """
     if is_primary() and not (workdir / _CONFIG).exists():
         prior = None if label_prior is None else np.asarray(label_prior).tolist()
-        data = _identity(dataset) | {"label_prior": prior}
+        decoded = dataset.summary.get("versions", {})
+        data = _identity(dataset) | {"label_prior": prior, "versions": dict(decoded)}
         write_atomically(workdir / _DATA, json.dumps(data, indent=2))
         write_atomically(workdir / _CONFIG, json.dumps(to_dict(config), indent=2))
     wait_for_all("claim")
@@ -187,7 +188,8 @@ def stored_data(workdir: Path) -> dict:
     """Returns what the folder of a run says of its data.
 
     Returns:
-      {"name", "class_names", "checksum", "label_prior"}; runs of earlier versions lack the last.
+      {"name", "class_names", "checksum", "label_prior", "versions": of the packages that prepared
+      it}; runs of earlier versions lack the last ones.
     """
     return json.loads((workdir / _DATA).read_text())
 

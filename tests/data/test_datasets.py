@@ -11,8 +11,10 @@ from tcmax_jax.data.builders.synthetic.synthetic_dataset_builder import (
     SyntheticSettings,
     prepare_synthetic,
 )
+from tcmax_jax.data.clips import RawDataError
 from tcmax_jax.data.datasets import open_dataset
 from tcmax_jax.data.pictures import decode_image
+from tcmax_jax.data.preparation import builder
 from tcmax_jax.data.preparation.builder import prepare_clips
 from tcmax_jax.data.synthetic import generate
 from tests.data.forms import ALONE, AUDIO_VISUAL
@@ -104,7 +106,14 @@ def test_other_fields_are_no_modalities(prepared, name):
         open_dataset(prepared, [name])
 
 
-def test_validation_split_is_required(manifest, tmp_path):
+def test_validation_is_required_before_anything_is_decoded(manifest, tmp_path, monkeypatch):
+    monkeypatch.setattr(builder, "decode_chunks", None)
+    with pytest.raises(RawDataError, match=r"none of validation \(1 of train, 1 of test\); give"):
+        prepare_clips(Manifest, manifest, tmp_path / "data")
+
+
+def test_validation_is_required_of_prepared_data(manifest, tmp_path, monkeypatch):
+    monkeypatch.setattr(builder, "_check_listed", lambda listing: None)
     path = prepare_clips(Manifest, manifest, tmp_path / "data").data_path
     with pytest.raises(ValueError, match=r"a validation split in .*, got train, test\. Training"):
         open_dataset(path, ["audio"])

@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from tcmax_jax.data import containers, media
+from tcmax_jax.data import containers, limits, media
 from tcmax_jax.data.limits import MediaError
 from tcmax_jax.data.media import read_audio, read_frame_pairs, read_frames
 from tcmax_jax.data.picture_size import declared_size
@@ -64,9 +64,9 @@ def test_names_that_no_file_can_have(tmp_path, name):
 @pytest.mark.parametrize("read", READERS)
 def test_large_pictures_are_refused_by_what_the_file_declares(tmp_path, monkeypatch, read):
     path = write_media(tmp_path / "large.avi", frames=flat_frames(LEVELS, size=(240, 320)))
-    monkeypatch.setattr(containers, "MAX_PIXELS", 240 * 320)
+    monkeypatch.setattr(limits, "MAX_PIXELS", 240 * 320)
     read(path)
-    monkeypatch.setattr(containers, "MAX_PIXELS", 240 * 320 - 1)
+    monkeypatch.setattr(limits, "MAX_PIXELS", 240 * 320 - 1)
     message = r"large\.avi: expected pictures of at most 76799 pixels, got 320 x 240; re-encode"
     with pytest.raises(MediaError, match=message) as error:
         read(path)
@@ -98,7 +98,7 @@ def growing(path, sizes):
 )
 def test_pictures_that_change_their_size(tmp_path, monkeypatch, read, limit, message):
     path = growing(tmp_path / "growing.mkv", 2 * [(160, 240)] + 2 * [(400, 400)])
-    monkeypatch.setattr(containers, "MAX_PIXELS", limit)
+    monkeypatch.setattr(limits, "MAX_PIXELS", limit)
     with pytest.raises(MediaError, match=message):
         read(path)
 
@@ -106,7 +106,7 @@ def test_pictures_that_change_their_size(tmp_path, monkeypatch, read, limit, mes
 @pytest.mark.parametrize("read", READERS)
 def test_strips_are_not_blown_up(tmp_path, monkeypatch, read):
     path = growing(tmp_path / "strip.mkv", 2 * [(2, 20_000)])
-    monkeypatch.setattr(containers, "MAX_PIXELS", 2_000_000)
+    monkeypatch.setattr(limits, "MAX_PIXELS", 2_000_000)
     with pytest.raises(MediaError, match=r"strip\.mkv, resized: .*got 160000 x 16; re-encode"):
         read(path)
 

@@ -192,7 +192,7 @@ def test_experiment_files(tmp_path):
         "from tcmax_jax.training.config import Config\ndef config():\n    return Config(seed=4)\n"
     )
     assert load_experiment(str(path)).seed == 4
-    with pytest.raises(ConfigError, match=r"Expected an experiment file, got nowhere.py"):
+    with pytest.raises(ConfigError, match=r"config\(\), got 'nowhere.py', which is neither"):
         load_experiment("nowhere.py")
     path.write_text("x = 1\n")
     with pytest.raises(ConfigError, match=r"function config\(\) that returns a Config, got None"):

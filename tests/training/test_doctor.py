@@ -219,7 +219,7 @@ def test_a_look_before_and_after_preparation(tmp_path, devices):
     text = doctor.report_text(before)
     assert re.search(r"devices +4 x cpu; processes: 1\n", text)
     assert f"jax {jax.__version__}" in text
-    assert f"{data_dir}: nothing prepared\n            this experiment: not prepared; train" in text
+    assert f"{data_dir}: nothing prepared this experiment: not prepared; train" in one_line(text)
     assert "on made-up examples" in text
 
     folder = prepare_data(config, data_dir)
@@ -229,16 +229,27 @@ def test_a_look_before_and_after_preparation(tmp_path, devices):
     assert (after.failed, after.speed.timed, after.speed.unfinished) == (False, 10, False)
     assert 0 <= after.speed.input_wait < 1
     text = doctor.report_text(after)
-    assert re.search(rf"data +{folder}: 0\.\d MB\n +this experiment: prepared in {folder}\n", text)
+    assert re.search(
+        rf"data {folder}: 0\.\d MB this experiment: prepared in {folder}", one_line(text)
+    )
     assert "on made-up examples" not in text
 
 
-def test_a_set_of_less_than_a_batch_is_found_before_it_is_made(tmp_path):
+def test_a_set_of_less_than_a_batch_is_trained_with_a_smaller_one(tmp_path, capsys):
     config = tiny_config(data__train_examples=15)
     report = doctor.examine(config, tmp_path / "run", str(tmp_path / "data"))
+    assert (report.failed, report.speed.timed) == (False, 10)
+    assert "training.batch_size=16 is more than the 15 training examples: a step takes 12" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_set_of_less_than_one_example_a_device_is_refused(tmp_path):
+    config = tiny_config(data__train_examples=3)
+    report = doctor.examine(config, tmp_path / "run", str(tmp_path / "data"))
     assert (report.failed, report.speed) == (True, None)
-    assert "error: Expected at least one batch of 16 training examples, got 15." in (
-        doctor.report_text(report)
+    assert "error: Expected at least 4 training examples, one for each of the 4 devices" in (
+        one_line(doctor.report_text(report))
     )
 
 
@@ -248,7 +259,7 @@ def test_a_platform_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor, "measure_speed", exhausted)
     report = doctor.examine(tiny_config(), tmp_path / "run", str(tmp_path / "data"))
     assert "error: JAX has no devices of JAX_PLATFORMS='cpu': its plugin is not installed." in (
-        doctor.report_text(report)
+        one_line(doctor.report_text(report))
     )
 
 
@@ -264,8 +275,8 @@ def test_a_look_at_listed_clips(tmp_path, monkeypatch):
     data = ManifestData(manifest=str(tmp_path / "clips.csv"), stored=recipe.data.stored)
     config = dataclasses.replace(recipe, data=data)
     report = doctor.examine(config, tmp_path / "run", str(tmp_path / "data"))
-    text = doctor.report_text(report)
-    assert "this experiment: not prepared; its raw data lists 3 clips in 2 classes\n" in text
+    text = one_line(doctor.report_text(report))
+    assert "this experiment: not prepared; its raw data lists 3 clips in 2 classes" in text
     assert "run the same command with --mode=prepare." in text
     assert [path.name for path in tmp_path.iterdir()] == ["clips.csv"]
 
@@ -277,12 +288,10 @@ def test_a_look_at_what_cannot_train(tmp_path, monkeypatch):
     )
     report = doctor.examine(config, tmp_path / "run", str(tmp_path / "data"))
     assert report.failed
-    text = doctor.report_text(report)
-    assert re.search(
-        r"\nerror: The data is not prepared, nor can it be: .*/raw: expected the", text
-    )
-    assert re.search(r"\nerror: The devices have not enough memory for a step .*accumulate", text)
-    assert "speed       not measured: see below\n" in text
+    text = one_line(doctor.report_text(report))
+    assert re.search(r" error: The data is not prepared, nor can it be: .*/raw: expected the", text)
+    assert re.search(r" error: The devices have not enough memory for a step .*accumulate", text)
+    assert "speed not measured: see below" in text
 
 
 def exhausted(*_, **__):
@@ -295,6 +304,11 @@ def test_the_text_names_errors_first():
     lines = ["data        one", "            two", "", "error: a", "warning: b"]
     assert doctor.report_text(report).splitlines() == lines
     assert doctor.report_text(report._replace(findings=[])).endswith("\n\nNothing is wrong.")
+
+
+def one_line(text):
+    """Returns a text without its breaks into lines."""
+    return " ".join(text.split())
 
 
 def check(found, expected):

@@ -152,10 +152,22 @@ def test_batches_have_to_fit_the_devices(tmp_path, data_dir, field):
     assert not (tmp_path / "run").exists()
 
 
-def test_less_than_one_batch_of_data(tmp_path, data_dir):
-    config = tiny_config(training__batch_size=80)
-    with pytest.raises(ValueError, match=r"at least one batch of 80 training examples, got 70"):
-        loop.train(config, tmp_path / "run", data_dir)
+def test_a_batch_of_more_than_all_data_is_made_to_fit(tmp_path, data_dir, capsys):
+    config = tiny_config(training__batch_size=80, training__epochs=2)
+    results = loop.train(config, tmp_path / "run", data_dir)
+    # 70 examples on four devices: 68 of them in a step, one step an epoch.
+    assert (results["step"], results["epoch"]) in [(1, 1), (2, 2)] and results["finished"]
+    assert "training.batch_size=80 is more than the 70 training examples: a step takes 68" in (
+        capsys.readouterr().err
+    )
+    # The configuration stays as it was given, so that the same command goes on.
+    assert workdirs.stored_config(tmp_path / "run") == config
+
+
+def test_more_devices_than_data(tmp_path):
+    config = tiny_config(data__train_examples=3)
+    with pytest.raises(ValueError, match=r"at least 4 training examples, one for each of the 4 d"):
+        loop.train(config, tmp_path / "run", str(tmp_path / "data"))
     assert not (tmp_path / "run").exists()
 
 

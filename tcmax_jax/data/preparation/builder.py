@@ -4,6 +4,8 @@ import dataclasses
 import functools
 import os
 import shutil
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from tcmax_jax.data.preparation.progress import Progress
 from tcmax_jax.data.preparation.quiet import quiet
 from tcmax_jax.data.preparation.settings import ClipsSettings
 from tcmax_jax.data.preparation.summary import summarise, summary_text
+from tcmax_jax.packages import DECODERS, versions
 
 # TFDS holds a shard in memory while it writes it.
 CHUNKS_IN_SHARD = 4
@@ -91,18 +94,22 @@ class ClipsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         return {split: chunks_of(clips, folder) for split, clips in by_split.items() if clips}
 
     def _kept_folder(self) -> Path:
-        """Folder of decoded chunks; its name tells lists and stored forms apart."""
+        """Folder of decoded chunks; its name tells lists, stored forms and decoders apart."""
         clips = [[*map(str, clip)] for clip in self.listing.clips]
-        name = digest({"clips": clips, "forms": repr(sorted(self.settings.stored.items()))})
+        forms = repr(sorted(self.settings.stored.items()))
+        # One data set is decoded by one version of the decoders.
+        decoders = {name: versions().get(name) for name in DECODERS}
+        name = digest({"clips": clips, "forms": forms, "decoders": decoders})
         return Path(self.data_path).parent / f"decoded-{name}"
 
     def _shard_iterators_per_split(self, dl_manager) -> dict[str, list[Callable]]:
         del dl_manager
+        _check_listed(self.listing)
         _check_files(self.listing, self.settings, self.LAYOUT)
         for form in self.settings.stored.values():
             form.check(self.listing.clips)
         outcomes = self._decode()
-        self.info.metadata.update(summarise(self.listing, outcomes))
+        self.info.metadata.update(summarise(self.listing, outcomes), versions=versions())
         shards = {}
         for split, chunks in self._chunks.items():
             parts = (
@@ -140,7 +147,7 @@ def prepare_clips(
     settings: ClipsSettings,
     data_dir: str | os.PathLike,
 ) -> tfds.core.DatasetBuilder:
-    """Prepares a data set unless that was done before, and prints its summary.
+    """Prepares a data set unless that was done before; tells what became of its clips.
 
     Args:
         builder_class: The data set.
@@ -166,8 +173,8 @@ def prepare_clips(
             builder = builder_class(config=config, data_dir=data_dir, file_format="array_record")
             builder.download_and_prepare()
             builder.remove_kept()
+            print(summary_text(builder.info.metadata), file=sys.stderr, flush=True)
     summary = builder.info.metadata
-    print(summary_text(summary))
     if summary["skipped"] and not settings.allow_skipped:
         raise RawDataError(
             f"{builder.data_path}: expected a complete data set, got one without "
@@ -200,6 +207,19 @@ def _check_splits(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         if outcome.split not in used:
             raise _lost_split(outcome.split, outcome.message)
+
+
+def _check_listed(listing: Listing) -> None:
+    """Looks for the splits without which nothing can be trained, before anything is decoded."""
+    there = Counter(clip.split for clip in listing.clips)
+    for split in ("train", "validation"):
+        if not there[split]:
+            found = ", ".join(f"{number} of {name}" for name, number in there.items())
+            raise RawDataError(
+                f"expected clips of the splits train, which is fitted, and validation, which "
+                f"chooses the best checkpoint, got none of {split} ({found or 'no clips'}); give "
+                f"some clips the split {split}, or raise data.validation_share where there is one"
+            )
 
 
 def _check_files(listing: Listing, settings: ClipsSettings, layout: str) -> None:

@@ -9,6 +9,10 @@ from tcmax_jax.data.clips import SPLITS, Listing
 from tcmax_jax.data.preparation.chunks import Outcome
 
 _SHOWN = 5
+_NO_TEST = (
+    "no clip has the split test, so that results are those of validation, which also chose the "
+    "checkpoint"
+)
 
 
 def summarise(listing: Listing, outcomes: Sequence[Outcome]) -> dict:
@@ -45,7 +49,7 @@ def summarise(listing: Listing, outcomes: Sequence[Outcome]) -> dict:
             for o in outcomes
             if o.reason is not None
         ],
-        "notes": list(listing.notes),
+        "notes": [*listing.notes, *([] if listed["test"] else [_NO_TEST])],
         "checksum": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
     }
 
@@ -62,17 +66,17 @@ def summary_text(summary: Mapping) -> str:
     """
     skipped = summary["skipped"]
     lines = [
-        f"{'split':<12}{'clips':>8}{'skipped':>9}{'classes':>9}{'a class':>13}"
-        f"{'min s':>8}{'mean s':>8}{'max s':>8}{'total s':>10}"
+        f"{'split':<11}{'clips':>7}{'skipped':>9}{'classes':>9}{'a class':>11}"
+        f"{'min s':>8}{'mean s':>8}{'max s':>8}{'total s':>9}"
     ]
     for name, split in summary["splits"].items():
         counts, seconds = split["classes"].values(), split["seconds"]
         times = ("min", "mean", "max") if seconds else ()
         lines.append(
-            f"{name:<12}{split['used']:>8}{split['listed'] - split['used']:>9}"
-            f"{len(counts):>9}{f'{min(counts)}-{max(counts)}':>13}"
+            f"{name:<11}{split['used']:>7}{split['listed'] - split['used']:>9}"
+            f"{len(counts):>9}{f'{min(counts)}-{max(counts)}':>11}"
             + "".join(f"{seconds[time]:>8.2f}" for time in times)
-            + (f"{seconds['total']:>10.1f}" if seconds else "")
+            + (f"{seconds['total']:>9.1f}" if seconds else "")
         )
     lines += [_expectation(summary, split) for split in summary["expected"]]
     lines += [f"note: {note}" for note in summary["notes"]]

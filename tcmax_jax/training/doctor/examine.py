@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -17,7 +18,7 @@ from tcmax_jax.training.build import assemble, batch_problems
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.data import SyntheticData
 from tcmax_jax.training.doctor import findings as checks
-from tcmax_jax.training.doctor import machine
+from tcmax_jax.training.doctor import machine, media
 from tcmax_jax.training.doctor.findings import Finding
 from tcmax_jax.training.doctor.speed import Speed, measure_speed
 from tcmax_jax.training.doctor.stand_in import UnknownShapeError, stand_in
@@ -29,7 +30,7 @@ from tcmax_jax.training.processes import say
 # Seconds for the test of the speed: compiling for an accelerator may take minutes, steps do not.
 _LIMIT_ON_CPU, _LIMIT = 60.0, 300.0
 _SOME_CLASSES = 100  # where nothing is there that names them; hardly any step takes longer for it
-_TITLE = 12  # columns
+_TITLE, _WIDTH = 12, 80  # columns
 
 
 class Report(NamedTuple):
@@ -115,13 +116,19 @@ def examine(config: Config, workdir: Path, data_dir: str) -> Report:
 def report_text(report: Report) -> str:
     """Returns the report as text for people."""
     lines = []
+    indent = " " * _TITLE
     for title, section in report.sections.items():
         for number, line in enumerate(section):
-            lines.append(f"{'' if number else title:<{_TITLE}}{line}")
+            first = indent if number else f"{title:<{_TITLE}}"
+            lines += _wrapped(line, first, indent)
     if not report.findings:
         return "\n".join([*lines, "", "Nothing is wrong."])
     ordered = sorted(report.findings, key=lambda finding: finding.level)  # errors first
-    return "\n".join([*lines, "", *(f"{finding.level}: {finding.text}" for finding in ordered)])
+    lines.append("")
+    for finding in ordered:
+        for number, line in enumerate(f"{finding.level}: {finding.text}".splitlines()):
+            lines += _wrapped(line, "  " if number else "", "  ")
+    return "\n".join(lines)
 
 
 def describe_speed(speed: Speed, batch_size: int) -> list[str]:
@@ -150,6 +157,18 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
+def _wrapped(text, first, indent):
+    """Returns a text as lines of at most `_WIDTH` columns; paths stay whole."""
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=first,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
 def _look_for_data(config: Config, data_dir: str) -> _Data:
     generated = isinstance(config.data, SyntheticData)
     classes = getattr(config.data, "num_classes", _SOME_CLASSES)
@@ -169,6 +188,9 @@ def _look_for_data(config: Config, data_dir: str) -> _Data:
             ]
             text = "The data is not prepared. Training does so first; or run the same command with "
             findings = [Finding("warning", f"{text}--mode=prepare.")]
+            decoded = media.try_clip(config, listing)
+            lines += decoded.lines
+            findings += decoded.findings
     except (ValueError, OSError) as error:
         lines = ["this experiment: not prepared, and its raw data is not there"]
         findings = [Finding("error", f"The data is not prepared, nor can it be: {error}")]

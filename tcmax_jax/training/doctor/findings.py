@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from tcmax_jax.packages import install_line
 from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.build import batch_problems
 from tcmax_jax.training.config import Config
@@ -16,11 +17,7 @@ _GB = 10**9
 _LITTLE_SPACE = 5 * _GB
 _CHECKPOINTS = 3  # the two latest and the best
 _MUCH_WAITING = 0.2
-_EXTRAS = {
-    ".safetensors": ("safetensors", "pip install 'tcmax_jax[pretrained]'"),
-    ".pth": ("torch", "pip install torch"),
-    ".pt": ("torch", "pip install torch"),
-}
+_READERS = {".safetensors": "safetensors", ".pth": "torch", ".pt": "torch"}
 
 
 class Finding(NamedTuple):
@@ -92,12 +89,13 @@ def packages(
         findings.append(Finding("error", f"{error} Correct the path."))
     for modality in config.modalities.values():
         suffix = Path(getattr(modality.encoder, "weights", None) or "").suffix
-        needed |= {(f"{suffix} weights", *_EXTRAS[suffix])} if suffix in _EXTRAS else set()
+        needed |= {(f"{suffix} weights", _READERS[suffix])} if suffix in _READERS else set()
     if not prepared and getattr(config.data, "beam", None) is not None:
-        needed.add(("data.beam", "apache_beam", "pip install 'tcmax_jax[beam]'"))
-    for user, package, command in sorted(needed):
+        needed.add(("data.beam", "apache_beam"))
+    for user, package in sorted(needed):
         if find(package) is None:
-            findings.append(Finding("error", f"Expected {package} for {user}, got none: {command}"))
+            text = f"Expected {package} for {user}, got none: {install_line(package)}"
+            findings.append(Finding("error", text))
     return findings
 
 

@@ -58,7 +58,7 @@ def test_a_small_folder_is_prepared(name, raw, tmp_path, capsys):
         value = dataset.sources["train"][0][modality]
         assert value.shape == form.shape
         assert form.dtype is None or value.dtype == form.dtype
-    printed = capsys.readouterr().out
+    printed = capsys.readouterr().err
     assert "checksum of the list: " in printed and "clips published" in printed
 
 
@@ -110,7 +110,7 @@ def test_a_partial_folder_is_prepared_when_that_is_allowed(name, raw, tmp_path, 
     assert {clip["reason"] for clip in skipped} == {"missing file"}
     sizes = sum(split.num_examples for split in builder.info.splits.values())
     assert sizes == sum(COUNTS[name]) - len(skipped)
-    assert f"skipped: {len(skipped)} (missing file)" in capsys.readouterr().out
+    assert f"skipped: {len(skipped)} (missing file)" in capsys.readouterr().err
 
 
 def truncated(path):

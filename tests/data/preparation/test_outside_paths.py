@@ -22,7 +22,9 @@ def settings(tmp_path):
     write_media(tmp_path / "media" / "a.wav", audio=tone(0.4))
     path = tmp_path / "lists" / "list.csv"
     path.parent.mkdir()
-    path.write_text("id,split,label,path\na,train,cat,../media/a.wav\n")
+    path.write_text(
+        "id,split,label,path\na,train,cat,../media/a.wav\nb,validation,cat,../media/a.wav\n"
+    )
     return ManifestSettings(manifest=str(path), stored={"sound": SOUND}, **ALONE)
 
 

@@ -1,0 +1,37 @@
+"""What is read from finished runs alone: analyses, reports and differences."""
+
+from pathlib import Path
+
+from tcmax_jax.commands.modes import Options, Outcome
+from tcmax_jax.evaluation.reports.difference import write_difference
+from tcmax_jax.evaluation.reports.write import write_report
+
+
+def analyse(options: Options) -> Outcome:
+    """Writes the analyses of a run anew."""
+    # JAX, which pages do without.
+    from tcmax_jax.estimators.command import fit_bars
+    from tcmax_jax.evaluation.stored import analyse_stored
+    from tcmax_jax.evaluation.text import analysis_text
+
+    folder = Path(options.workdir)
+    with fit_bars() as progress:
+        analyses = analyse_stored(folder, chain=options.total_correlation, progress=progress)
+    return Outcome(f"{analysis_text(analyses)}\nwritten to {folder}/analysis.json")
+
+
+def report(options: Options) -> Outcome:
+    """Writes a page about runs, comparisons and studies."""
+    return _written(write_report(options.runs, Path(options.workdir or "report")))
+
+
+def difference(options: Options) -> Outcome:
+    """Writes a page about two runs."""
+    if len(options.runs) != 2:
+        raise ValueError(f"Expected two folders, --runs=A,B, got {len(options.runs)}.")
+    first, second = map(Path, options.runs)
+    return _written(write_difference(first, second, Path(options.workdir or "difference")))
+
+
+def _written(paths):
+    return Outcome(f"written to {', '.join(map(str, paths))}")

@@ -1,0 +1,39 @@
+"""Preparing, training and evaluating one run."""
+
+from tcmax_jax.commands.modes import Options, Outcome
+from tcmax_jax.commands.recipe import changes_recipe, data_folder, recipe_of, run_folder
+from tcmax_jax.evaluation.text import results_table
+from tcmax_jax.training import loop
+from tcmax_jax.training import workdir as workdirs
+from tcmax_jax.training.prepare import prepare_data
+from tcmax_jax.training.processes import primary_first
+
+
+def prepare(options: Options) -> Outcome:
+    """Prepares the data of a recipe."""
+    config, folder = recipe_of(options), data_folder(options)
+    return Outcome(f"prepared: {primary_first(lambda: prepare_data(config, folder))}")
+
+
+def train(options: Options) -> Outcome:
+    """Trains a recipe, or goes on with it."""
+    config = recipe_of(options)
+    workdir = run_folder(options, config)
+    results = loop.train(config, workdir, data_folder(options))
+    return Outcome(f"{results_table(results)}\nwritten to {workdir}/results.json")
+
+
+def evaluate(options: Options) -> Outcome:
+    """Evaluates a run again, with probes in that mode."""
+    config = recipe_of(options)
+    workdir = run_folder(options, config)
+    if changes_recipe(options):
+        workdirs.check(workdir, config)
+    results = loop.evaluate(
+        workdir,
+        data_folder(options),
+        probe=options.mode == "probe",
+        dropped=options.drop_modality,
+        step=options.step,
+    )
+    return Outcome(results_table(results))

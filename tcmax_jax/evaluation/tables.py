@@ -1,0 +1,53 @@
+"""Tables of text, as wide as the terminal."""
+
+import shutil
+import textwrap
+from collections.abc import Sequence
+
+_GAP = 2
+
+
+def text_table(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
+    """Lays out cells in aligned columns.
+
+    Titles are broken into lines at spaces. Columns for which the width is too small follow in
+    further blocks of lines, below a repetition of the first column.
+
+    Args:
+      rows: the titles, then a row of cells each.
+      width: columns of text; those of the terminal when None, 80 where there is none.
+
+    Returns:
+      The lines, without a newline at the end.
+    """
+    width = width or shutil.get_terminal_size().columns
+    columns = [_column(cells) for cells in zip(*rows, strict=True)]
+    blocks, block = [], columns[:1]
+    for column in columns[1:]:
+        if len(block) > 1 and _width([*block, column]) > width:
+            blocks.append(block)
+            block = columns[:1]
+        block.append(column)
+    blocks.append(block)
+    return "\n\n".join(_lines(block) for block in blocks)
+
+
+def _column(cells):
+    """Returns a column as lines of equal width: those of its title, then one a cell."""
+    title, *cells = cells
+    longest = max([len(cell) for cell in cells] + [len(word) for word in title.split()] + [1])
+    lines = textwrap.wrap(title, longest) or [""]
+    widest = max(map(len, [*lines, *cells]))
+    return [line.ljust(widest) for line in lines], [cell.ljust(widest) for cell in cells]
+
+
+def _width(block):
+    return sum(len((title + cells)[0]) for title, cells in block) + _GAP * (len(block) - 1)
+
+
+def _lines(block):
+    height = max(len(title) for title, _ in block)
+    padded = [
+        [" " * len(title[0])] * (height - len(title)) + title + cells for title, cells in block
+    ]
+    return "\n".join((" " * _GAP).join(line).rstrip() for line in zip(*padded, strict=True))
