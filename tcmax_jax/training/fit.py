@@ -49,7 +49,9 @@ def fit(parts: Parts, state: TrainState, checkpoints: Checkpoints, workdir: Path
     state = parts.parallel.replicate(state)
     pending, since, validated, known_collapsed = {}, time.monotonic(), False, set()
     with contextlib.ExitStack() as stack:
-        log = stack.enter_context(open_log(workdir, first_step=first_step, total_steps=total_steps))
+        log = stack.enter_context(
+            open_log(workdir, parts.config, first_step=first_step, total_steps=total_steps)
+        )
         preemption = stack.enter_context(Preemption())
         batches = stack.enter_context(
             contextlib.closing(passes.training_batches(parts, first_step))

@@ -1,24 +1,55 @@
-"""What a run tells: a progress bar or plain lines, JSON lines, TensorBoard events."""
+"""What a run tells: a progress bar or plain lines, JSON lines, TensorBoard events.
+
+TensorBoard shows three pages of a run: curves, the configuration as text, and its fields beside the
+final metrics (HPARAMS), where runs are compared.
+"""
 
 import contextlib
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from tcmax_jax.files import write_atomically
+from tcmax_jax.training.config import Config
+from tcmax_jax.training.config.listing import fields_of
+from tcmax_jax.training.config.overrides import to_dict
 from tcmax_jax.training.processes import is_primary
 
 _LINES_UNDER_TITLES = 20
+_HPARAMS = "hparams"  # folder of the events behind that page
 
 
-def open_log(workdir: Path, *, first_step: int, total_steps: int):
+def open_log(workdir: Path, config: Config, *, first_step: int, total_steps: int):
     """Returns the log of a run, which the first process alone writes; a context manager."""
     if is_primary():
-        return RunLog(workdir, first_step=first_step, total_steps=total_steps)
+        return RunLog(workdir, config, first_step=first_step, total_steps=total_steps)
     return _Silence()
+
+
+def write_final_metrics(workdir: Path, config: Config, splits: Mapping) -> None:
+    """Writes what TensorBoard's page HPARAMS shows of a run, in place of what it showed before.
+
+    Args:
+      workdir: folder of the run.
+      config: its configuration.
+      splits: {split: {metric: float}} of its final evaluation.
+    """
+    for old in (workdir / _HPARAMS).glob("events.out.tfevents.*"):
+        old.unlink()
+    fields = {
+        field.path: field.value
+        if isinstance(field.value, bool | int | float | str)
+        else json.dumps(field.value)
+        for field in fields_of(config)
+        if field.path.split(".")[0] not in ("comparison", "study")  # of other runs
+    }
+    metrics = {f"final/{s}/{name}": v for s, own in splits.items() for name, v in own.items()}
+    with SummaryWriter(str(workdir)) as events:
+        events.add_hparams(fields, metrics, name=_HPARAMS)
 
 
 class RunLog:
@@ -27,12 +58,15 @@ class RunLog:
     `metrics.jsonl` holds an object for each entry: "step", "epoch", "split" and the metrics.
     """
 
-    def __init__(self, workdir: Path, *, first_step: int, total_steps: int):
+    def __init__(self, workdir: Path, config: Config, *, first_step: int, total_steps: int):
         """Opens the log; entries after `first_step`, left by an interrupted run, are dropped."""
         path = workdir / "metrics.jsonl"
         write_atomically(path, "".join(_lines_up_to(path, first_step)))
         self._file = path.open("a")
         self._events = SummaryWriter(str(workdir), purge_step=first_step + 1)
+        if not first_step:
+            text = json.dumps(to_dict(config), indent=2)
+            self._events.add_text("configuration", f"```json\n{text}\n```", 0)
         # disable=None leaves the bar out where standard error is no terminal.
         self._bar = tqdm(
             total=total_steps, initial=first_step, unit="step", file=sys.stderr, disable=None

@@ -16,6 +16,7 @@ from tcmax_jax.training.build import Parts, build
 from tcmax_jax.training.checkpoint import CheckpointError, Checkpoints
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.fit import fit
+from tcmax_jax.training.logs import write_final_metrics
 from tcmax_jax.training.pretrained import check_weights, load_weights
 from tcmax_jax.training.processes import is_primary, say, together, wait_for_all
 from tcmax_jax.training.trained import best_step
@@ -164,6 +165,8 @@ def _evaluate(parts: Parts, workdir: Path, *, probe=False, dropped=(), step=None
         folder.mkdir(parents=True, exist_ok=True)
         store(folder, outputs, analyses)
         write_atomically(folder / "results.json", json.dumps(results, indent=2) + "\n")
+        if folder == workdir:
+            write_final_metrics(workdir, parts.config, metrics)
     wait_for_all("results")
     return results
 

@@ -2,10 +2,12 @@
 
 import json
 import shutil
+import struct
 
 import jax
 import numpy as np
 import pytest
+from tensorboardX.proto import event_pb2, plugin_hparams_pb2
 
 from tcmax_jax.data import pipeline
 from tcmax_jax.evaluation import stored
@@ -40,7 +42,7 @@ def test_what_a_run_leaves_behind(finished):
     names = {path.name.split(".")[0] for path in workdir.iterdir()}
     assert names == {
         "config", "data", "environments", "lock", "metrics", "events", "results", "checkpoints",
-        "outputs-validation", "outputs-test", "analysis",
+        "outputs-validation", "outputs-test", "analysis", "hparams",
     }  # fmt: skip
     assert json.loads((workdir / "results.json").read_text()) == results
     [environment] = json.loads((workdir / "environments.json").read_text())
@@ -57,6 +59,31 @@ def test_the_log_has_every_window_and_every_validation(finished):
     assert [(e["step"], e["epoch"]) for e in validations] == [(4, 1), (8, 2), (12, 3)]
     clock = {"learning_rate", "examples_per_second", "input_wait", "host_memory"}
     assert {"loss", "accuracy", "grad_norm/audio"} | clock <= set(log[0])
+
+
+def summaries(folder):
+    """Yields the summaries of a folder's events, each behind its length and a checksum."""
+    (file,) = folder.glob("events.out.tfevents.*")
+    data = file.read_bytes()
+    while data:
+        (length,) = struct.unpack("<Q", data[:8])
+        yield from event_pb2.Event.FromString(data[12 : 12 + length]).summary.value
+        data = data[16 + length :]
+
+
+def test_tensorboard_has_the_configuration_and_the_final_metrics(finished):
+    workdir, results = finished
+    (text,) = (v for v in summaries(workdir) if v.tag == "configuration/text_summary")
+    assert '"batch_size": 16' in text.tensor.string_val[0].decode()
+    values = list(summaries(workdir / "hparams"))
+    final = {v.tag: v.simple_value for v in values if v.tag.startswith("final/")}
+    assert final["final/test/accuracy"] == np.float32(results["splits"]["test"]["accuracy"])
+    (start,) = (v for v in values if v.tag == "_hparams_/session_start_info")
+    content = plugin_hparams_pb2.HParamsPluginData.FromString(start.metadata.plugin_data.content)
+    fields = content.session_start_info.hparams
+    assert fields["training.batch_size"].number_value == 16
+    assert fields["method.name"].string_value == "tcmax"
+    assert not any(name.startswith("comparison.") for name in fields)
 
 
 def test_results_are_those_of_the_best_validation(finished):

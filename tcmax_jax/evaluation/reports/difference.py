@@ -9,12 +9,12 @@ import numpy as np
 from tcmax_jax.evaluation.outputs import Outputs, read_outputs
 from tcmax_jax.evaluation.reports import quantities
 from tcmax_jax.evaluation.reports.draw import draw_difference
+from tcmax_jax.evaluation.reports.folder import write_pages
 from tcmax_jax.evaluation.reports.naming import differing_fields
 from tcmax_jax.evaluation.reports.page import to_html, to_markdown
 from tcmax_jax.evaluation.reports.provenance import plain
 from tcmax_jax.evaluation.reports.rows import curves, numbers
 from tcmax_jax.evaluation.reports.runs import check_same_data, read_evaluated
-from tcmax_jax.files import write_atomically
 
 _MOST_CLASSES = 20
 _TITLE = "What changed"
@@ -61,12 +61,11 @@ def write_difference(first: Path, second: Path, out: Path) -> list[Path]:
          f"change; at most {_MOST_CLASSES}. Standard errors are those of the change."},
         {"table": _classes(found, outputs[0].class_names)},
     ]  # fmt: skip
-    (out / "figures").mkdir(parents=True, exist_ok=True)
-    for name, png in pictures.items():
-        (out / "figures" / f"{name}.png").write_bytes(png)
-    write_atomically(out / "difference.html", to_html(_TITLE, blocks, pictures))
-    write_atomically(out / "difference.md", to_markdown(blocks))
-    return [out / "difference.html", out / "difference.md"]
+    texts = {
+        "difference.html": to_html(_TITLE, blocks, pictures),
+        "difference.md": to_markdown(blocks),
+    }
+    return write_pages(out, texts, pictures)
 
 
 def difference(first: Outputs, second: Outputs) -> dict:

@@ -2,17 +2,17 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tcmax_jax.evaluation.comparison import compare, comparison_csv
 from tcmax_jax.evaluation.reports.content import contents, title_of
 from tcmax_jax.evaluation.reports.draw import draw_runs, draw_study
+from tcmax_jax.evaluation.reports.folder import write_pages
 from tcmax_jax.evaluation.reports.page import to_html, to_markdown
 from tcmax_jax.evaluation.reports.rows import make_rows, numbers
 from tcmax_jax.evaluation.reports.runs import find_folders, read_runs
 from tcmax_jax.evaluation.reports.studies import read_study, study_blocks, study_csv_rows
-from tcmax_jax.files import write_atomically
 
 _BASELINE = "joint"
 
@@ -22,7 +22,7 @@ def write_report(patterns: Sequence[str], out: Path) -> list[Path]:
 
     Args:
       patterns: see `tcmax_jax.evaluation.reports.runs.find_folders`.
-      out: folder to write to; files of an earlier report there are replaced.
+      out: folder to write to; files of an earlier page there are replaced, no others.
 
     Returns:
       The paths of report.html and report.md, of results.csv where there are runs, and of
@@ -30,7 +30,7 @@ def write_report(patterns: Sequence[str], out: Path) -> list[Path]:
 
     Raises:
       ValueError: see `find_folders`, `read_runs` and `read_study`.
-      OSError: the folder cannot be written.
+      OSError: the folder cannot be written, or has files of these names that no page has written.
     """
     run_folders, study_folders = find_folders(patterns)
     studies = [read_study(folder) for folder in study_folders]
@@ -48,8 +48,7 @@ def write_report(patterns: Sequence[str], out: Path) -> list[Path]:
         "report.md": to_markdown(blocks),
         **texts,
     }
-    _write(out, texts, pictures)
-    return [out / name for name in texts]
+    return write_pages(out, texts, pictures)
 
 
 def _about_runs(runs, failed, title):
@@ -75,13 +74,3 @@ def _csv(studies):
         head, *rows = study_csv_rows(study)
         writer.writerows(rows if number else [head, *rows])
     return text.getvalue()
-
-
-def _write(out: Path, texts: Mapping[str, str], pictures: Mapping[str, bytes]) -> None:
-    (out / "figures").mkdir(parents=True, exist_ok=True)
-    for old in (out / "figures").glob("*.png"):
-        old.unlink()
-    for name, png in pictures.items():
-        (out / "figures" / f"{name}.png").write_bytes(png)
-    for name, text in texts.items():
-        write_atomically(out / name, text)
