@@ -3,12 +3,12 @@
 Data: AVE/ and its lists as the owners ship them (3339 / 402 / 402); see
 tcmax_jax/data/builders/ave.
 
-    python launch.py --mode=prepare --experiment=experiments/ave.py --raw_dir=FOLDER
-    python launch.py --experiment=experiments/ave.py
+    python launch.py --mode=prepare --experiment=ave --raw_dir=FOLDER
+    python launch.py --experiment=ave
 
 and for all methods, three seeds each:
 
-    python launch.py --mode=compare --experiment=experiments/ave.py
+    python launch.py --mode=compare --experiment=ave
 
 Expected: the paper reports 64.5 % for TCMax with the shared head, 63.1 for MMPareto. Not run here:
 neither the data nor an accelerator was at hand; the tests build the recipe and take a step of it on

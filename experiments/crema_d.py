@@ -4,12 +4,12 @@ Data: AudioWAV/ and VideoFlash/ as the owners ship them, with train.csv and test
 if you have the list that papers share (6698 / 744); see tcmax_jax/data/builders/crema_d_av. For
 actors that are in one split only add --config.data.split=speaker.
 
-    python launch.py --mode=prepare --experiment=experiments/crema_d.py --raw_dir=FOLDER
-    python launch.py --experiment=experiments/crema_d.py
+    python launch.py --mode=prepare --experiment=crema_d --raw_dir=FOLDER
+    python launch.py --experiment=crema_d
 
 and for all methods, three seeds each:
 
-    python launch.py --mode=compare --experiment=experiments/crema_d.py
+    python launch.py --mode=compare --experiment=crema_d
 
 Expected: the paper reports 82.7 % for TCMax with the shared head (a leaderboard quotes 77.6), 74.4
 for MMPareto. Not run here: neither the data nor an accelerator was at hand; the tests build the

@@ -3,13 +3,13 @@
 Data: the clips of talker s1 of the GRID corpus (Cooke et al., JASA 120(5), 2006) and a manifest
 that cuts them into spoken words, `id,split,label,path,start,end` (4500 / 600 / 900 words):
 
-    python launch.py --experiment=experiments/grid.py --config.data.manifest=PATH/manifest.csv
+    python launch.py --experiment=grid --config.data.manifest=PATH/manifest.csv
 
 and the same with --config.method.name=joint or =unimodal for the comparison.
 
 Several methods, three seeds each, with intervals (`comparison` below; two hours on two cores):
 
-    python launch.py --mode=compare --experiment=experiments/grid.py --config.data.manifest=...
+    python launch.py --mode=compare --experiment=grid --config.data.manifest=...
 
 Hardware and time: 2 CPU cores; preparation takes about a minute, two trainings side by side took 17
 minutes. It is sized for them: ResNet-18 of width 8 in place of 64; 96 pixels, since XLA is slow on

@@ -3,12 +3,12 @@
 Data: the csv files of Kinetics-400 and its clips of ten seconds, in any folders; see
 tcmax_jax/data/builders/kinetics_sounds. A part of the clips is enough with --allow_skipped.
 
-    python launch.py --mode=prepare --experiment=experiments/kinetics_sounds.py --raw_dir=FOLDER
-    python launch.py --experiment=experiments/kinetics_sounds.py
+    python launch.py --mode=prepare --experiment=kinetics_sounds --raw_dir=FOLDER
+    python launch.py --experiment=kinetics_sounds
 
 and for all methods, three seeds each:
 
-    python launch.py --mode=compare --experiment=experiments/kinetics_sounds.py
+    python launch.py --mode=compare --experiment=kinetics_sounds
 
 Expected: the paper reports 63.5 % for TCMax with the shared head, 62.7 for MMPareto. Not run here:
 neither the data nor an accelerator was at hand; the tests build the recipe and take a step of it on

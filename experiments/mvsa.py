@@ -7,8 +7,8 @@ image.npz and text.npz beside them. Get the features from CLIP, or from any mode
 
 then
 
-    python launch.py --experiment=experiments/mvsa.py --raw_dir=FOLDER
-    python launch.py --mode=compare --experiment=experiments/mvsa.py --raw_dir=FOLDER
+    python launch.py --experiment=mvsa --raw_dir=FOLDER
+    python launch.py --mode=compare --experiment=mvsa --raw_dir=FOLDER
 
 Heads only are trained, ten seeds in the comparison; minutes on a CPU. With RN50 in place of
 ViT-B/32 set --config.data.stored.image.size=1024, and the same for text and for both encoders.

@@ -2,7 +2,7 @@
 
 Data: a CSV file `id,split,label,path[,audio_path][,start][,end]`, see docs/data.md:
 
-    python launch.py --experiment=experiments/own_clips.py --config.data.manifest=clips.csv
+    python launch.py --experiment=own_clips --config.data.manifest=clips.csv
 
 docs/tutorial.md goes through it step by step. Hardware: one GPU for thousands of clips; without one
 try `encoder.width=16`, or `encoder.kind=mlp` with small inputs. Nothing was measured with it.

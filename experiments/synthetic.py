@@ -2,15 +2,15 @@ r"""The built-in audio-visual set (an easy sound, a hard picture), and all metho
 
 TCMax alone, which is also what `python launch.py` runs:
 
-    python launch.py --experiment=experiments/synthetic.py
+    python launch.py --experiment=synthetic
 
 All methods, three seeds each, with intervals (`comparison` below; half an hour on two cores):
 
-    python launch.py --mode=compare --experiment=experiments/synthetic.py
+    python launch.py --mode=compare --experiment=synthetic
 
 Joint training with other heads, beside each encoder trained alone:
 
-    python launch.py --mode=compare --experiment=experiments/synthetic.py \
+    python launch.py --mode=compare --experiment=synthetic \
       --config.comparison.methods='["joint","unimodal-modality=audio","unimodal-modality=visual"]' \
       --config.comparison.fusions='["concat","film","gated"]'
 

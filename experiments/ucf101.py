@@ -4,12 +4,12 @@ Data: UCF-101/ and ucfTrainTestlist/ as the owners ship them (official split 1, 
 tcmax_jax/data/builders/ucf101_flow. Validation takes whole groups; --config.data.validation=example
 cuts single clips, as the PyTorch code does.
 
-    python launch.py --mode=prepare --experiment=experiments/ucf101.py --raw_dir=FOLDER
-    python launch.py --experiment=experiments/ucf101.py
+    python launch.py --mode=prepare --experiment=ucf101 --raw_dir=FOLDER
+    python launch.py --experiment=ucf101
 
 and for all methods, three seeds each:
 
-    python launch.py --mode=compare --experiment=experiments/ucf101.py
+    python launch.py --mode=compare --experiment=ucf101
 
 Expected: the paper reports 56.0 % for TCMax with the shared head, 55.9 for MMPareto. Not run here:
 neither the data nor an accelerator was at hand; the tests build the recipe and take a step of it on

@@ -3,12 +3,12 @@
 Data: vggsound.csv and the clips of ten seconds that are still to be had, in any folders; see
 tcmax_jax/data/builders/vggsound. --allow_skipped leaves out what is missing, and says how much.
 
-    python launch.py --mode=prepare --experiment=experiments/vggsound.py --raw_dir=FOLDER
-    python launch.py --experiment=experiments/vggsound.py
+    python launch.py --mode=prepare --experiment=vggsound --raw_dir=FOLDER
+    python launch.py --experiment=vggsound
 
 and for all methods, three seeds each:
 
-    python launch.py --mode=compare --experiment=experiments/vggsound.py
+    python launch.py --mode=compare --experiment=vggsound
 
 Expected: the paper reports 47.6 % for TCMax with the shared head, 46.2 for MMPareto. Not run here:
 neither the data nor an accelerator was at hand; the tests build the recipe and take a step of it on

@@ -15,7 +15,10 @@ README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+# The tutorial is typed as a whole, in test_tutorial.py.
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if p.stem != "tutorial"], ids=lambda page: page.name
+)
 def test_python_blocks_run_one_after_the_other(page):
     code = "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
     exec(compile(code, page.name, "exec"), {"__name__": page.stem})
@@ -42,8 +45,8 @@ def test_launch_commands_name_real_recipes_and_fields(page):
         if "--mode=estimate" in flags:
             override(Estimation(), overrides)
             continue
-        experiment = [f.split("=")[1] for f in flags if f.startswith("--experiment=")]
-        override(load_experiment(str(ROOT / experiment[0]) if experiment else None), overrides)
+        experiment = [f.split("=")[1] for f in flags if f.startswith("--experiment=")] or [None]
+        override(load_experiment(experiment[0]), overrides)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import textwrap
 import time
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tcmax_jax.training.preemption import PreemptedError, Preemption
 from tcmax_jax.training.state import TrainState
 
 _STEPS_IN_FLIGHT = 2
+_WIDTH = 80  # columns
 
 
 class NonFiniteError(ArithmeticError):
@@ -155,7 +157,8 @@ def _cause(parts: Parts, step: int) -> str:
 
 
 def _collapse_warning(name: str, epoch: int) -> str:
-    return (
+    return textwrap.fill(
         f"warning: {name} has collapsed: the same prediction (or feature) for all validation "
-        f"examples (epoch {epoch}). If it lasts, lower optimizer.learning_rate."
+        f"examples (epoch {epoch}). If it lasts, lower optimizer.learning_rate.",
+        _WIDTH,
     )

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tensorboardX import SummaryWriter
+from tensorboardX.summary import hparams
 from tqdm import tqdm
 
 from tcmax_jax.files import write_atomically
@@ -48,8 +49,11 @@ def write_final_metrics(workdir: Path, config: Config, splits: Mapping) -> None:
         if field.path.split(".")[0] not in ("comparison", "study")  # of other runs
     }
     metrics = {f"final/{s}/{name}": v for s, own in splits.items() for name, v in own.items()}
-    with SummaryWriter(str(workdir)) as events:
-        events.add_hparams(fields, metrics, name=_HPARAMS)
+    with SummaryWriter(str(workdir / _HPARAMS)) as events:
+        for summary in hparams(fields, metrics):
+            events.file_writer.add_summary(summary)
+        for name, value in metrics.items():
+            events.add_scalar(name, value)
 
 
 class RunLog:

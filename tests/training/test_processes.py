@@ -58,7 +58,7 @@ def together(tmp_path_factory):
     errors = [process.communicate(timeout=240)[1] for process in running]
     assert [process.returncode for process in running] == [0, 0], "\n".join(errors)
     # Progress is that of the first process alone.
-    assert ["epoch 2/2" in error for error in errors] == [True, False]
+    assert ["TC bound\n" in error for error in errors] == [True, False]
     return folder
 
 
