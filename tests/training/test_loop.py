@@ -1,8 +1,10 @@
 """The whole run: what it leaves behind, how it goes on, how it stops."""
 
 import json
+import re
 import shutil
 import struct
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -84,6 +86,19 @@ def test_tensorboard_has_the_configuration_and_the_final_metrics(finished):
     assert fields["training.batch_size"].number_value == 16
     assert fields["method.name"].string_value == "tcmax"
     assert not any(name.startswith("comparison.") for name in fields)
+
+
+def test_a_run_is_mirrored_to_a_tracker_as_the_docs_say(finished):
+    page = Path(__file__).parents[2] / "docs" / "trackers.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    namespace, params, metrics = {}, {}, {}
+    exec(code, namespace)
+    workdir, results = finished
+    namespace["mirror"](workdir, params.update, lambda values, step: metrics.update(values))
+    assert params["training.batch_size"] == 16
+    assert not any(isinstance(value, dict) for value in params.values())
+    assert metrics["final_test/accuracy"] == results["splits"]["test"]["accuracy"]
+    assert {"train/loss", "train/grad_norm_audio", "validation/accuracy"} <= set(metrics)
 
 
 def test_results_are_those_of_the_best_validation(finished):
