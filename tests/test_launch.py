@@ -34,7 +34,10 @@ def test_prepare_train_evaluate(tmp_path):
     assert re.search(r"^ *2/2 +10 +-?\d\.\d{3} ", trained.stderr, re.M)
     phases = ["generating", "compiling the t", "compiling the e", "evaluating", "analysing"]
     assert [p for p in phases if p in prepared.stderr + trained.stderr] == phases
-    assert max(map(len, (trained.stderr + trained.stdout).splitlines()[:-1])) <= 80
+    lines = (trained.stderr + trained.stdout).splitlines()[:-1]
+    # Some releases of grain and XLA log lines of their own.
+    lines = [line for line in lines if not re.match(r"[IWEF]\d{4} |WARNING:", line)]
+    assert max(map(len, lines)) <= 80
     for title in ("fused accuracy", "audio accuracy (split)", "cross-entropy", "TC bound (nats)"):
         assert title in trained.stdout
     results = json.loads((tmp_path / "run" / "results.json").read_text())

@@ -63,8 +63,8 @@ def adaptive(params, inputs, labels, **options):
     return adaptive_tcmax_loss(head, z, labels, jax.random.key(5), target_error=9.0, **options)
 
 
-@pytest.fixture
-def problem():
+def make_problem():
+    """Returns params, inputs, labels and a mask, always the same."""
     rng = np.random.default_rng(0)
     normal = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)
     params = {"a": normal(4, D), "v": normal(3, D), "out": normal(D, C)}
@@ -73,6 +73,19 @@ def problem():
     # Uneven on purpose: one device holds no valid row at all, another holds them all.
     where = jnp.asarray([1, 1, 1, 1, 0, 0, 0, 0, 1, 0, 1, 1, 1, 1, 0, 1], bool)
     return params, inputs, labels, where
+
+
+@pytest.fixture
+def problem():
+    return make_problem()
+
+
+@functools.cache
+def whole(loss, masked):
+    """Returns what the whole batch on one device gives; all mappings are compared with it."""
+    params, inputs, labels, where = make_problem()
+    step = jax.jit(functools.partial(on_one_device, loss))
+    return jax.device_get(step(params, inputs, labels, where if masked else None))
 
 
 def on_one_device(loss, params, inputs, labels, where, axis_name=None):
@@ -114,10 +127,7 @@ def shard_map(step, in_axes, axis_name):
 @pytest.mark.parametrize("loss", [additive, exhaustive, multilinear, sampled, adaptive])
 def test_four_devices_equal_one(devices, problem, loss, mapping, masked):
     params, inputs, labels, where = problem
-    where = where if masked else None
-    value, losses, gradient = jax.jit(functools.partial(on_one_device, loss))(
-        params, inputs, labels, where
-    )
+    value, losses, gradient = whole(loss, masked)
     step = functools.partial(on_one_device, loss, axis_name="batch")
     sharded = mapping(step, in_axes=(None, 0, 0, 0 if masked else None), axis_name="batch")(
         params,

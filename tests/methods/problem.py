@@ -73,26 +73,39 @@ class Problem:
             FUSIONS[fusion or fusion_for(name)](modalities, C),
         )
         config = config or Optimizer(learning_rate=0.05, weight_decay=1e-3)
-        optimizer = make_optimizer(config, make_schedule(config, epochs=1, steps_per_epoch=3))
-        example = make_batch(modalities=modalities)["inputs"]
-        self.state = jax.device_get(
-            init_state(self.model, optimizer, self.method, N, example, jax.random.key(0))
-        )
-        if self.method.begin_epoch:
-            everything = make_batch(batch_size=N, modalities=modalities)
-            variables = {"params": self.state.params, "batch_stats": self.state.batch_stats}
-            features = self.model.apply(variables, everything["inputs"], method="encode")
-            seen = self.method.begin_epoch(self.state.method_state, features, everything["label"])
-            self.state = self.state._replace(method_state=jax.device_get(seen))
-        self._mapped = {}
+        self._optimizer = make_optimizer(config, make_schedule(config, epochs=1, steps_per_epoch=3))
+        self._modalities, self._mapped = modalities, {}
+        self.traces = 0
         self.step = functools.partial(
-            train_step,
+            self._counted_step,
             model=self.model,
-            optimizer=optimizer,
+            optimizer=self._optimizer,
             method=self.method,
             seed=3,
             steps_per_epoch=3,
         )
+
+    def _counted_step(self, *args, **options):
+        self.traces += 1
+        return train_step(*args, **options)
+
+    def init(self):
+        """Returns the state before the first step, of a method that has seen every example."""
+        example = make_batch(modalities=self._modalities)["inputs"]
+        key = jax.random.key(0)
+        state = init_state(self.model, self._optimizer, self.method, N, example, key)
+        if not self.method.begin_epoch:
+            return state
+        everything = make_batch(batch_size=N, modalities=self._modalities)
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        features = self.model.apply(variables, everything["inputs"], method="encode")
+        seen = self.method.begin_epoch(state.method_state, features, everything["label"])
+        return state._replace(method_state=seen)
+
+    @functools.cached_property
+    def state(self):
+        """The state before the first step, on the host."""
+        return jax.device_get(jax.jit(self.init)())
 
     def run(self, devices, batches, state=None):
         """Returns (state, [metrics of each step]) after training on `batches`."""
