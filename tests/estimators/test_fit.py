@@ -57,7 +57,19 @@ def test_gaussians():
     critic = functools.partial(AdditiveCritic, sizes=(8,), dim=4)
     estimator = make_estimator("tcne", ("x1", "x2", "x3"), num_negatives=512, critic=critic)
     samples = truth.sample(jax.random.key(1), 3000)
-    fitted = fit(samples, estimator, steps=300, eval_every=100, learning_rate=0.02)
+    told = []
+    fitted = fit(
+        samples,
+        estimator,
+        steps=300,
+        eval_every=100,
+        learning_rate=0.02,
+        progress=lambda *now: told.append(now),
+    )
+    assert [(name, step, of) for name, step, of, _ in told] == [
+        ("tcne", step, 300) for step in (0, 100, 200, 300)
+    ]
+    assert [now.value for *_, now in told] == [r.value for r in fitted.running]
     assert abs(fitted.estimate.value - 1) < 3 * fitted.estimate.standard_error + 0.05
     assert [r.step for r in fitted.running] == [0, 100, 200, 300]
     assert fitted.running[0].value < 0.2 < 0.8 < fitted.running[-1].value

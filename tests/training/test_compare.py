@@ -19,6 +19,7 @@ from tcmax_jax.training.config.method import (
 )
 from tcmax_jax.training.config.overrides import ConfigError, from_dict, to_dict
 from tcmax_jax.training.fit import NonFiniteError
+from tests.command import launch_here
 from tests.training.tiny import tiny_config
 
 
@@ -145,6 +146,27 @@ def test_a_failed_run_is_listed_and_the_others_go_on(tmp_path, monkeypatch):
         ("csv", "joint,concat,0,loss = nan at step 3"),
     ):
         assert text in (tmp_path / "all" / f"comparison.{ending}").read_text()
+
+
+def test_the_command_says_a_failure_once_and_fails(tmp_path, monkeypatch):
+    train = loop.train
+
+    def failing(config, *args):
+        if config.method.name == "joint":
+            raise NonFiniteError("loss = nan at step 3")
+        return train(config, *args)
+
+    monkeypatch.setattr(loop, "train", failing)
+    sizes = ("train_examples=40", "validation_examples=20", "test_examples=20")
+    result = launch_here(
+        "--mode=compare", *(f"--config.data.{size}" for size in sizes),
+        "--config.training.epochs=1", "--config.training.batch_size=8",
+        '--config.comparison.methods=["joint", "tcmax"]', "--config.comparison.seeds=[0]",
+        "--config.training.probe=false", f"--data_dir={tmp_path / 'data'}", cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert (result.stdout + result.stderr).count("loss = nan at step 3") == 1
+    assert "0 (failed: seed 0)" in result.stdout
 
 
 def test_where_every_run_fails_the_failures_are_written_down(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import sys
 import time
 
 import jax
@@ -13,10 +14,11 @@ from tcmax_jax.training.build import make_transforms
 from tcmax_jax.training.config.data import ManifestData
 from tcmax_jax.training.config.overrides import load_experiment, override
 from tcmax_jax.training.doctor import examine as doctor
-from tcmax_jax.training.doctor import findings, machine, speed
+from tcmax_jax.training.doctor import findings, machine, media, speed
 from tcmax_jax.training.doctor.speed import StepTime, summarise
 from tcmax_jax.training.doctor.stand_in import UnknownShapeError, stand_in
-from tcmax_jax.training.prepare import prepare_data, prepared_folder
+from tcmax_jax.training.prepare import list_clips, prepare_data, prepared_folder
+from tests.data.media_files import flat_frames, tone, write_media
 from tests.test_experiments import EXPERIMENTS, RECIPES, abstract_inputs
 from tests.training.tiny import tiny_config
 
@@ -279,6 +281,35 @@ def test_a_look_at_listed_clips(tmp_path, monkeypatch):
     assert "this experiment: not prepared; its raw data lists 3 clips in 2 classes" in text
     assert "run the same command with --mode=prepare." in text
     assert [path.name for path in tmp_path.iterdir()] == ["clips.csv"]
+
+
+def clips_config(folder, rows):
+    """Returns a recipe of sound and pictures of listed clips, one of which is there."""
+    write_media(folder / "a.mkv", frames=flat_frames([50] * 4), audio=tone(0.4))
+    (folder / "broken.mkv").write_bytes(b"\x1aE\xdf\xa3 nothing")
+    (folder / "clips.csv").write_text("id,split,label,path\n" + rows)
+    fields = {"data.manifest": str(folder / "clips.csv"), "data.stored.visual.short_side": "16"}
+    return override(load_experiment("own_clips"), fields)
+
+
+def test_the_first_clip_is_decoded_in_every_stored_form(tmp_path, monkeypatch):
+    config = clips_config(tmp_path, "a,train,x,a.mkv\nb,validation,x,a.mkv\n")
+    audio, visual = media.try_clip(config, list_clips(config, tmp_path / "data")).lines
+    assert re.fullmatch(rf"audio of {tmp_path}/a.mkv: 257 x 501, float16, \d+ ms", audio)
+    assert re.fullmatch(rf"visual of {tmp_path}/a.mkv: 3, \d+ bytes, \d+ ms", visual)
+    monkeypatch.setitem(sys.modules, "tcmax_jax.data.media", None)
+    monkeypatch.setitem(sys.modules, "av", None)
+    findings = media.try_clip(config, list_clips(config, tmp_path / "data")).findings
+    assert len(findings) == 2
+    assert "Clips cannot be decoded without" in findings[0].text
+
+
+def test_a_broken_clip_and_a_missing_split_are_found(tmp_path):
+    config = clips_config(tmp_path, "a,train,x,broken.mkv\n")
+    split, audio, visual = media.try_clip(config, list_clips(config, tmp_path / "data")).findings
+    assert split.text == "No clip has the split validation. Preparation refuses that."
+    assert "The first clip cannot be decoded: " in audio.text and "broken.mkv" in audio.text
+    assert {split.level, audio.level, visual.level} == {"error"}
 
 
 def test_a_look_at_what_cannot_train(tmp_path, monkeypatch):

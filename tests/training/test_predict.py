@@ -12,7 +12,7 @@ import pytest
 from tcmax_jax.data.clips import RawDataError
 from tcmax_jax.evaluation.outputs import read_outputs
 from tcmax_jax.training import config as c
-from tcmax_jax.training import loop
+from tcmax_jax.training import loop, predict
 from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.config import data as d
 from tcmax_jax.training.config.overrides import ConfigError
@@ -105,6 +105,18 @@ def test_the_probabilities_are_those_of_the_run(run, media, tmp_path):
         f"predicted 8 of 8 clips; accuracy {right:.4f} of the 8 that have a label"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_other_versions_of_the_decoders_are_told(run, media, tmp_path, capsys, monkeypatch):
+    predict_file(run, media, tmp_path / "out.csv")
+    assert "other versions" not in capsys.readouterr().err
+    now = predict.versions()
+    monkeypatch.setattr(predict, "versions", lambda: now | {"av": "0.1"})
+    predict_file(run, media, tmp_path / "out.csv")
+    assert (
+        "warning: the training data was decoded with other versions: "
+        f"av {now['av']}, here 0.1. Sound may" in capsys.readouterr().err
+    )
 
 
 def test_recalibrated_probabilities(run, media, tmp_path):

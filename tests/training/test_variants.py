@@ -8,7 +8,7 @@ import pytest
 from tcmax_jax.training import loop
 from tcmax_jax.training.config import Frames, MLPEncoder, Modality, Spectrogram
 from tcmax_jax.training.config.data import LogSpectrogram, ManifestData, StoredFrames
-from tcmax_jax.training.config.overrides import ConfigError
+from tcmax_jax.training.config.overrides import ConfigError, load_experiment, override
 from tests.data.media_files import flat_frames, tone, write_media
 from tests.training.tiny import tiny_config
 
@@ -89,6 +89,30 @@ def test_own_clips_from_any_folder_and_without_test_split(tmp_path, manifest, mo
     assert list(results["splits"]) == ["validation"]
     monkeypatch.chdir(tmp_path)
     assert loop.evaluate(workdir, data_dir) == results
+
+
+@pytest.mark.parametrize("method", ["joint", "unimodal", "tcmax"])
+def test_the_recipe_for_own_clips_stands_dense_encoders_on_raw_inputs(tmp_path, manifest, method):
+    fields = {
+        "data.manifest": str(manifest),
+        "data.processes": "1",
+        "data.stored.audio.seconds": "0.4",
+        "data.stored.visual.short_side": "16",
+        "modalities.audio.input.steps": "null",
+        "modalities.visual.input.size": "16",
+        "modalities.audio.encoder": "mlp",
+        "modalities.visual.encoder": "mlp",
+        "method": method,
+        "training.epochs": "12",
+        "training.eval_every": "12",
+        "training.probe": "false",
+    }
+    config = override(load_experiment("own_clips"), fields)
+    # No mean and no deviation: log-magnitudes down to -16 go in as they are.
+    assert config.modalities["audio"].encoder == MLPEncoder()
+    results = loop.train(config, tmp_path / "run", str(tmp_path / "data"))
+    assert results["splits"]["validation"]["accuracy"] == 1.0
+    assert all(math.isfinite(v) for v in results["splits"]["validation"].values())
 
 
 def test_a_run_refuses_other_data_than_it_was_trained_on(tmp_path, manifest):

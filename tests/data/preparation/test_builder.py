@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -12,6 +13,7 @@ from tcmax_jax.data.clips import RawDataError
 from tcmax_jax.data.features import fit_length, log_spectrogram
 from tcmax_jax.data.manifest import read_manifest
 from tcmax_jax.data.pictures import decode_image
+from tcmax_jax.data.preparation import builder as builder_module
 from tcmax_jax.data.preparation import chunks
 from tcmax_jax.data.preparation.builder import ClipsConfig, prepare_clips
 from tcmax_jax.data.preparation.decode import decode_chunks
@@ -276,6 +278,20 @@ def test_interrupted_preparation_keeps_nothing_half(settings, tmp_path, monkeypa
         prepare_clips(Manifest, settings, tmp_path / "data")
     builder = prepare_clips(Manifest, settings, tmp_path / "data")
     assert [folder.name for folder in Path(builder.data_path).parent.iterdir()] == ["1.0.0"]
+
+
+def test_what_other_decoders_left_is_decoded_anew(settings, tmp_path, monkeypatch):
+    folder = builder_of(settings, tmp_path / "data")._kept_folder()
+    now = builder_module.versions()
+    assert builder_of(settings, tmp_path / "data")._kept_folder() == folder
+    monkeypatch.setattr(builder_module, "versions", lambda: now | {"FFmpeg": "0.1"})
+    assert builder_of(settings, tmp_path / "data")._kept_folder() != folder
+
+
+def test_prepared_data_keeps_the_versions_that_made_it(settings, tmp_path):
+    metadata = prepare_clips(Manifest, settings, tmp_path / "data").info.metadata
+    assert metadata["versions"] == builder_module.versions()
+    assert metadata["versions"]["av"] == av.__version__
 
 
 class Dying(Frames):
