@@ -39,6 +39,10 @@ import hypothesis
 import jax
 import pytest
 
+# Tracing makes many objects, and each full collection walks all that jax and others have imported.
+gc.freeze()
+gc.set_threshold(100_000, 50, 100)
+
 # The same examples on every machine, in times that vary.
 hypothesis.settings.register_profile(
     "suite", derandomize=True, deadline=None, database=None, max_examples=100

@@ -86,13 +86,13 @@ def test_values_and_gradients_equal_brute_force(loss, head, options, modalities)
     with jax.enable_x64(True):
         arrays = jax.tree.map(jnp.asarray, features)
         kwargs = jax.tree.map(jnp.asarray, options)
-        values = loss(arrays, jnp.asarray(labels), **kwargs)
 
         def mean(x):
             losses = loss(arrays | {"m0": x}, jnp.asarray(labels), **kwargs)
-            return masked_mean(losses, where=kwargs.get("where"))
+            return masked_mean(losses, where=kwargs.get("where")), losses
 
-        value, gradient = jax.jit(jax.value_and_grad(mean))(arrays["m0"])
+        differentiate = jax.jit(jax.value_and_grad(mean, has_aux=True))
+        (value, values), gradient = differentiate(arrays["m0"])
     np.testing.assert_allclose(values, brute_force(head, features, labels, **options), rtol=1e-12)
     np.testing.assert_allclose(value, mean_of_brute_force(features["m0"]), rtol=1e-12)
     expected = numerical_gradient(mean_of_brute_force, features["m0"])
@@ -112,8 +112,8 @@ def test_where_equals_dropping_the_rows_even_if_they_hold_nan(loss, head):
     def mean_of_kept(features):
         return loss({m: z[where] for m, z in features.items()}, labels[where]).mean()
 
-    value, gradient = jax.value_and_grad(mean)(spoiled)
-    expected, expected_gradient = jax.value_and_grad(mean_of_kept)(features)
+    value, gradient = jax.jit(jax.value_and_grad(mean))(spoiled)
+    expected, expected_gradient = jax.jit(jax.value_and_grad(mean_of_kept))(features)
     np.testing.assert_allclose(value, expected, rtol=1e-6)
     for m in features:
         np.testing.assert_allclose(gradient[m], expected_gradient[m], atol=1e-6)
@@ -123,9 +123,8 @@ def test_where_equals_dropping_the_rows_even_if_they_hold_nan(loss, head):
 def test_no_valid_row_gives_zero_loss_and_zero_gradient(loss, head):
     features, labels = make_batch(2, dtype=np.float32)
     where = np.zeros(5, bool)
-    value, gradient = jax.value_and_grad(
-        lambda z: masked_mean(loss(z, labels, where=where), where=where)
-    )(features)
+    mean = lambda z: masked_mean(loss(z, labels, where=where), where=where)
+    value, gradient = jax.jit(jax.value_and_grad(mean))(features)
     assert value == 0
     assert all(np.all(g == 0) for g in gradient.values())
 
@@ -136,7 +135,7 @@ def test_finite_at_extreme_logits(loss, head):
     # The product head squares the scale; either way the logits are near +-1e4.
     scale = np.float32(1e4 if head is additive_head else 1e2)
     features = {m: scale * np.sign(z) for m, z in signs.items()}
-    values, gradient = jax.value_and_grad(lambda z: loss(z, labels).mean())(features)
+    values, gradient = jax.jit(jax.value_and_grad(lambda z: loss(z, labels).mean()))(features)
     expected = brute_force(head, jax.tree.map(np.float64, features), labels).mean()
     np.testing.assert_allclose(values, expected, rtol=1e-5)
     assert all(np.all(np.isfinite(g)) for g in gradient.values())

@@ -182,6 +182,8 @@ def test_extreme_logits_stay_finite(devices, case, size):
 
 
 def test_three_modalities(devices, case):
+    if case not in METHODS:
+        pytest.skip("variants of a method take modalities as the method does")
     modalities = ("audio", "visual", "text")
     toy = problem(case, modalities)
     after, metrics = toy.run(devices[:1], batches(3, modalities=modalities))
