@@ -52,7 +52,7 @@ hypothesis.settings.load_profile("suite")
 
 # Compiled programs are most of the memory of a worker. Above this they are dropped after a test;
 # what is needed again comes from the cache on disk.
-_MUCH_MEMORY = 1200 * 2**20  # bytes
+_MUCH_MEMORY = 1500 * 2**20  # bytes
 
 
 @pytest.fixture(autouse=True)

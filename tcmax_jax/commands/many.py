@@ -3,7 +3,8 @@
 from tcmax_jax.commands.modes import Options, Outcome
 from tcmax_jax.commands.recipe import data_folder, recipe_of, workdir_of
 from tcmax_jax.evaluation.comparison import comparison_table
-from tcmax_jax.evaluation.study import study_markdown
+from tcmax_jax.evaluation.study import study_cells
+from tcmax_jax.evaluation.tables import text_table
 from tcmax_jax.training.compare import run_comparison
 from tcmax_jax.training.study import run_study
 
@@ -23,5 +24,5 @@ def study(options: Options) -> Outcome:
     workdir = workdir_of(options, f"{config.name}-study")
     result = run_study(config, workdir, data_folder(options))
     failed = any(row["failed"] for point in result["points"] for row in point["rows"])
-    text = f"{study_markdown(result)}\nwritten to {workdir}/study.json and .md"
-    return Outcome(text, code=int(failed))
+    table = text_table(study_cells(result))
+    return Outcome(f"{table}\nwritten to {workdir}/study.json and .md", code=int(failed))

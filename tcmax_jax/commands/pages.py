@@ -1,5 +1,6 @@
 """What is read from finished runs alone: analyses, reports and differences."""
 
+import sys
 from pathlib import Path
 
 from tcmax_jax.commands.modes import Options, Outcome
@@ -22,6 +23,7 @@ def analyse(options: Options) -> Outcome:
 
 def report(options: Options) -> Outcome:
     """Writes a page about runs, comparisons and studies."""
+    print("reading runs, and drawing figures ...", file=sys.stderr, flush=True)
     return _written(write_report(options.runs, Path(options.workdir or "report")))
 
 

@@ -91,7 +91,7 @@ def test_own_clips_from_any_folder_and_without_test_split(tmp_path, manifest, mo
     assert loop.evaluate(workdir, data_dir) == results
 
 
-@pytest.mark.parametrize("method", ["joint", "unimodal", "tcmax"])
+@pytest.mark.parametrize("method", ["joint", "unimodal"])
 def test_the_recipe_for_own_clips_stands_dense_encoders_on_raw_inputs(tmp_path, manifest, method):
     fields = {
         "data.manifest": str(manifest),
