@@ -35,4 +35,5 @@ def test_reports_on_runs(tmp_path):
 def test_wrong_arguments(arguments, message, tmp_path):
     result = launch_here(*arguments, cwd=tmp_path)
     assert result.returncode == 1
-    assert result.stderr.startswith(message)
+    assert message in result.stderr
+    assert not list(tmp_path.iterdir())
