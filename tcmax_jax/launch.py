@@ -15,53 +15,51 @@ from tcmax_jax.commands.modes import DEFAULT, MODES, Options, check_flags, modes
 from tcmax_jax.packages import install_line
 
 _MODE = flags.DEFINE_enum("mode", DEFAULT, list(MODES), "What to do.")
-_EXPERIMENT = flags.DEFINE_string(
+flags.DEFINE_string(
     "experiment", None, "A recipe: the name of one of this project (crema_d), or the path of a "
     "Python file. The built-in synthetic set if none.",
 )  # fmt: skip
-_WORKDIR = flags.DEFINE_string(
+flags.DEFINE_string(
     "workdir", None, "Folder of the run. If none, runs/<experiment>-<method>-seed<seed>; "
     "runs/<experiment>-compare or -study for these modes; report or difference for these.",
 )  # fmt: skip
-_DATA_DIR = flags.DEFINE_string(
+flags.DEFINE_string(
     "data_dir", None, "Folder of prepared data. If none, $TFDS_DATA_DIR or ~/tensorflow_datasets."
 )
-_RAW_DIR = flags.DEFINE_string(
+flags.DEFINE_string(
     "raw_dir", None, "Folder of a data set as its owners ship it; short for --config.data.raw_dir."
 )
-_ALLOW_SKIPPED = flags.DEFINE_bool(
+flags.DEFINE_bool(
     "allow_skipped", False, "Leave out clips that cannot be decoded, and list them, instead of "
     "stopping at the first; short for --config.data.allow_skipped=true.",
 )  # fmt: skip
-_CLIPS = flags.DEFINE_string(
+flags.DEFINE_string(
     "clips", None, "A CSV file of new clips: id and as needed path, audio_path, start and end. "
     "Where it has a column label the accuracy is printed.",
 )  # fmt: skip
-_PREDICTIONS = flags.DEFINE_string(
-    "predictions", None, "The CSV file to write, a row for each clip."
-)
-_EXPORT = flags.DEFINE_string("export", None, "The folder to write.")
-_RECALIBRATED = flags.DEFINE_bool(
+flags.DEFINE_string("predictions", None, "The CSV file to write, a row for each clip.")
+flags.DEFINE_string("export", None, "The folder to write.")
+flags.DEFINE_bool(
     "recalibrated", False, "Weigh the modalities as the evaluation of the run found best on "
     "validation.",
 )  # fmt: skip
-_DROP_MODALITY = flags.DEFINE_list(
+flags.DEFINE_list(
     "drop_modality", [], "Modalities (a,b) without which to predict as well, all of them at once."
 )
-_STEP = flags.DEFINE_integer(
+flags.DEFINE_integer(
     "step", None, "The checkpoint after so many steps instead of the best one; its results go to "
     "steps/<step> of the run's folder.",
 )  # fmt: skip
-_TOTAL_CORRELATION = flags.DEFINE_bool(
+flags.DEFINE_bool(
     "total_correlation", False, "Estimate what features and label share, the chain of total "
     "correlation, as well (a minute or more).",
 )  # fmt: skip
-_RUNS = flags.DEFINE_list(
+flags.DEFINE_list(
     "runs", [], "For a report: folders of finished runs, comparisons or studies "
     "(runs/a,runs/b,more/*), runs on one data set. For a difference: two folders of runs, or of "
     "their checkpoints as --step evaluates them (runs/a,runs/a/steps/800).",
 )  # fmt: skip
-_SAMPLES = flags.DEFINE_string(
+flags.DEFINE_string(
     "samples", None, "An .npz file, one array a variable, row i of each from example i; integers "
     "of rank 1 are labels. numpy.savez(path, a=array, b=array) writes one.",
 )  # fmt: skip

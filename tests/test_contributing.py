@@ -16,7 +16,7 @@ SPELLINGS = {
     "Vggsound": r"vggsound|Vggsound\w*",
     "FilterBank": r"filter_bank|FilterBank",
     "MLPEncoder": r"mlp|MLPEncoder|MLP",
-    "export": r"use:export|_EXPORT|export",
+    "export": r"use:export|export",
 }
 # Places that name a stand-in for other reasons: numbers of the paper, networks of the estimators,
 # the function that writes what a mode asks for.
