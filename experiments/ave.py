@@ -1,7 +1,7 @@
 """AVE: which of 28 audio-visual events? Sound and three frames.
 
 Data: AVE/ and its lists as the owners ship them (3339 / 402 / 402); see
-tcmax_jax/data/builders/ave.
+tcmax_jax/data/sources/ave.py.
 
     python launch.py --mode=prepare --experiment=ave --raw_dir=FOLDER
     python launch.py --experiment=ave
@@ -18,19 +18,18 @@ Settings of the paper, but for two: the loss is exact in place of sampled negati
 TCMax are bounded (--config.optimizer.bound_decrease=false leaves that out).
 """
 
-from tcmax_jax.training import config as c
-from tcmax_jax.training.config import data as d
-from tcmax_jax.training.config import recipes
+from tcmax_jax.data.sources.ave import AveData
+from tcmax_jax.training.config import Config, Model, Training, recipes
 
 
 def config():
     """Returns the recipe."""
-    return c.Config(
+    return Config(
         name="ave",
-        data=d.AveData(),
+        data=AveData(),
         modalities={"audio": recipes.sound(steps=862), "visual": recipes.pictures()},
-        model=c.Model(fusion="share_head"),
+        model=Model(fusion="share_head"),
         optimizer=recipes.sgd(150),
-        training=c.Training(epochs=200, batch_size=32, eval_batch_size=64, threads=8, log_every=50),
+        training=Training(epochs=200, batch_size=32, eval_batch_size=64, threads=8, log_every=50),
         comparison=recipes.comparison(),
     )

@@ -1,7 +1,7 @@
 """CREMA-D: which of six emotions does an actor show? Sound and three frames.
 
 Data: AudioWAV/ and VideoFlash/ as the owners ship them, with train.csv and test.csv (`id,emotion`)
-if you have the list that papers share (6698 / 744); see tcmax_jax/data/builders/crema_d_av. For
+if you have the list that papers share (6698 / 744); see tcmax_jax/data/sources/crema_d.py. For
 actors that are in one split only add --config.data.split=speaker.
 
     python launch.py --mode=prepare --experiment=crema_d --raw_dir=FOLDER
@@ -20,19 +20,18 @@ were best in its ablation, and steps of TCMax are bounded (--config.optimizer.bo
 leaves that out).
 """
 
-from tcmax_jax.training import config as c
-from tcmax_jax.training.config import data as d
-from tcmax_jax.training.config import recipes
+from tcmax_jax.data.sources.crema_d import CremaDData
+from tcmax_jax.training.config import Config, Model, Training, recipes
 
 
 def config():
     """Returns the recipe."""
-    return c.Config(
+    return Config(
         name="crema_d",
-        data=d.CremaDData(),
+        data=CremaDData(),
         modalities={"audio": recipes.sound(steps=862), "visual": recipes.pictures()},
-        model=c.Model(fusion="share_head"),
+        model=Model(fusion="share_head"),
         optimizer=recipes.sgd(170),
-        training=c.Training(epochs=200, batch_size=32, eval_batch_size=64, threads=8, log_every=50),
+        training=Training(epochs=200, batch_size=32, eval_batch_size=64, threads=8, log_every=50),
         comparison=recipes.comparison(),
     )

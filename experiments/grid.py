@@ -16,26 +16,30 @@ minutes. It is sized for them: ResNet-18 of width 8 in place of 64; 96 pixels, s
 maps smaller than a kernel. Results: experiments/results/grid_comparison.md.
 """
 
-from tcmax_jax.training import config as c
-from tcmax_jax.training.config import data as d
-from tcmax_jax.training.config import method as m
+from tcmax_jax.data.forms import Frames, LogSpectrogram
+from tcmax_jax.data.inputs import FramesInput, SpectrogramInput
+from tcmax_jax.data.sources.manifest import ManifestData
+from tcmax_jax.methods import AGM, MLA, OGMGE, Joint, MMPareto, TCMax, Unimodal
+from tcmax_jax.models import ResNetEncoder
+from tcmax_jax.training.config import Comparison, Config, Modality, Training
+from tcmax_jax.training.optimizer import SGD, Cosine
 
 
 def config():
     """Returns the recipe."""
-    return c.Config(
+    return Config(
         name="grid",
-        data=d.ManifestData(
+        data=ManifestData(
             manifest="data/grid_s1/manifest.csv",
             stored={
-                "audio": d.LogSpectrogram(
+                "audio": LogSpectrogram(
                     rate=16_000,
                     seconds=0.5,  # words last 0.04 .. 0.84 s, a quarter of a second on average
                     fill="tile",  # not silence, which would be most of the picture
                     n_fft=256,
                     hop=80,
                 ),
-                "visual": d.StoredFrames(
+                "visual": Frames(
                     count=3,
                     short_side=96,
                     box=(0.29, 0.61, 0.58, 0.885),  # the mouth
@@ -43,35 +47,34 @@ def config():
             },
         ),
         modalities={
-            "audio": c.Modality(
-                input=c.Spectrogram(steps=96),
-                encoder=c.ResNetEncoder(width=8, mean=(-3.0,), std=(2.1,)),
+            "audio": Modality(
+                input=SpectrogramInput(steps=96),
+                encoder=ResNetEncoder(width=8, mean=(-3.0,), std=(2.1,)),
             ),
-            "visual": c.Modality(
-                input=c.Frames(size=96, area=(0.6, 1.0)),
-                encoder=c.ResNetEncoder(
+            "visual": Modality(
+                input=FramesInput(size=96, area=(0.6, 1.0)),
+                encoder=ResNetEncoder(
                     width=8, mean=(0.661, 0.551, 0.415), std=(0.199, 0.115, 0.144)
                 ),
             ),
         },
-        optimizer=c.Optimizer(
+        optimizer=SGD(
             learning_rate=0.1,
-            schedule="cosine",
-            warmup_epochs=1.0,
+            schedule=Cosine(warmup_epochs=1.0),
             weight_decay=1e-4,
         ),
-        training=c.Training(epochs=10, batch_size=32, eval_batch_size=64, log_every=20),
-        comparison=c.Comparison(
+        training=Training(epochs=10, batch_size=32, eval_batch_size=64, log_every=20),
+        comparison=Comparison(
             methods=(
-                m.Joint(),
-                m.Unimodal(),
-                m.OGM(name="ogm_ge", alpha=0.8),  # its README, for CREMA-D
+                Joint(),
+                Unimodal(),
+                OGMGE(alpha=0.8),  # its README, for CREMA-D
                 # Its authors' answer for CREMA-D (AGM issue 5); responses as in the PyTorch TCMax
                 # repository, since Shapley values did not train at this rate.
-                m.AGM(alpha=1.5, response="split"),
-                m.MMPareto(gamma=1.5),  # its official code
-                m.MLA(),  # projection off, as in its published results
-                m.TCMax(),
+                AGM(alpha=1.5, response="split"),
+                MMPareto(gamma=1.5),  # its official code
+                MLA(),  # projection off, as in its published results
+                TCMax(),
             ),
         ),
     )

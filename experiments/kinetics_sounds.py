@@ -1,7 +1,7 @@
 """Kinetics-Sounds: which of 31 actions is seen and heard? Filter banks and three frames.
 
 Data: the csv files of Kinetics-400 and its clips of ten seconds, in any folders; see
-tcmax_jax/data/builders/kinetics_sounds. A part of the clips is enough with --allow_skipped.
+tcmax_jax/data/sources/kinetics_sounds.py. A part of the clips is enough with --allow_skipped.
 
     python launch.py --mode=prepare --experiment=kinetics_sounds --raw_dir=FOLDER
     python launch.py --experiment=kinetics_sounds
@@ -18,19 +18,18 @@ Settings of the paper, but for two: the loss is exact in place of sampled negati
 TCMax are bounded (--config.optimizer.bound_decrease=false leaves that out).
 """
 
-from tcmax_jax.training import config as c
-from tcmax_jax.training.config import data as d
-from tcmax_jax.training.config import recipes
+from tcmax_jax.data.sources.kinetics_sounds import KineticsSoundsData
+from tcmax_jax.training.config import Config, Model, Training, recipes
 
 
 def config():
     """Returns the recipe."""
-    return c.Config(
+    return Config(
         name="kinetics_sounds",
-        data=d.KineticsSoundsData(),
+        data=KineticsSoundsData(),
         modalities={"audio": recipes.sound(steps=None), "visual": recipes.pictures()},
-        model=c.Model(fusion="share_head"),
+        model=Model(fusion="share_head"),
         optimizer=recipes.sgd(150),
-        training=c.Training(epochs=200, batch_size=64, eval_batch_size=64, threads=8, log_every=50),
+        training=Training(epochs=200, batch_size=64, eval_batch_size=64, threads=8, log_every=50),
         comparison=recipes.comparison(),
     )

@@ -17,21 +17,24 @@ The paper reports 84.05 % for TCMax with ViT-B/32, 82.83 for joint training. Not
 was not at hand. Its rate and number of epochs are not known here; those below are ours.
 """
 
-from tcmax_jax.training import config as c
-from tcmax_jax.training.config import data as d
-from tcmax_jax.training.config import method as m
+from tcmax_jax.data.inputs import FeaturesInput
+from tcmax_jax.data.sources.mvsa import MvsaData
+from tcmax_jax.methods import MLA, Joint, TCMax, Unimodal
+from tcmax_jax.models import FrozenEncoder
+from tcmax_jax.training.config import Comparison, Config, Modality, Training
+from tcmax_jax.training.optimizer import SGD
 
 
 def config():
     """Returns the recipe."""
-    frozen = c.Modality(input=c.Features(), encoder=c.FrozenEncoder(size=512))
-    return c.Config(
+    frozen = Modality(input=FeaturesInput(), encoder=FrozenEncoder(size=512))
+    return Config(
         name="mvsa",
-        data=d.MvsaData(),
+        data=MvsaData(),
         modalities={"image": frozen, "text": frozen},
-        optimizer=c.Optimizer(learning_rate=0.01, schedule="cosine", weight_decay=1e-4),
-        training=c.Training(epochs=50, batch_size=64, eval_batch_size=64),
-        comparison=c.Comparison(
-            methods=(m.Joint(), m.Unimodal(), m.TCMax(), m.MLA()), seeds=tuple(range(10))
+        optimizer=SGD(learning_rate=0.01, schedule="cosine", weight_decay=1e-4),
+        training=Training(epochs=50, batch_size=64, eval_batch_size=64),
+        comparison=Comparison(
+            methods=(Joint(), Unimodal(), TCMax(), MLA()), seeds=tuple(range(10))
         ),
     )

@@ -8,37 +8,40 @@ docs/tutorial.md goes through it step by step. Hardware: one GPU for thousands o
 try `encoder.width=16`, or `encoder.kind=mlp` with small inputs. Nothing was measured with it.
 """
 
-from tcmax_jax.training import config as c
-from tcmax_jax.training.config import data as d
+from tcmax_jax.data.forms import Frames, LogSpectrogram
+from tcmax_jax.data.inputs import FramesInput, SpectrogramInput
+from tcmax_jax.data.sources.manifest import ManifestData
+from tcmax_jax.models import ResNetEncoder
+from tcmax_jax.training.config import Config, Modality, Training
+from tcmax_jax.training.optimizer import SGD, Cosine
 
 
 def config():
     """Returns the recipe."""
-    return c.Config(
+    return Config(
         name="own_clips",
-        data=d.ManifestData(
+        data=ManifestData(
             manifest="clips.csv",
             stored={
                 # Longer than what is trained on, which is cropped from it anew in each epoch.
-                "audio": d.LogSpectrogram(rate=16_000, seconds=5.0, n_fft=512, hop=160),
-                "visual": d.StoredFrames(count=3, short_side=128),
+                "audio": LogSpectrogram(rate=16_000, seconds=5.0, n_fft=512, hop=160),
+                "visual": Frames(count=3, short_side=128),
             },
         ),
         modalities={
-            "audio": c.Modality(
-                input=c.Spectrogram(steps=400),
-                encoder=c.ResNetEncoder(mean=(-3.0,), std=(2.0,)),
+            "audio": Modality(
+                input=SpectrogramInput(steps=400),
+                encoder=ResNetEncoder(mean=(-3.0,), std=(2.0,)),
             ),
-            "visual": c.Modality(
-                input=c.Frames(size=112, area=(0.3, 1.0)),
-                encoder=c.ResNetEncoder(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+            "visual": Modality(
+                input=FramesInput(size=112, area=(0.3, 1.0)),
+                encoder=ResNetEncoder(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
             ),
         },
-        optimizer=c.Optimizer(
-            schedule="cosine",
-            warmup_epochs=1.0,
+        optimizer=SGD(
+            schedule=Cosine(warmup_epochs=1.0),
             weight_decay=1e-4,
             clip_norm=1.0,  # inputs of any scale, and dense encoders in place of residual ones
         ),
-        training=c.Training(epochs=50, batch_size=32, eval_batch_size=64),
+        training=Training(epochs=50, batch_size=32, eval_batch_size=64),
     )

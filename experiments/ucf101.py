@@ -1,7 +1,7 @@
 """UCF101: which of 101 actions? Three frames and ten fields of optical flow.
 
 Data: UCF-101/ and ucfTrainTestlist/ as the owners ship them (official split 1, 9537 / 3783); see
-tcmax_jax/data/builders/ucf101_flow. Validation takes whole groups; --config.data.validation=example
+tcmax_jax/data/sources/ucf101.py. Validation takes whole groups; --config.data.validation=example
 cuts single clips, as the PyTorch code does.
 
     python launch.py --mode=prepare --experiment=ucf101 --raw_dir=FOLDER
@@ -20,19 +20,18 @@ were best in its ablation, and steps of TCMax are bounded (--config.optimizer.bo
 leaves that out).
 """
 
-from tcmax_jax.training import config as c
-from tcmax_jax.training.config import data as d
-from tcmax_jax.training.config import recipes
+from tcmax_jax.data.sources.ucf101 import Ucf101Data
+from tcmax_jax.training.config import Config, Model, Training, recipes
 
 
 def config():
     """Returns the recipe."""
-    return c.Config(
+    return Config(
         name="ucf101",
-        data=d.Ucf101Data(),
+        data=Ucf101Data(),
         modalities={"visual": recipes.pictures(), "flow": recipes.motion()},
-        model=c.Model(fusion="share_head"),
+        model=Model(fusion="share_head"),
         optimizer=recipes.sgd(300),
-        training=c.Training(epochs=400, batch_size=32, eval_batch_size=64, threads=8, log_every=50),
+        training=Training(epochs=400, batch_size=32, eval_batch_size=64, threads=8, log_every=50),
         comparison=recipes.comparison(),
     )

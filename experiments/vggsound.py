@@ -1,7 +1,7 @@
 """VGGSound: which of 309 sounds? Sound and four frames.
 
 Data: vggsound.csv and the clips of ten seconds that are still to be had, in any folders; see
-tcmax_jax/data/builders/vggsound. --allow_skipped leaves out what is missing, and says how much.
+tcmax_jax/data/sources/vggsound.py. --allow_skipped leaves out what is missing, and says how much.
 
     python launch.py --mode=prepare --experiment=vggsound --raw_dir=FOLDER
     python launch.py --experiment=vggsound
@@ -18,23 +18,19 @@ Settings of the paper, but for two: the loss is exact in place of sampled negati
 TCMax are bounded (--config.optimizer.bound_decrease=false leaves that out).
 """
 
-from tcmax_jax.training import config as c
-from tcmax_jax.training.config import data as d
-from tcmax_jax.training.config import recipes
+from tcmax_jax.data.forms import Frames, LogSpectrogram
+from tcmax_jax.data.sources.vggsound import VggsoundData
+from tcmax_jax.training.config import Config, Model, Training, recipes
 
 
 def config():
     """Returns the recipe."""
-    return c.Config(
+    return Config(
         name="vggsound",
-        data=d.VggsoundData(
-            stored={"audio": d.LogSpectrogram(), "visual": d.StoredFrames(count=4)}
-        ),
+        data=VggsoundData(stored={"audio": LogSpectrogram(), "visual": Frames(count=4)}),
         modalities={"audio": recipes.sound(steps=862), "visual": recipes.pictures()},
-        model=c.Model(fusion="share_head"),
+        model=Model(fusion="share_head"),
         optimizer=recipes.sgd(70),
-        training=c.Training(
-            epochs=100, batch_size=64, eval_batch_size=64, threads=8, log_every=200
-        ),
+        training=Training(epochs=100, batch_size=64, eval_batch_size=64, threads=8, log_every=200),
         comparison=recipes.comparison(),
     )

@@ -38,13 +38,13 @@ def files(layer):
     ("layer", "allowed"),
     [
         ("losses", ["losses"]),
-        ("estimators", ["estimators", "losses", "npz"]),
-        ("methods", ["methods", "losses", "models"]),
-        ("models", ["models", "losses", "npz"]),
-        ("data", ["data", "npz", "packages"]),
+        ("estimators", ["estimators", "losses", "npz", "section"]),
+        ("methods", ["methods", "losses", "models", "section"]),
+        ("models", ["models", "losses", "npz", "section"]),
+        ("data", ["data", "npz", "packages", "section"]),
         (
             "evaluation",
-            ["evaluation", "losses", "estimators", "models", "methods", "npz", "files"],
+            ["evaluation", "losses", "estimators", "models", "methods", "npz", "files", "upgrade"],
         ),
         (
             "training",
@@ -58,6 +58,8 @@ def files(layer):
                 "step_bound",
                 "files",
                 "packages",
+                "section",
+                "upgrade",
             ],
         ),
         ("commands", ["commands", "training", "evaluation", "estimators"]),
@@ -74,14 +76,13 @@ def test_losses_need_jax_alone():
     assert third_party - set(sys.stdlib_module_names) <= {"jax", "numpy", "tcmax_jax"}
 
 
-def test_estimators_need_flax_and_optax_and_for_the_command_pydantic_and_matplotlib():
+def test_estimators_need_flax_and_optax_and_for_the_command_matplotlib():
     users = {}
     for path in files("estimators"):
         for name in {n.split(".")[0] for n in imports_of(path)} - set(sys.stdlib_module_names):
             users.setdefault(name, set()).add(path.stem)
     light = {"jax", "numpy", "flax", "optax", "tcmax_jax"}
     assert {name: users[name] for name in users.keys() - light} == {
-        "pydantic": {"config"},
         "matplotlib": {"plot"},
         "tqdm": {"command"},
     }
@@ -114,6 +115,22 @@ def test_only_one_file_maps_over_devices():
     assert users == ["parallel.py"]
 
 
+@pytest.mark.parametrize("name", ["section", "upgrade"])
+def test_what_everything_stands_on_needs_the_standard_library_alone(name):
+    used = {each.split(".")[0] for each in imports_of(PACKAGE / f"{name}.py")}
+    assert used <= set(sys.stdlib_module_names)
+
+
+def test_only_one_file_reads_configurations_with_pydantic():
+    users = {p.name for p in PACKAGE.rglob("*.py") if any("pydantic" in n for n in imports_of(p))}
+    assert users == {"tree.py"}
+
+
+def test_methods_and_models_import_no_data_stack():
+    modules = modules_after_importing("tcmax_jax.methods, tcmax_jax.models")
+    assert not {"pydantic", "grain", "tensorflow_datasets", "cv2"} & set(modules)
+
+
 def test_only_the_launch_script_reads_flags():
     defining = [p.name for p in PACKAGE.rglob("*.py") if "flags.DEFINE" in p.read_text()]
     assert defining == ["launch.py"]
@@ -137,6 +154,7 @@ def test_reports_read_result_files_only():
         "tcmax_jax.evaluation.outputs",
         "tcmax_jax.evaluation.study",
         "tcmax_jax.files",
+        "tcmax_jax.upgrade",
     }
 
 

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import pytest
 
 from tcmax_jax import methods
+from tcmax_jax.methods import Unimodal
 from tcmax_jax.training import build
 from tcmax_jax.training.compare import plan
 from tcmax_jax.training.config import Comparison, Config
-from tcmax_jax.training.config.data import SyntheticData
-from tcmax_jax.training.config.method import ALL_METHODS, Unimodal
+from tcmax_jax.training.config.comparison import all_methods
 from tcmax_jax.training.config.overrides import load_experiment
-from tcmax_jax.training.optimizer import make_optimizer, make_schedule
+from tcmax_jax.training.export import input_shapes
 from tcmax_jax.training.parallel import AXIS_NAME
 from tcmax_jax.training.state import init_state
 from tcmax_jax.training.step import train_step
@@ -26,39 +26,19 @@ RECIPES = sorted(p for p in EXPERIMENTS.glob("*.py") if "\ndef config()" in p.re
 
 def abstract_inputs(config: Config, rows):
     """Returns the shapes that the pipeline would deliver."""
-    data, inputs = config.data, {}
-    for name, modality in config.modalities.items():
-        shape, dtype = input_form(data, name, modality.input)
-        inputs[name] = jax.ShapeDtypeStruct((rows, *shape), dtype)
-    return inputs
-
-
-def input_form(data, name, source):
-    """Returns shape and dtype of one example."""
-    if isinstance(data, SyntheticData):
-        if name == "audio":
-            return (*data.audio_shape, 1), jnp.float16
-        return (*data.visual_shape, 3), jnp.uint8
-    form = data.stored[name]
-    match source.kind:
-        case "spectrogram":
-            bins = form.bins if form.kind == "filter_bank" else form.n_fft // 2 + 1
-            return (bins, source.steps or form.steps, 1), jnp.float16
-        case "frames":
-            return (form.count, source.size, source.size, 3), jnp.uint8
-        case "flow":
-            return (source.size, source.size, 2 * form.count), jnp.uint8
-        case "features":
-            return (form.size,), jnp.float32
+    return {
+        name: jax.ShapeDtypeStruct((rows, *x.shape), x.dtype)
+        for name, x in input_shapes(config).items()
+    }
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
 def test_recipe_builds(path):
     config = load_experiment(str(path))
     model = build.make_model(config, num_classes=51)
-    schedule = make_schedule(config.optimizer, epochs=2, steps_per_epoch=3)
-    optimizer = make_optimizer(config.optimizer, schedule)
-    init = functools.partial(init_state, model, optimizer, methods.joint(), 8)
+    schedule = config.optimizer.rate(epochs=2, steps_per_epoch=3)
+    optimizer = config.optimizer.make(schedule)
+    init = functools.partial(init_state, model, optimizer, methods.Joint().make(), 8)
     inputs = abstract_inputs(config, config.training.batch_size)
     state = jax.eval_shape(init, inputs, jax.random.key(0))
     rows = jax.ShapeDtypeStruct((config.training.batch_size,), jnp.int32)
@@ -67,7 +47,7 @@ def test_recipe_builds(path):
         train_step,
         model=model,
         optimizer=optimizer,
-        method=methods.tcmax(),
+        method=methods.TCMax().make(),
         seed=0,
         axis_name=AXIS_NAME,
     )
@@ -83,13 +63,13 @@ def test_every_run_of_its_comparison_is_a_valid_configuration(path):
     config = load_experiment(str(path))
     planned = plan(config)
     assert len(planned) == len(config.comparison.methods) * len(config.comparison.seeds)
-    assert {"joint", "unimodal", "tcmax"} < {each.method.name for each in planned}
+    assert {"joint", "unimodal", "tcmax"} < {each.method.kind for each in planned}
 
 
 def test_the_synthetic_recipe_is_the_default_and_compares_every_method():
     recipe = load_experiment(str(EXPERIMENTS / "synthetic.py"))
     assert dataclasses.replace(recipe, comparison=Comparison()) == Config()
     assert set(recipe.comparison.methods) == {
-        *ALL_METHODS, Unimodal(modality="audio"), Unimodal(modality="visual")
+        *all_methods(), Unimodal(modality="audio"), Unimodal(modality="visual")
     }  # fmt: skip
-    assert {method.name for method in ALL_METHODS} == set(methods.METHODS)
+    assert {method.kind for method in all_methods()} == set(methods.MethodOptions.members())

@@ -20,8 +20,8 @@ from tcmax_jax.evaluation.stored import analyse_splits
 from tcmax_jax.evaluation.text import results_table
 from tcmax_jax.training import build, passes
 from tcmax_jax.training import workdir as workdirs
-from tcmax_jax.training.config.overrides import from_dict, load_experiment, override, to_dict
-from tcmax_jax.training.prepare import prepared_folder
+from tcmax_jax.training.config.overrides import load_experiment, override
+from tcmax_jax.training.config.tree import from_dict, to_dict
 from tests.training.tiny import tiny_config
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -52,7 +52,7 @@ def test_prepared_data_is_found_under_its_name(case, tmp_path):
     (clips / "list.csv").write_text(listed)
     paths = {path: x.replace("LIST", f"{clips}/list.csv") for path, x in case["overrides"].items()}
     config = override(load_experiment(case["experiment"]), paths)
-    assert prepared_folder(config, tmp_path) == tmp_path / case["folder"]
+    assert config.data.prepared_folder(tmp_path) == tmp_path / case["folder"]
 
 
 @pytest.mark.parametrize(("fusion", "expected"), golden("params.json").items())
@@ -109,7 +109,7 @@ def test_a_report_is_made_of_runs_and_a_study(tmp_path):
 def test_each_method_trains_to_the_same_numbers(name, devices, tmp_path_factory):
     case = TRAINING[name]
     options = {f"method__{name}": text for name, text in case["options"].items()}
-    config = tiny_config(method__name=case["method"], model__fusion=case["fusion"], **options)
+    config = tiny_config(method__kind=case["method"], model__fusion=case["fusion"], **options)
     parts = build.build(config, str(tmp_path_factory.getbasetemp() / "golden-data"), devices[:2])
     state = parts.parallel.replicate(passes.initial_state(parts))
     state = passes.epoch_opener(parts)(state, 1)

@@ -56,7 +56,7 @@ def test_prepare_train_evaluate(tmp_path):
     new = ["--clips=new.csv", "--predictions=out.csv", "--allow_skipped"]
     predicted = launch_here("--mode=predict", workdir, *new, cwd=tmp_path)
     assert predicted.returncode == 1
-    assert "error: Expected a run on clips, got one on the built-in" in predicted.stderr
+    assert "error: Expected a run on clips, got one on the data set synthetic" in predicted.stderr
 
 
 def test_compare_again_and_probe(tmp_path):
@@ -92,7 +92,7 @@ def test_compare_again_and_probe(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--config.optimizer.lr=1"], "Expected a field of optimizer (name, learning_rate"),
+        (["--config.optimizer.lr=1"], "Expected a field of optimizer (kind, learning_rate"),
         (["--config.optimizer.learning_rat=1"], "Did you mean optimizer.learning_rate?"),
         (["--config.batch_size=1"], "Did you mean training.batch_size?"),
         (["--config.trainig.epochs=1"], "Did you mean training.epochs?"),
@@ -122,9 +122,9 @@ def test_compare_again_and_probe(tmp_path):
             ["--step=3"],
             "does not read it; it is for --mode=evaluate, probe.",
         ),
-        (["--config.method.name=ogn"], "expected tags: 'tcmax', 'joint'"),
-        (["--config.method.name=mla"], "cannot train model.fusion=concat; use one of share_head"),
-        (["--config.method.name=agm", "--config.method.alpha=-1"], "should be greater than 0"),
+        (["--config.method.kind=ogn"], "expected tags: 'joint', 'unimodal'"),
+        (["--config.method.kind=mla"], "cannot train model.fusion=concat; use one of share_head"),
+        (["--config.method.kind=agm", "--config.method.alpha=-1"], "should be greater than 0"),
         (["--mode=compare", '--config.comparison.fusions=["cat"]'], "'concat'"),
         (["--raw_dir=raw"], "Expected a field of data (kind, train_examples"),
         ([f"--experiment={ROOT}/experiments/ave.py", "--mode=prepare"], "pass --raw_dir=FOLDER of"),
@@ -151,7 +151,7 @@ def test_wrong_arguments_end_with_a_message(tmp_path, arguments, message):
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("--config.optimizer.lr=1", "error: Expected a field of optimizer (name, learning_rate"),
+        ("--config.optimizer.lr=1", "error: Expected a field of optimizer (kind, learning_rate"),
         ("--config.seed", "Expected a value for --config.seed, got none"),
         ("--modus=train", "Unknown command line flag 'modus'"),
         ("--mode=fit", "value should be one of <train|prepare|evaluate|probe|"),
@@ -207,7 +207,7 @@ def test_the_configuration_of_a_recipe_is_listed(tmp_path):
     assert (
         "  data.raw_dir = null\n      text or null; default null. that folder; of" in listed.stdout
     )
-    assert 'method.name = "joint"\n      "tcmax" or "joint" or' in listed.stdout
+    assert 'method.kind = "joint"\n      "joint" or "unimodal" or' in listed.stdout
     assert max(map(len, listed.stdout.splitlines())) <= 80
 
 

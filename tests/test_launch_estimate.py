@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tcmax_jax.estimators.config import Estimation
-from tcmax_jax.training.config.overrides import ConfigError, override
+from tcmax_jax.training.config.overrides import override
+from tcmax_jax.training.config.tree import ConfigError
 from tests.command import launch, launch_here
 
 TINY = [

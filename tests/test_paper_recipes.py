@@ -8,7 +8,7 @@ import pytest
 
 from tcmax_jax.training import loop
 from tcmax_jax.training.config.overrides import load_experiment, override
-from tests.data.builders.raw_folders import DATA_SETS
+from tests.data.sources.raw_folders import DATA_SETS
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 SHORT = {
@@ -36,7 +36,7 @@ SMALL = {
 }  # fmt: skip
 
 
-MLA = {"method.name": "mla", "model.fusion": "share_head"}
+MLA = {"method.kind": "mla", "model.fusion": "share_head"}
 
 
 @pytest.mark.parametrize("name,method", [*((name, {}) for name in sorted(SMALL)), ("mvsa", MLA)])

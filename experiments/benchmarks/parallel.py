@@ -19,10 +19,10 @@ import jax
 import numpy as np
 
 from tcmax_jax import methods
-from tcmax_jax.models import FUSIONS, MLP, MultimodalClassifier
-from tcmax_jax.training.config import Optimizer
+from tcmax_jax.models import MLP, MultimodalClassifier
+from tcmax_jax.models.fusion import ConcatHead
 from tcmax_jax.training.environment import describe_environment
-from tcmax_jax.training.optimizer import make_optimizer, make_schedule
+from tcmax_jax.training.optimizer import SGD
 from tcmax_jax.training.parallel import KINDS
 from tcmax_jax.training.state import init_state
 from tcmax_jax.training.step import train_step
@@ -50,9 +50,9 @@ def main():
     options = parser.parse_args()
     batch = make_batch(options.batch_size, np.random.default_rng(0))
     encoders = {m: MLP(sizes=LAYERS) for m in batch["inputs"]}
-    model = MultimodalClassifier(encoders, FUSIONS["concat"](tuple(encoders), CLASSES))
-    config, method = Optimizer(), methods.tcmax()
-    optimizer = make_optimizer(config, make_schedule(config, epochs=1, steps_per_epoch=1))
+    model = MultimodalClassifier(encoders, ConcatHead(tuple(encoders), CLASSES))
+    config, method = SGD(), methods.TCMax().make()
+    optimizer = config.make(config.rate(epochs=1, steps_per_epoch=1))
     state = jax.device_get(
         init_state(model, optimizer, method, 64, batch["inputs"], jax.random.key(0))
     )

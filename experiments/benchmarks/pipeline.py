@@ -15,7 +15,6 @@ Results: experiments/results/benchmark_pipeline.md.
 """
 
 import argparse
-import functools
 import itertools
 import multiprocessing
 import os
@@ -28,14 +27,13 @@ import numpy as np
 from made_clips import write_clips
 from PIL import Image
 
-from tcmax_jax.data.builders.manifest.manifest_dataset_builder import Manifest, ManifestSettings
 from tcmax_jax.data.datasets import open_dataset
+from tcmax_jax.data.forms import Frames, LogSpectrogram
+from tcmax_jax.data.inputs import FramesInput, SpectrogramInput, random_crop_box
 from tcmax_jax.data.memory import keep_freed_memory
 from tcmax_jax.data.pictures import decode_image
 from tcmax_jax.data.pipeline import Process, Readers, train_batches
-from tcmax_jax.data.preparation.builder import prepare_clips
-from tcmax_jax.data.stored import Frames, LogSpectrogram
-from tcmax_jax.data.transforms import frames_input, random_crop_box, spectrogram_input
+from tcmax_jax.data.sources.manifest import ManifestData
 
 BATCH = 32
 CLIPS = 64  # made for training, each of them many times
@@ -115,7 +113,7 @@ def file_batches(files: Files, workers: int):
 def record_batches(source, threads: int, workers: int, visual):
     """Yields batches of the project's pipeline."""
     transforms = {
-        "audio": functools.partial(spectrogram_input, steps=STEPS),
+        "audio": SpectrogramInput(steps=STEPS),
         "visual": visual,
     }
     return train_batches(
@@ -153,14 +151,14 @@ def main():
     seconds = parser.parse_args().seconds
     cores = os.cpu_count()
     keep_freed_memory()  # as launch.py does
-    cropped = functools.partial(frames_input, size=SIZE, flip=True, **CROP)
+    cropped = FramesInput(size=SIZE, **CROP)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         manifest = write_clips(folder / "raw", CLIPS * 5 // 4, seconds=3.0)
-        settings = ManifestSettings(
+        settings = ManifestData(
             manifest=str(manifest), stored=STORED, allow_skipped=False, processes=0, beam=None
         )
-        path = prepare_clips(Manifest, settings, folder / "data").data_path
+        path = settings.prepare(folder / "data").data_path
         source = Long(open_dataset(path, list(STORED)).sources["train"])
         (folder / "files").mkdir()
         files = Files(folder / "files", source)

@@ -17,12 +17,10 @@ from pathlib import Path
 
 from made_clips import write_clips
 
-from tcmax_jax.data.builders.manifest.manifest_dataset_builder import Manifest, ManifestSettings
-from tcmax_jax.data.manifest import read_manifest
-from tcmax_jax.data.preparation.builder import prepare_clips
+from tcmax_jax.data.forms import Frames, LogSpectrogram
 from tcmax_jax.data.preparation.chunks import chunks_of
 from tcmax_jax.data.preparation.decode import decode_chunks
-from tcmax_jax.data.stored import Frames, LogSpectrogram
+from tcmax_jax.data.sources.manifest import ManifestData, read_manifest
 
 STORED = {
     "audio": LogSpectrogram(rate=22050, seconds=10.0, fill="tile", n_fft=256, hop=128),
@@ -53,11 +51,11 @@ def main():
         train = [clip._replace(split="train") for clip in clips]
         one = decode_seconds(train, folder / "one", 1)
         many = decode_seconds(train, folder / "many", cores)
-        settings = ManifestSettings(
+        settings = ManifestData(
             manifest=str(manifest), stored=STORED, allow_skipped=False, processes=cores, beam=None
         )
         begin = time.perf_counter()
-        builder = prepare_clips(Manifest, settings, folder / "data")
+        builder = settings.prepare(folder / "data")
         writing = max(time.perf_counter() - begin - many, 0.0)
         size = sum(file.stat().st_size for file in Path(builder.data_path).iterdir())
     print(f"{number} clips of 10 s, {size / number / 2**20:.2f} MiB a record; {cores} cores")

@@ -80,10 +80,10 @@ def _dead(trainer, params, rows):
 
 def _measure(trainer, params, rows):
     def tcmax(p):
-        return trainer.loss(p, rows, methods.tcmax())[0]
+        return trainer.loss(p, rows, methods.TCMax().make())[0]
 
     def joint(p):
-        return trainer.loss(p, rows, methods.joint())[0]
+        return trainer.loss(p, rows, methods.Joint().make())[0]
 
     of_tcmax, direction = curvature(tcmax, params, 0)
     of_joint, _ = curvature(joint, params, 0)

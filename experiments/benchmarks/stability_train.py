@@ -18,16 +18,15 @@ from flax import linen as nn
 from tcmax_jax import methods
 from tcmax_jax.data.datasets import open_dataset
 from tcmax_jax.data.pictures import decode_image
-from tcmax_jax.data.synthetic import generate
+from tcmax_jax.data.sources.synthetic import SyntheticData, generate
 from tcmax_jax.losses import AdditiveHead
-from tcmax_jax.models import FUSIONS, MLP, MultimodalClassifier, head_of
+from tcmax_jax.models import MLP, MultimodalClassifier, head_of
+from tcmax_jax.models.fusion import ConcatHead
 from tcmax_jax.step_bound import bound_decrease
-from tcmax_jax.training.config import Optimizer
-from tcmax_jax.training.config.data import SyntheticData
-from tcmax_jax.training.optimizer import make_optimizer
+from tcmax_jax.training.optimizer import SGD
 
 MODALITIES = ("audio", "visual")
-MOMENTUM = Optimizer().momentum
+MOMENTUM = SGD().momentum
 SIZES = (128, 64)
 _BOUNDS = ("nat", "gap", "half")
 
@@ -177,7 +176,7 @@ class Trainer:
         self._data, self._setting = data, setting
         self._model = MultimodalClassifier(
             {m: Encoder(setting.normalised) for m in MODALITIES},
-            FUSIONS["concat"](MODALITIES, data.num_classes),
+            ConcatHead(MODALITIES, data.num_classes),
         )
         options = {"num_negatives": setting.num_negatives} if setting.loss == "tcmax" else {}
         self._method = getattr(methods, setting.loss)(**options)
@@ -237,8 +236,8 @@ class Trainer:
             first = optax.adaptive_grad_clip(0.01)
         ramp = self.steps_per_epoch if setting.warmup else 1
         clip_norm = 1.0 if setting.clip == "norm" else None
-        config = Optimizer(clip_norm=clip_norm, bound_decrease=False)
-        rule = make_optimizer(config, lambda t: learning_rate * jnp.minimum(1, (t + 1) / ramp))
+        config = SGD(clip_norm=clip_norm, bound_decrease=False)
+        rule = config.make(lambda t: learning_rate * jnp.minimum(1, (t + 1) / ramp))
         return optax.with_extra_args_support(optax.chain(first, rule))
 
     def step(self, optimizer, state, rows):

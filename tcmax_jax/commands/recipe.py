@@ -32,7 +32,7 @@ def workdir_of(options: Options, name: str) -> Path:
 
 def run_folder(options: Options, config: Config) -> Path:
     """Returns the folder of a single run of a configuration."""
-    return workdir_of(options, f"{config.name}-{config.method.name}-seed{config.seed}")
+    return workdir_of(options, f"{config.name}-{config.method.kind}-seed{config.seed}")
 
 
 def data_folder(options: Options) -> str:

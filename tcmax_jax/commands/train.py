@@ -5,7 +5,7 @@ from tcmax_jax.commands.recipe import changes_recipe, data_folder, recipe_of, ru
 from tcmax_jax.evaluation.text import results_table
 from tcmax_jax.training import loop
 from tcmax_jax.training import workdir as workdirs
-from tcmax_jax.training.prepare import prepare_data
+from tcmax_jax.training.build import prepare_data
 from tcmax_jax.training.processes import primary_first
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import tensorflow_datasets as tfds
 
-from tcmax_jax.data.preparation.quiet import quiet
+from tcmax_jax.data.preparation.records import quiet
 
 _AGAIN = "The prepared data is damaged: delete that folder and prepare it again."
 
@@ -21,7 +21,6 @@ class Dataset(NamedTuple):
     Attributes:
       name: name and version of the prepared folder.
       class_names: names of the classes, in the order of their labels.
-      kinds: {modality: kind of input that reads it: spectrogram, frames, flow or features}.
       summary: what became of the listed clips, see
         `tcmax_jax.data.preparation.summary.summarise`; {} for generated sets.
       sources: {split: random-access source of records {"id", "label", modality: value}}.
@@ -29,7 +28,6 @@ class Dataset(NamedTuple):
 
     name: str
     class_names: Sequence[str]
-    kinds: Mapping[str, str]
     summary: Mapping
     sources: Mapping[str, Sequence]
 
@@ -49,7 +47,7 @@ def open_dataset(path: str | os.PathLike, modalities: Sequence[str]) -> Dataset:
         with quiet():
             builder = tfds.builder_from_directory(path)
         metadata = dict(builder.info.metadata)
-        kinds = metadata.pop("kinds")
+        del metadata["kinds"]  # of the inputs, which the configuration knows
     except Exception as error:  # TFDS raises all kinds.
         raise _unreadable("the description of a prepared data set", path, error) from error
     stored = sorted(set(builder.info.features) - {"id", "label"})
@@ -68,7 +66,6 @@ def open_dataset(path: str | os.PathLike, modalities: Sequence[str]) -> Dataset:
     return Dataset(
         name=builder.info.full_name,
         class_names=builder.info.features["label"].names,
-        kinds=kinds,
         summary=metadata,
         sources={
             split: _Records(builder, split, len(builder.info.features["label"].names))

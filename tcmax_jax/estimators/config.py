@@ -2,16 +2,12 @@
 
 from typing import Annotated, Literal
 
-import pydantic
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
-
 from tcmax_jax.estimators.decompositions import NUM_NEGATIVES, estimator_names
+from tcmax_jax.section import Count, CountOrZero, Limits, Positive, Section, section
 
 
-@pydantic.dataclasses.dataclass(
-    frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid")
-)
-class Estimation:
+@section
+class Estimation(Section):
     """Which estimators to run on a file of samples, and how to fit them.
 
     Attributes:
@@ -31,7 +27,7 @@ class Estimation:
       seed: of the split, the parameters and the batches.
     """
 
-    estimators: Annotated[tuple[Literal[estimator_names()], ...], Field(min_length=1)] = (
+    estimators: Annotated[tuple[Literal[estimator_names()], ...], Limits(min_length=1)] = (
         "tcne",
         "tcne_dv",
         "line_infonce",
@@ -40,13 +36,13 @@ class Estimation:
         "line_club",
     )
     critic: Literal["joint", "separable", "additive"] = "joint"
-    hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (64, 64)
-    dim: PositiveInt = 32
-    num_negatives: PositiveInt = NUM_NEGATIVES
-    steps: PositiveInt = 2000
-    batch_size: Annotated[int, Field(ge=2)] = 128
-    learning_rate: PositiveFloat = 1e-3
-    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.4
-    eval_every: PositiveInt = 100
-    block_size: Annotated[int, Field(ge=2)] = 512
-    seed: NonNegativeInt = 0
+    hidden: Annotated[tuple[Count, ...], Limits(min_length=1)] = (64, 64)
+    dim: Count = 32
+    num_negatives: Count = NUM_NEGATIVES
+    steps: Count = 2000
+    batch_size: Annotated[int, Limits(ge=2)] = 128
+    learning_rate: Positive = 1e-3
+    held_out: Annotated[float, Limits(gt=0, lt=1)] = 0.4
+    eval_every: Count = 100
+    block_size: Annotated[int, Limits(ge=2)] = 512
+    seed: CountOrZero = 0

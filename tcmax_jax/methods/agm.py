@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,26 +13,22 @@ from jax import lax
 from tcmax_jax.methods.base import (
     Loss,
     Method,
+    Windowed,
     cross_entropy,
     follow,
     joint_logits,
     mean_of_others,
 )
-from tcmax_jax.methods.options import check_choice, check_positive, check_window
+from tcmax_jax.models.fusion import AdditiveFusion, Fusion
+from tcmax_jax.section import CountOrZero, Positive, section
 
 _LARGEST_EXPONENT = 10.0
 _LEAST_PROBABILITY = 1e-8
 
 
-def agm(
-    *,
-    alpha: float = 1.0,
-    response: str = "shapley",
-    first_epoch: int = 0,
-    last_epoch: int = 20,
-    clip: float | None = 1.0,
-) -> Method:
-    """Returns joint training that scales the gradient through each modality's own response.
+@section
+class AGM(Windowed):
+    """Joint training that scales the gradient through each modality's own response.
 
       F = sum_m r_m
       s_m = -mean_i log max(softmax(r_m,i)[y_i], 1e-8)
@@ -41,7 +38,7 @@ def agm(
     The gradient that flows through r_m is multiplied by kappa_m while the epoch lies in the window;
     S is the mean of s over all steps before. The prediction is softmax F.
 
-    Args:
+    Attributes:
       alpha: strength; 1 in the authors' code (2.5 in its README; 1.5 for CREMA-D, its issue 5).
       response: r_m is modality m's Shapley value in F, other modalities' inputs being zero; works
         with any head. "split" takes the additive head's own part f_m, as the PyTorch TCMax
@@ -50,9 +47,6 @@ def agm(
       last_epoch: last epoch of the window; 20 there.
       clip: global norm to which gradients are clipped in steps where an entry of the head's
         gradient exceeds it, 1 there; None for never.
-
-    Raises:
-      ValueError: an option out of range, or a window that ends before it begins.
 
     Differs from the official code in:
       1. Any number of modalities: Shapley values with F(nothing) = 0, and the mean of the others'
@@ -65,31 +59,43 @@ def agm(
          head's part included, and keeps S up to date outside the window; the PyTorch TCMax
          repository multiplies all gradients of the encoder alone, and S rests outside.
     """
-    responses = {"shapley": shapley_responses, "split": _own_parts}
-    check_choice("response", response, responses)
-    check_positive(alpha=alpha, **({} if clip is None else {"clip": clip}))
-    check_window(first_epoch, last_epoch)
 
-    def init(sizes):
-        zeros = {m: jnp.zeros((), jnp.float32) for m in sizes.features}
-        return {"scores": zeros, "steps": jnp.zeros((), jnp.int32)}
+    kind: Literal["agm"] = "agm"
+    alpha: Positive = 1.0
+    response: Literal["shapley", "split"] = "shapley"
+    first_epoch: CountOrZero = 0
+    last_epoch: CountOrZero = 20
+    clip: Positive | None = 1.0
 
-    def loss(forward, state):
-        parts = responses[response](forward)
-        scores = {m: forward.mean(_clipped_loss(r, forward.labels)) for m, r in parts.items()}
-        scores = lax.stop_gradient(scores)
-        kappa = agm_coefficients(scores, state["scores"], alpha)
-        inside = forward.within(first_epoch, last_epoch)
-        kappa = {m: jnp.where(inside, x, 1.0) for m, x in kappa.items()}
-        logits = sum(scale_gradient(r, kappa[m]) for m, r in parts.items())
-        steps = state["steps"] + 1
-        means = {m: s + (scores[m] - s) / steps for m, s in state["scores"].items()}
-        metrics = {f"coefficient/{m}": x for m, x in kappa.items()}
-        values = cross_entropy(logits, forward.labels)
-        return Loss(values, metrics, {"scores": means, "steps": steps})
+    @property
+    def heads(self):
+        """Any head, unless the parts of an additive one are the responses."""
+        return AdditiveFusion if self.response == "split" else Fusion
 
-    rule = None if clip is None else clip_by_largest(clip, group="head")
-    return follow(loss, joint_logits, rule, init=init)
+    def make(self, modalities=(), label_prior=None) -> Method:
+        """Returns the method, see `MethodOptions.make`."""
+        responses = {"shapley": shapley_responses, "split": _own_parts}
+
+        def init(sizes):
+            zeros = {m: jnp.zeros((), jnp.float32) for m in sizes.features}
+            return {"scores": zeros, "steps": jnp.zeros((), jnp.int32)}
+
+        def loss(forward, state):
+            parts = responses[self.response](forward)
+            scores = {m: forward.mean(_clipped_loss(r, forward.labels)) for m, r in parts.items()}
+            scores = lax.stop_gradient(scores)
+            kappa = agm_coefficients(scores, state["scores"], self.alpha)
+            inside = forward.within(self.first_epoch, self.last_epoch)
+            kappa = {m: jnp.where(inside, x, 1.0) for m, x in kappa.items()}
+            logits = sum(scale_gradient(r, kappa[m]) for m, r in parts.items())
+            steps = state["steps"] + 1
+            means = {m: s + (scores[m] - s) / steps for m, s in state["scores"].items()}
+            metrics = {f"coefficient/{m}": x for m, x in kappa.items()}
+            values = cross_entropy(logits, forward.labels)
+            return Loss(values, metrics, {"scores": means, "steps": steps})
+
+        rule = None if self.clip is None else clip_by_largest(self.clip, group="head")
+        return follow(loss, joint_logits, rule, init=init)
 
 
 def agm_coefficients(scores: Mapping, running: Mapping, alpha: float) -> dict:

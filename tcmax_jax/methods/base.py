@@ -1,7 +1,7 @@
 """The protocol of a method: what it may look at, what it gives back, how it descends."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,8 @@ from jax import lax
 from tcmax_jax.losses import masked_mean
 from tcmax_jax.losses.collectives import all_sum
 from tcmax_jax.models import head_of
+from tcmax_jax.models.fusion import Fusion
+from tcmax_jax.section import Family, SectionError, section
 
 
 class Forward(NamedTuple):
@@ -213,6 +215,45 @@ class Method(NamedTuple):
     epoch_share: float = 0.0
     label_prior: jax.Array | None = None
     modalities: Sequence[str] | None = None
+
+
+@section
+class MethodOptions(Family):
+    """Base of the options of methods: what each of them says, and makes.
+
+    Attributes:
+      heads: base class of the heads that it can train.
+      changes_encoder_gradients: whether it differs from joint training only in the gradients of the
+        encoders, so that it has no use for frozen ones.
+      equal_features: whether the features of all modalities need one size.
+    """
+
+    heads: ClassVar[type] = Fusion
+    changes_encoder_gradients: ClassVar[bool] = False
+    equal_features: ClassVar[bool] = False
+
+    def make(self, modalities: Sequence[str] = (), label_prior=None) -> Method:
+        """Returns the method as functions.
+
+        Args:
+          modalities: their names; needed by methods that train one after the other.
+          label_prior: [C] frequencies of the classes in training, for methods whose option
+            `label_prior` is "empirical"; None for all others.
+        """
+        raise NotImplementedError
+
+
+@section
+class Windowed(MethodOptions):
+    """Base of the options of methods that act from `first_epoch` to `last_epoch`, from 0 on."""
+
+    def check(self):
+        """Raises SectionError where the window ends before it begins."""
+        if self.first_epoch > self.last_epoch:
+            raise SectionError(
+                f"Expected first_epoch <= last_epoch, got {self.first_epoch} > {self.last_epoch}. "
+                "Both are counted from 0 and belong to the window."
+            )
 
 
 def descend(loss: Callable, predict: Callable, rule=None) -> Callable:

@@ -1,17 +1,26 @@
 """Joint training with a contrastive alignment of the modalities, TCMax's nearest relative."""
 
 import itertools
+from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 
 from tcmax_jax.losses.collectives import all_gather, device_index, logsumexp
-from tcmax_jax.methods.base import Loss, Method, cross_entropy, follow, joint_logits
-from tcmax_jax.methods.options import check_not_negative, check_positive
+from tcmax_jax.methods.base import (
+    Loss,
+    Method,
+    MethodOptions,
+    cross_entropy,
+    follow,
+    joint_logits,
+)
 from tcmax_jax.models.fusion import unit_length
+from tcmax_jax.section import NonNegative, Positive, section
 
 
-def infonce(*, weight: float = 1.0, temperature: float = 0.07) -> Method:
-    """Returns joint training plus InfoNCE between the features of each pair of modalities.
+@section
+class InfoNCE(MethodOptions):
+    """Joint training plus InfoNCE between the features of each pair of modalities.
 
       loss_i = CE(F(z_i), y_i) + weight mean_{m < n} 1/2 (NCE_mn,i + NCE_nm,i)
       NCE_mn,i = -log [ exp(cos(z_m,i, z_n,i) / temperature) / sum_j exp(cos(z_m,i, z_n,j) / ..) ]
@@ -19,29 +28,34 @@ def infonce(*, weight: float = 1.0, temperature: float = 0.07) -> Method:
     j runs over the valid rows of the global batch. It aligns modalities whether or not what they
     share has to do with the label; TCMax has the label among its variables.
 
-    Args:
+    Attributes:
       weight: of the alignment; not stated anywhere, 1 chosen here.
       temperature: 0.07 as in CLIP (Radford et al., ICML 2021).
 
-    Raises:
-      ValueError: an option out of range, or features of different sizes.
-
     Source: InfoNCE, van den Oord et al., arXiv 1807.03748; symmetric form of CLIP.
     """
-    check_not_negative(weight=weight)
-    check_positive(temperature=temperature)
 
-    def loss(forward, state):
-        values = cross_entropy(forward.head(forward.features), forward.labels)
-        pairs = list(itertools.combinations(forward.features.values(), 2))
-        alignment = sum(
-            _contrast(forward, a, b, temperature) + _contrast(forward, b, a, temperature)
-            for a, b in pairs
-        ) / (2 * len(pairs))
-        metrics = {"alignment": forward.mean(alignment)}
-        return Loss(values + weight * alignment, metrics, state)
+    kind: Literal["infonce"] = "infonce"
+    weight: NonNegative = 1.0
+    temperature: Positive = 0.07
 
-    return follow(loss, joint_logits)
+    equal_features: ClassVar = True
+
+    def make(self, modalities=(), label_prior=None) -> Method:
+        """Returns the method, see `MethodOptions.make`."""
+
+        def loss(forward, state):
+            values = cross_entropy(forward.head(forward.features), forward.labels)
+            pairs = list(itertools.combinations(forward.features.values(), 2))
+            alignment = sum(
+                _contrast(forward, a, b, self.temperature)
+                + _contrast(forward, b, a, self.temperature)
+                for a, b in pairs
+            ) / (2 * len(pairs))
+            metrics = {"alignment": forward.mean(alignment)}
+            return Loss(values + self.weight * alignment, metrics, state)
+
+        return follow(loss, joint_logits)
 
 
 def _contrast(forward, queries, keys, temperature):

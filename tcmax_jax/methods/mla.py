@@ -1,18 +1,21 @@
 """MLA: multimodal learning with alternating unimodal adaptation (Zhang et al., CVPR 2024)."""
 
 import functools
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 
-from tcmax_jax.methods.base import Method, Step, Turn, encoder_group
-from tcmax_jax.methods.options import check_choice
+from tcmax_jax.methods.base import Method, MethodOptions, Step, Turn, encoder_group
+from tcmax_jax.models.fusion import SharedHead
+from tcmax_jax.section import section
 
 _DECAY = 0.1
 
 
-def mla(modalities, *, projection: str = "off") -> Method:
-    """Returns training of one modality after the other through a shared head.
+@section
+class MLA(MethodOptions):
+    """Training of one modality after the other through a shared head.
 
       turn m: minimise CE(W z_m + b) over encoder m and the head, with a step of the optimiser
       prediction: out_i = sum_m w_m,i f_m(z_m,i),  w_m,i = exp(-H(p_m,i)) / sum_n exp(-H(p_n,i))
@@ -25,14 +28,10 @@ def mla(modalities, *, projection: str = "off") -> Method:
 
     with t the elapsed share of the epoch and P = I before the first turn, which is not projected.
 
-    Args:
-      modalities: names, in the order of their turns.
+    Attributes:
       projection: "off" (default), the behaviour behind all published numbers, since the official
         code compares parameter names in a way that never matches; or "owm", the paper's formula.
         |P|_F = 1 then shortens the head's gradient by a factor of up to sqrt(D).
-
-    Raises:
-      ValueError: another projection.
 
     Differs from the official code in:
       1. Where the projection is on its denominator is the scalar of the formula, not a matrix.
@@ -44,17 +43,24 @@ def mla(modalities, *, projection: str = "off") -> Method:
 
     Source: arXiv 2311.10707; official code for the constants.
     """
-    check_choice("projection", projection, ("off", "owm"))
-    projected = projection == "owm"
 
-    def init(sizes):
-        if not projected:
-            return {}
-        size = next(iter(sizes.features.values()))
-        return {"projection": jnp.eye(size), "turns": jnp.zeros((), jnp.int32)}
+    kind: Literal["mla"] = "mla"
+    projection: Literal["off", "owm"] = "off"
 
-    turns = tuple(functools.partial(_turn, m, projected) for m in modalities)
-    return Method(predict=entropy_weighted, loss=None, turns=turns, init=init)
+    heads: ClassVar = SharedHead
+
+    def make(self, modalities=(), label_prior=None) -> Method:
+        """Returns the method, see `MethodOptions.make`."""
+        projected = self.projection == "owm"
+
+        def init(sizes):
+            if not projected:
+                return {}
+            size = next(iter(sizes.features.values()))
+            return {"projection": jnp.eye(size), "turns": jnp.zeros((), jnp.int32)}
+
+        turns = tuple(functools.partial(_turn, m, projected) for m in modalities)
+        return Method(predict=entropy_weighted, loss=None, turns=turns, init=init)
 
 
 def _turn(modality: str, projected: bool, step: Step, params, state) -> Turn:

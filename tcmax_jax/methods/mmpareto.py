@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -9,30 +10,29 @@ import optax
 
 from tcmax_jax.methods.base import (
     Method,
+    MethodOptions,
     Step,
     Turn,
     cross_entropy,
     encoder_group,
     joint_logits,
 )
-from tcmax_jax.methods.options import check_positive
+from tcmax_jax.models.fusion import ConcatOwnHead
+from tcmax_jax.section import Positive, section
 
 _LEAST_SHARE = 0.001
 
 
-def mmpareto(modalities, *, gamma: float = 1.5) -> Method:
-    """Returns joint training with own classifiers, whose gradients are joined without conflict.
+@section
+class MMPareto(MethodOptions):
+    """Joint training beside unimodal classifiers, whose gradients are joined without conflict.
 
     loss = CE(F(z)) + sum_m CE(o_m(z_m)), with classifiers o_m of their own beside the joint head
     (fusion concat_msh). The encoders' gradients of the two losses are joined by `pareto`; heads
     take the plain sum. The prediction is softmax F.
 
-    Args:
-      modalities: names of the modalities.
+    Attributes:
       gamma: final scale of the joined gradient; 1.5, fixed, in the authors' code.
-
-    Raises:
-      ValueError: gamma is not positive.
 
     Differs from the official code in:
       1. Two pulls back through the encoders for any number of modalities (there one for each loss
@@ -42,33 +42,41 @@ def mmpareto(modalities, *, gamma: float = 1.5) -> Method:
       3. An array whose h is zero stays zero (there: NaN, unless g + u is zero too).
       4. The learning rate follows its schedule (there the schedule is made and never advanced).
     """
-    check_positive(gamma=gamma)
-    rule = pareto([encoder_group(m) for m in modalities], gamma)
 
-    def turn(step: Step, params, state) -> Turn:
-        def joint_loss(params, features):
-            forward = step.forward(params, features)
-            logits = forward.head(features)
-            metrics = forward.metrics(logits)
-            return metrics["cross_entropy"], metrics
+    kind: Literal["mmpareto"] = "mmpareto"
+    gamma: Positive = 1.5
 
-        def own_loss(params, features):
-            forward = step.forward(params, features)
-            parts = step.model.apply({"params": params}, features, method="own_logits")
-            losses = sum(cross_entropy(z, forward.labels) for z in parts.values())
-            return forward.mean(losses)
+    heads: ClassVar = ConcatOwnHead
+    changes_encoder_gradients: ClassVar = True
 
-        features, pull, batch_stats = jax.vjp(step.encode, params, has_aux=True)
-        both = jax.value_and_grad(joint_loss, (0, 1), has_aux=True)(params, features)
-        (joint, metrics), (joint_heads, joint_cotangents) = both
-        own, own_grads = jax.value_and_grad(own_loss, (0, 1))(params, features)
-        joint_grads = jax.tree.map(jnp.add, joint_heads, *pull(joint_cotangents))
-        own_grads = jax.tree.map(jnp.add, own_grads[0], *pull(own_grads[1]))
-        joint_grads, own_grads, batch_stats = step.reduce((joint_grads, own_grads, batch_stats))
-        grads, _ = rule.update(joint_grads, rule.init(params), params, own=own_grads)
-        return Turn(grads, batch_stats, state, joint + own, metrics | {"loss/own": own})
+    def make(self, modalities=(), label_prior=None) -> Method:
+        """Returns the method, see `MethodOptions.make`."""
+        rule = pareto([encoder_group(m) for m in modalities], self.gamma)
 
-    return Method(predict=joint_logits, loss=None, turns=(turn,))
+        def turn(step: Step, params, state) -> Turn:
+            def joint_loss(params, features):
+                forward = step.forward(params, features)
+                logits = forward.head(features)
+                metrics = forward.metrics(logits)
+                return metrics["cross_entropy"], metrics
+
+            def own_loss(params, features):
+                forward = step.forward(params, features)
+                parts = step.model.apply({"params": params}, features, method="own_logits")
+                losses = sum(cross_entropy(z, forward.labels) for z in parts.values())
+                return forward.mean(losses)
+
+            features, pull, batch_stats = jax.vjp(step.encode, params, has_aux=True)
+            both = jax.value_and_grad(joint_loss, (0, 1), has_aux=True)(params, features)
+            (joint, metrics), (joint_heads, joint_cotangents) = both
+            own, own_grads = jax.value_and_grad(own_loss, (0, 1))(params, features)
+            joint_grads = jax.tree.map(jnp.add, joint_heads, *pull(joint_cotangents))
+            own_grads = jax.tree.map(jnp.add, own_grads[0], *pull(own_grads[1]))
+            joint_grads, own_grads, batch_stats = step.reduce((joint_grads, own_grads, batch_stats))
+            grads, _ = rule.update(joint_grads, rule.init(params), params, own=own_grads)
+            return Turn(grads, batch_stats, state, joint + own, metrics | {"loss/own": own})
+
+        return Method(predict=joint_logits, loss=None, turns=(turn,))
 
 
 def pareto(groups: Sequence[str], gamma: float = 1.5) -> optax.GradientTransformationExtraArgs:

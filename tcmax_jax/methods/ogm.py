@@ -1,6 +1,7 @@
 """OGM and OGM-GE: on-the-fly gradient modulation (Peng et al., CVPR 2022, arXiv 2203.15332)."""
 
 from collections.abc import Callable, Mapping
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import optax
 from tcmax_jax.methods.base import (
     Loss,
     Method,
+    Windowed,
     cross_entropy,
     encoder_group,
     follow,
@@ -16,38 +18,28 @@ from tcmax_jax.methods.base import (
     label_scores,
     ratio_to_others,
 )
-from tcmax_jax.methods.options import check_choice, check_positive, check_window
+from tcmax_jax.models.fusion import AdditiveFusion
+from tcmax_jax.section import CountOrZero, Positive, section
 
 _SMALLEST_RANK = {"kernels": 2, "all": 0}
 
 
-def ogm(
-    *,
-    alpha: float = 0.8,
-    noise: bool = False,
-    first_epoch: int = 0,
-    last_epoch: int = 50,
-    reach: str = "kernels",
-) -> Method:
-    """Returns joint training that slows the encoder of the dominant modality, for additive heads.
+@section
+class OGM(Windowed):
+    """Joint training that slows the encoder of the dominant modality, for additive heads.
 
       s_m = sum_i softmax(f_m(z_m,i))[y_i],  rho_m = s_m / mean_{w != m} s_w
       k_m = 1 - tanh(alpha rho_m) if rho_m > 1, else 1
-      g_m <- k_m g_m, and with `noise` (GE) + N(0, std(g_m)^2)
+      g_m <- k_m g_m, and in `OGMGE` + N(0, std(g_m)^2)
 
     for the gradients g_m of modality m's encoder, while the epoch lies in the window; the head
     learns undisturbed. The prediction is softmax F.
 
-    Args:
+    Attributes:
       alpha: strength; 0.8 for CREMA-D, 0.1 for VGGSound (the authors' README).
-      noise: whether Gaussian noise makes up for the lost noise of the gradient (GE). Its scale is
-        that of the gradient before modulation, as in the authors' code.
       first_epoch: first epoch of the window, from 0; 0 in the authors' code.
       last_epoch: last epoch of the window; 50 (of 100) in the authors' code.
       reach: "kernels" modulates arrays of rank 2 and more, "all" normalisation and biases too.
-
-    Raises:
-      ValueError: an option out of range, or a window that ends before it begins.
 
     Differs from the official code in:
       1. Any number of modalities, by the mean of the others' scores; two of them as in the paper.
@@ -56,31 +48,51 @@ def ogm(
       3. Both parts of the head `sum` have their whole bias, so that they sum to F (there half of
          it in the scores).
     """
-    check_choice("reach", reach, _SMALLEST_RANK)
-    check_positive(alpha=alpha)
-    check_window(first_epoch, last_epoch)
 
-    def loss(forward, state):
-        values = cross_entropy(forward.head(forward.features), forward.labels)
-        parts = forward.head.modality_logits(forward.features)
-        scores = jax.lax.stop_gradient(label_scores(forward, parts))
-        inside = forward.within(first_epoch, last_epoch)
-        k = {m: jnp.where(inside, x, 1.0) for m, x in ogm_coefficients(scores, alpha).items()}
-        args = {
-            "coefficients": {encoder_group(m): x for m, x in k.items()},
-            "noise_scale": inside * float(noise),
-            "key": forward.key,
-        }
-        metrics = {f"coefficient/{m}": x for m, x in k.items()}
-        return Loss(values, metrics, state, rule_args=args)
+    kind: Literal["ogm"] = "ogm"
+    alpha: Positive = 0.8
+    first_epoch: CountOrZero = 0
+    last_epoch: CountOrZero = 50
+    reach: Literal["kernels", "all"] = "kernels"
 
-    rule = modulate(lambda leaf: leaf.ndim >= _SMALLEST_RANK[reach], noise=noise)
-    return follow(loss, joint_logits, rule)
+    noise: ClassVar = False
+    heads: ClassVar = AdditiveFusion
+    changes_encoder_gradients: ClassVar = True
+
+    def make(self, modalities=(), label_prior=None) -> Method:
+        """Returns the method, see `MethodOptions.make`."""
+
+        def loss(forward, state):
+            values = cross_entropy(forward.head(forward.features), forward.labels)
+            parts = forward.head.modality_logits(forward.features)
+            scores = jax.lax.stop_gradient(label_scores(forward, parts))
+            inside = forward.within(self.first_epoch, self.last_epoch)
+            k = {
+                m: jnp.where(inside, x, 1.0)
+                for m, x in ogm_coefficients(scores, self.alpha).items()
+            }
+            args = {
+                "coefficients": {encoder_group(m): x for m, x in k.items()},
+                "noise_scale": inside * float(self.noise),
+                "key": forward.key,
+            }
+            metrics = {f"coefficient/{m}": x for m, x in k.items()}
+            return Loss(values, metrics, state, rule_args=args)
+
+        rule = modulate(lambda leaf: leaf.ndim >= _SMALLEST_RANK[self.reach], noise=self.noise)
+        return follow(loss, joint_logits, rule)
 
 
-def ogm_ge(**options) -> Method:
-    """Returns `ogm` with generalisation enhancement: noise on the modulated gradients."""
-    return ogm(noise=True, **options)
+@section
+class OGMGE(OGM):
+    """`OGM` with generalisation enhancement (GE): noise on the modulated gradients.
+
+    It makes up for the noise that the gradient has lost, with the scale of the gradient before
+    modulation, as in the authors' code.
+    """
+
+    kind: Literal["ogm_ge"] = "ogm_ge"
+    noise: ClassVar = True
 
 
 def ogm_coefficients(scores: Mapping[str, jax.Array], alpha: float) -> dict:

@@ -1,5 +1,7 @@
 """PMR: prototypical modal rebalance (Fan et al., CVPR 2023, arXiv 2211.07089)."""
 
+from typing import Annotated, Literal
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -7,33 +9,19 @@ from jax import lax
 from tcmax_jax.methods.base import (
     Loss,
     Method,
+    Windowed,
     cross_entropy,
     follow,
     joint_logits,
     label_scores,
     mean_of_others,
 )
-from tcmax_jax.methods.options import (
-    check_choice,
-    check_fraction,
-    check_not_negative,
-    check_positive,
-    check_window,
-)
+from tcmax_jax.section import CountOrZero, Limits, NonNegative, section
 
 
-def pmr(
-    *,
-    alpha: float = 1.0,
-    momentum: float = 0.2,
-    weights: str = "clip",
-    entropy_weight: float = 0.0,
-    entropy_epochs: int = 0,
-    first_epoch: int = 0,
-    last_epoch: int = 100,
-    share: float = 0.1,
-) -> Method:
-    """Returns joint training with a prototype loss for the slow modalities; any head.
+@section
+class PMR(Windowed):
+    """Joint training with a prototype loss for the slow modalities; any head.
 
       sim_m,i[k] = -|z_m,i - c_m[k]|,  s_m = sum_i softmax(sim_m,i)[y_i]
       loss_i = CE(F(z_i)) + alpha sum_m w_m CE(sim_m,i)
@@ -43,7 +31,7 @@ def pmr(
     The prototypes come from a share of the training examples, with running batch statistics. The
     prediction is softmax F.
 
-    Args:
+    Attributes:
       alpha: weight of the prototype losses, 1 in the authors' code.
       momentum: of the prototypes, 0.2 in the authors' code.
       weights: "clip" as in the paper; "binary" (1 where above 0) as in the official code.
@@ -53,9 +41,6 @@ def pmr(
       first_epoch: first epoch of the prototype losses, from 0; 0 in the authors' code.
       last_epoch: their last epoch; 100 (of 150) in the authors' code.
       share: of the training examples from which prototypes are computed; 0.1 in the authors' code.
-
-    Raises:
-      ValueError: an option out of range, or a window that ends before it begins.
 
     Differs from the official code in:
       1. Weights as in the paper by default; PER can be had.
@@ -71,55 +56,72 @@ def pmr(
 
     State: {"prototypes": {modality: [C, D]}, "seen": [C] bool}.
     """
-    check_choice("weights", weights, ("clip", "binary"))
-    check_not_negative(alpha=alpha, entropy_weight=entropy_weight, entropy_epochs=entropy_epochs)
-    check_fraction(momentum=momentum, share=share)
-    check_positive(share=share)
-    check_window(first_epoch, last_epoch)
 
-    def init(sizes):
-        c = sizes.num_classes
-        prototypes = {m: jnp.zeros((c, d), jnp.float32) for m, d in sizes.features.items()}
-        return {"prototypes": prototypes, "seen": jnp.zeros(c, bool)}
+    kind: Literal["pmr"] = "pmr"
+    alpha: NonNegative = 1.0
+    momentum: Annotated[float, Limits(ge=0, lt=1)] = 0.2
+    weights: Literal["clip", "binary"] = "clip"
+    entropy_weight: NonNegative = 0.0
+    entropy_epochs: CountOrZero = 0
+    first_epoch: CountOrZero = 0
+    last_epoch: CountOrZero = 100
+    share: Annotated[float, Limits(gt=0, le=1)] = 0.1
 
-    def begin_epoch(state, features, labels):
-        old, seen = state["prototypes"], state["seen"]
-        counts = jnp.bincount(labels, length=len(seen))
-        here = counts > 0
-        new = {}
-        for m, z in features.items():
-            sums = jnp.zeros_like(old[m]).at[labels].add(z)
-            means = sums / jnp.maximum(counts, 1)[:, None]
-            moved = jnp.where(seen[:, None], (1 - momentum) * means + momentum * old[m], means)
-            new[m] = jnp.where(here[:, None], moved, old[m])
-        return {"prototypes": new, "seen": seen | here}
+    def make(self, modalities=(), label_prior=None) -> Method:
+        """Returns the method, see `MethodOptions.make`."""
 
-    def loss(forward, state):
-        seen = state["seen"]
-        similarities = {
-            m: prototype_logits(z, state["prototypes"][m], seen)
-            for m, z in forward.features.items()
-        }
-        known = seen[forward.labels]
-        pulls = {
-            m: jnp.where(known, cross_entropy(z, forward.labels), 0.0)
-            for m, z in similarities.items()
-        }
-        scores = lax.stop_gradient(label_scores(forward, similarities))
-        others = mean_of_others(scores)
-        lag = {m: others[m] / jnp.maximum(s, 1e-8) - 1 for m, s in scores.items()}
-        w = {m: jnp.clip(x, 0, 1) if weights == "clip" else 1.0 * (x > 0) for m, x in lag.items()}
-        inside = forward.within(first_epoch, last_epoch)
-        w = {m: jnp.where(inside, alpha * x, 0.0) for m, x in w.items()}
-        values = cross_entropy(forward.head(forward.features), forward.labels)
-        values = values + sum(w[m] * pulls[m] for m in pulls)
-        if entropy_weight:
-            early = forward.progress < entropy_epochs
-            ahead = {m: jnp.where(early & (x < 0), entropy_weight, 0.0) for m, x in lag.items()}
-            values = values - sum(ahead[m] * _entropy(z) for m, z in similarities.items())
-        return Loss(values, {f"weight/{m}": x for m, x in w.items()}, state)
+        def init(sizes):
+            c = sizes.num_classes
+            prototypes = {m: jnp.zeros((c, d), jnp.float32) for m, d in sizes.features.items()}
+            return {"prototypes": prototypes, "seen": jnp.zeros(c, bool)}
 
-    return follow(loss, joint_logits, init=init, begin_epoch=begin_epoch, epoch_share=share)
+        def begin_epoch(state, features, labels):
+            old, seen = state["prototypes"], state["seen"]
+            counts = jnp.bincount(labels, length=len(seen))
+            here = counts > 0
+            new = {}
+            for m, z in features.items():
+                sums = jnp.zeros_like(old[m]).at[labels].add(z)
+                means = sums / jnp.maximum(counts, 1)[:, None]
+                moved = jnp.where(
+                    seen[:, None], (1 - self.momentum) * means + self.momentum * old[m], means
+                )
+                new[m] = jnp.where(here[:, None], moved, old[m])
+            return {"prototypes": new, "seen": seen | here}
+
+        def loss(forward, state):
+            seen = state["seen"]
+            similarities = {
+                m: prototype_logits(z, state["prototypes"][m], seen)
+                for m, z in forward.features.items()
+            }
+            known = seen[forward.labels]
+            pulls = {
+                m: jnp.where(known, cross_entropy(z, forward.labels), 0.0)
+                for m, z in similarities.items()
+            }
+            scores = lax.stop_gradient(label_scores(forward, similarities))
+            others = mean_of_others(scores)
+            lag = {m: others[m] / jnp.maximum(s, 1e-8) - 1 for m, s in scores.items()}
+            w = {
+                m: jnp.clip(x, 0, 1) if self.weights == "clip" else 1.0 * (x > 0)
+                for m, x in lag.items()
+            }
+            inside = forward.within(self.first_epoch, self.last_epoch)
+            w = {m: jnp.where(inside, self.alpha * x, 0.0) for m, x in w.items()}
+            values = cross_entropy(forward.head(forward.features), forward.labels)
+            values = values + sum(w[m] * pulls[m] for m in pulls)
+            if self.entropy_weight:
+                early = forward.progress < self.entropy_epochs
+                ahead = {
+                    m: jnp.where(early & (x < 0), self.entropy_weight, 0.0) for m, x in lag.items()
+                }
+                values = values - sum(ahead[m] * _entropy(z) for m, z in similarities.items())
+            return Loss(values, {f"weight/{m}": x for m, x in w.items()}, state)
+
+        return follow(
+            loss, joint_logits, init=init, begin_epoch=begin_epoch, epoch_share=self.share
+        )
 
 
 def prototype_logits(features, prototypes, seen):

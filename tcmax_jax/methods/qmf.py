@@ -1,17 +1,21 @@
 """QMF: quality-aware multimodal fusion (Zhang et al., ICML 2023, arXiv 2306.02050)."""
 
+from typing import ClassVar, Literal
+
 import jax.numpy as jnp
 from jax import lax
 
 from tcmax_jax.losses.collectives import all_gather, device_index, logsumexp
-from tcmax_jax.methods.base import Loss, Method, cross_entropy, follow
-from tcmax_jax.methods.options import check_not_negative
+from tcmax_jax.methods.base import Loss, Method, MethodOptions, cross_entropy, follow
+from tcmax_jax.models.fusion import AdditiveFusion
+from tcmax_jax.section import NonNegative, section
 
 _TEMPERATURE = 10.0
 
 
-def qmf(*, rank_weight: float = 1.0) -> Method:
-    """Returns training of a confidence-weighted ensemble, for additive heads.
+@section
+class QMF(MethodOptions):
+    """Training of a confidence-weighted ensemble, for additive heads.
 
       c_m,i = logsumexp_y f_m(z_m,i)_y / 10,  out_i = sum_m c_m,i f_m(z_m,i)
       loss_i = CE(out_i) + sum_m CE(f_m(z_m,i)) + rank_weight sum_m rank_m,i
@@ -22,11 +26,8 @@ def qmf(*, rank_weight: float = 1.0) -> Method:
     code (in their RGB-D code it does not yet). An example that has been harder is to be less
     confident. Weights c carry no gradient in out. The prediction is softmax out.
 
-    Args:
+    Attributes:
       rank_weight: 1 in the authors' text-image code; 0.1 in MLA's audio-visual one.
-
-    Raises:
-      ValueError: a negative weight.
 
     Differs from the official code in:
       1. log-sum-exp does not overflow; histories are zero, not 0 / 0, until they differ.
@@ -35,27 +36,36 @@ def qmf(*, rank_weight: float = 1.0) -> Method:
 
     State: {modality: [N] float32}, N training examples, the same on every device.
     """
-    check_not_negative(rank_weight=rank_weight)
 
-    def init(sizes):
-        return {m: jnp.zeros(sizes.num_examples, jnp.float32) for m in sizes.features}
+    kind: Literal["qmf"] = "qmf"
+    rank_weight: NonNegative = 1.0
 
-    def loss(forward, state):
-        labels = forward.labels
-        parts = forward.head.modality_logits(forward.features)
-        own = {m: cross_entropy(z, labels) for m, z in parts.items()}
-        histories = {m: _add(state[m], forward, own[m]) for m in parts}
-        values = cross_entropy(predict(forward.head, forward.features), labels) + sum(own.values())
-        for m, logits in parts.items():
-            rank = _rank(forward, _confidence(logits), _scaled(histories[m]))
-            values = values + rank_weight * rank
-        return Loss(values, state=histories)
+    heads: ClassVar = AdditiveFusion
 
-    def predict(head, features):
-        parts = head.modality_logits(features).values()
-        return sum(lax.stop_gradient(_confidence(z))[:, None] * z for z in parts)
+    def make(self, modalities=(), label_prior=None) -> Method:
+        """Returns the method, see `MethodOptions.make`."""
 
-    return follow(loss, predict, init=init)
+        def init(sizes):
+            return {m: jnp.zeros(sizes.num_examples, jnp.float32) for m in sizes.features}
+
+        def loss(forward, state):
+            labels = forward.labels
+            parts = forward.head.modality_logits(forward.features)
+            own = {m: cross_entropy(z, labels) for m, z in parts.items()}
+            histories = {m: _add(state[m], forward, own[m]) for m in parts}
+            values = cross_entropy(predict(forward.head, forward.features), labels) + sum(
+                own.values()
+            )
+            for m, logits in parts.items():
+                rank = _rank(forward, _confidence(logits), _scaled(histories[m]))
+                values = values + self.rank_weight * rank
+            return Loss(values, state=histories)
+
+        def predict(head, features):
+            parts = head.modality_logits(features).values()
+            return sum(lax.stop_gradient(_confidence(z))[:, None] * z for z in parts)
+
+        return follow(loss, predict, init=init)
 
 
 def _confidence(logits):

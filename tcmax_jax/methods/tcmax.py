@@ -1,23 +1,28 @@
 """TCMax: total correlation maximisation (ICLR 2026, arXiv 2602.13015)."""
 
+from typing import Literal
+
 import jax.numpy as jnp
 
 from tcmax_jax.losses import sampled_tcmax_ceiling, tcmax_ceiling, tcmax_terms
-from tcmax_jax.methods.base import Loss, Method, follow
+from tcmax_jax.methods.base import Loss, Method, MethodOptions, follow
+from tcmax_jax.section import Count, section
 
 
-def tcmax(*, num_negatives=None, label_prior=None) -> Method:
-    """Returns training that maximises TC(z_1, .., z_M, y).
+@section
+class TCMax(MethodOptions):
+    """Training that maximises TC(z_1, .., z_M, y).
 
     loss_i = -F(z_i, y_i) + log mean_{(j_1 .. j_M), y} exp F((z_1[j_1] .. z_M[j_M]), y), with F =
     head; see `tcmax_jax.losses.tcmax_loss`. The prediction is softmax(F + log label_prior). It logs
     the effective sample size of the partition: near 1, a single tuple carries the gradient.
 
-    Args:
+    Attributes:
       num_negatives: tuples to sample (512 .. 1024 in the paper); None takes all of them, "adaptive"
-        as many as a target accuracy takes.
-      label_prior: [C] reference measure of the label; None for the uniform one, with which softmax
-        F is p(y | z) at the optimum.
+        as many as a standard error of 0.05 nats of the log-partition takes.
+      label_prior: reference measure of the label. With "uniform", softmax F is p(y | z) at the
+        optimum; with "empirical" the bound is on the total correlation itself, and prediction adds
+        the log of the class frequencies.
 
     Differs from the official code in:
       1. The constant: -loss is the bound on TC itself, as in its README's formula, which subtracts
@@ -32,34 +37,54 @@ def tcmax(*, num_negatives=None, label_prior=None) -> Method:
       5. Any number of modalities and devices, masks, and a label prior.
     """
 
-    def loss(forward, state):
-        shared = {
-            "label_prior": label_prior,
-            "where": forward.where,
-            "axis_name": forward.axis_name,
-        }
-        terms = tcmax_terms(
-            forward.head,
-            forward.features,
-            forward.labels,
-            num_negatives=num_negatives,
-            key=forward.key,
-            **shared,
-        )
-        metrics = {"effective_sample_size": terms.effective_sample_size}
-        if num_negatives == "adaptive":
-            metrics["tuples"] = terms.tuples
-        logits, modalities = forward.head(forward.features), len(forward.features)
-        if num_negatives is None:
-            ceiling = tcmax_ceiling(forward.labels, modalities, logits.shape[-1], **shared)
-        else:
-            ceiling = sampled_tcmax_ceiling(
-                logits, forward.labels, terms.log_partition, modalities, **shared
+    kind: Literal["tcmax"] = "tcmax"
+    num_negatives: Count | Literal["adaptive"] | None = None
+    label_prior: Literal["uniform", "empirical"] = "uniform"
+
+    def make(self, modalities=(), label_prior=None) -> Method:
+        """Returns the method, see `MethodOptions.make`.
+
+        Args:
+          modalities: not looked at.
+          label_prior: [C] reference measure of the label, which "empirical" needs.
+
+        Raises:
+          ValueError: there is none, or one although the options say uniform.
+        """
+        if (label_prior is not None) != (self.label_prior == "empirical"):
+            raise ValueError(
+                "Expected a label_prior, the frequencies of the classes, with TCMax.label_prior="
+                f"empirical and without it none, got {self.label_prior} and {label_prior}."
             )
-        return Loss(terms.loss, metrics, state, floor=-ceiling)
 
-    def predict(head, features):
-        logits = head(features)
-        return logits if label_prior is None else logits + jnp.log(label_prior)[None]
+        def loss(forward, state):
+            shared = {
+                "label_prior": label_prior,
+                "where": forward.where,
+                "axis_name": forward.axis_name,
+            }
+            terms = tcmax_terms(
+                forward.head,
+                forward.features,
+                forward.labels,
+                num_negatives=self.num_negatives,
+                key=forward.key,
+                **shared,
+            )
+            metrics = {"effective_sample_size": terms.effective_sample_size}
+            if self.num_negatives == "adaptive":
+                metrics["tuples"] = terms.tuples
+            logits, modalities = forward.head(forward.features), len(forward.features)
+            if self.num_negatives is None:
+                ceiling = tcmax_ceiling(forward.labels, modalities, logits.shape[-1], **shared)
+            else:
+                ceiling = sampled_tcmax_ceiling(
+                    logits, forward.labels, terms.log_partition, modalities, **shared
+                )
+            return Loss(terms.loss, metrics, state, floor=-ceiling)
 
-    return follow(loss, predict, label_prior=label_prior)
+        def predict(head, features):
+            logits = head(features)
+            return logits if label_prior is None else logits + jnp.log(label_prior)[None]
+
+        return follow(loss, predict, label_prior=label_prior)

@@ -1,33 +1,52 @@
 """Unimodal training: each modality learns the label on its own; the ensemble predicts."""
 
-from tcmax_jax.methods.base import Loss, Method, cross_entropy, follow, joint_logits
-from tcmax_jax.methods.options import check_choice
+from typing import ClassVar, Literal
+
+from tcmax_jax.methods.base import (
+    Loss,
+    Method,
+    MethodOptions,
+    cross_entropy,
+    follow,
+    joint_logits,
+)
+from tcmax_jax.models.fusion import AdditiveFusion
+from tcmax_jax.section import section
 
 
-def unimodal(*, modality: str | None = None) -> Method:
-    """Returns the ensemble of classifiers trained apart, or one of them, for additive heads.
+@section
+class Unimodal(MethodOptions):
+    """The ensemble of classifiers trained apart, or one of them, for additive heads.
 
     loss_i = -sum_m log softmax(f_m(z_m,i))[y_i], with f_m = head.modality_logits; the prediction is
     softmax(sum_m f_m). No modality can crowd out another, and none can help another.
 
-    Args:
+    Attributes:
       modality: the only one to train and to predict from; None for all of them.
-
-    Raises:
-      ValueError: the head does not have that modality, when it is called.
     """
 
-    def loss(forward, state):
-        if modality is None:
-            parts = forward.head.modality_logits(forward.features).values()
-        else:
-            parts = [predict_one(forward.head, forward.features)]
-        return Loss(sum(cross_entropy(z, forward.labels) for z in parts), state=state)
+    kind: Literal["unimodal"] = "unimodal"
+    modality: str | None = None
 
-    def predict_one(head, features):
-        check_choice("modality", modality, features)
-        return head.modality_logits(features)[modality]
+    heads: ClassVar = AdditiveFusion
 
-    if modality is None:
-        return follow(loss, joint_logits)
-    return follow(loss, predict_one, modalities=(modality,))
+    def make(self, modalities=(), label_prior=None) -> Method:
+        """Returns the method, see `MethodOptions.make`."""
+
+        def loss(forward, state):
+            if self.modality is None:
+                parts = forward.head.modality_logits(forward.features).values()
+            else:
+                parts = [predict_one(forward.head, forward.features)]
+            return Loss(sum(cross_entropy(z, forward.labels) for z in parts), state=state)
+
+        def predict_one(head, features):
+            if self.modality not in features:
+                raise ValueError(
+                    f"Expected modality to be one of {', '.join(features)}, got {self.modality!r}."
+                )
+            return head.modality_logits(features)[self.modality]
+
+        if self.modality is None:
+            return follow(loss, joint_logits)
+        return follow(loss, predict_one, modalities=(self.modality,))

@@ -10,13 +10,16 @@ The last layer starts at zero: all classes are equally likely at the first step,
 dominates the log-partition of TCMax before the encoders have learnt anything.
 """
 
+import dataclasses
 from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
 from tcmax_jax.losses import MultilinearHead, Projections
+from tcmax_jax.section import Family, Positive, section
 
 
 def _linear(num_classes, name=None, use_bias=True):
@@ -33,6 +36,28 @@ class Fusion(nn.Module):
 
     modalities: Sequence[str]
     num_classes: int
+
+
+@section
+class HeadOptions(Family):
+    """Base of the options of heads: what each of them says, and makes.
+
+    Attributes:
+      module: the head.
+      equal_features: whether the features of all modalities need one size.
+    """
+
+    module: ClassVar[type[Fusion]]
+    equal_features: ClassVar[bool] = False
+
+    def make(self, modalities: Sequence[str], num_classes: int) -> Fusion:
+        """Returns the head.
+
+        Raises:
+          ValueError: it cannot take so many modalities.
+        """
+        options = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)[1:]}
+        return self.module(tuple(modalities), num_classes, **options)
 
 
 class AdditiveFusion(Fusion):
@@ -71,10 +96,11 @@ class PairFusion(MultilinearFusion):
 
     def __post_init__(self):
         if len(self.modalities) != 2:
+            heads = HeadOptions.members().items()
+            able = sorted(kind for kind, head in heads if not issubclass(head.module, PairFusion))
             raise ValueError(
                 f"Expected two modalities for {type(self).__name__}, since the first acts on the "
-                f"second, got {list(self.modalities)}. For more use one of "
-                f"{', '.join(sorted(set(FUSIONS) - set(PAIR_FUSIONS)))}."
+                f"second, got {list(self.modalities)}. For more use one of {', '.join(able)}."
             )
         super().__post_init__()
 
@@ -86,6 +112,14 @@ class SumHead(AdditiveFusion):
     def modality_logits(self, features):
         """Returns W_m z_m + b_m, {modality: [N, C]}."""
         return {m: _linear(self.num_classes, m)(features[m]) for m in self.modalities}
+
+
+@section
+class Sum(HeadOptions):
+    """A linear classifier for each modality, see `SumHead`."""
+
+    kind: Literal["sum"] = "sum"
+    module: ClassVar = SumHead
 
 
 class ConcatHead(AdditiveFusion):
@@ -102,6 +136,14 @@ class ConcatHead(AdditiveFusion):
         }
 
 
+@section
+class Concat(HeadOptions):
+    """One linear classifier on all features, see `ConcatHead`."""
+
+    kind: Literal["concat"] = "concat"
+    module: ClassVar = ConcatHead
+
+
 class SharedHead(AdditiveFusion):
     """F(z) = sum_m (W z_m + b): one classifier for all modalities, features of equal size."""
 
@@ -110,6 +152,15 @@ class SharedHead(AdditiveFusion):
         """Returns W z_m + b, {modality: [N, C]}."""
         shared = _linear(self.num_classes, "shared")
         return {m: shared(features[m]) for m in self.modalities}
+
+
+@section
+class Shared(HeadOptions):
+    """One linear classifier for all modalities, see `SharedHead`."""
+
+    kind: Literal["share_head"] = "share_head"
+    module: ClassVar = SharedHead
+    equal_features: ClassVar = True
 
 
 class ConcatOwnHead(AdditiveFusion):
@@ -135,6 +186,14 @@ class ConcatOwnHead(AdditiveFusion):
         return self.own.modality_logits(features)
 
 
+@section
+class ConcatOwn(HeadOptions):
+    """The concatenation head beside unimodal classifiers, see `ConcatOwnHead`."""
+
+    kind: Literal["concat_msh"] = "concat_msh"
+    module: ClassVar = ConcatOwnHead
+
+
 class CosineHead(AdditiveFusion):
     """F(z)_y = sum_m cos(z_m, w_y) / temperature, as in CLIP; features of equal size.
 
@@ -152,6 +211,20 @@ class CosineHead(AdditiveFusion):
         return {m: unit_length(features[m]) @ w.T / self.temperature for m in self.modalities}
 
 
+@section
+class Cosine(HeadOptions):
+    """Similarity with class embeddings, see `CosineHead`.
+
+    Attributes:
+      temperature: of the similarities, as in CLIP.
+    """
+
+    kind: Literal["cosine"] = "cosine"
+    temperature: Positive = 0.07
+    module: ClassVar = CosineHead
+    equal_features: ClassVar = True
+
+
 class LowRankHead(MultilinearFusion):
     """F(z) = W prod_m (V_m z_m + c_m) + b: low-rank tensor fusion (Liu et al., ACL 2018).
 
@@ -164,6 +237,14 @@ class LowRankHead(MultilinearFusion):
         rank = min(features[m].shape[-1] for m in self.modalities)
         factors = {m: nn.Dense(rank, name=m)(features[m]) for m in self.modalities}
         return _ReadOut(self.num_classes, name="out")(factors)
+
+
+@section
+class LowRank(HeadOptions):
+    """Low-rank tensor fusion, see `LowRankHead`."""
+
+    kind: Literal["low_rank"] = "low_rank"
+    module: ClassVar = LowRankHead
 
 
 class FiLMHead(PairFusion):
@@ -180,6 +261,14 @@ class FiLMHead(PairFusion):
         return Projections(factors, {first: beta @ kernel + bias[first]}, kernel)
 
 
+@section
+class FiLM(HeadOptions):
+    """The first modality scales and shifts the second, see `FiLMHead`."""
+
+    kind: Literal["film"] = "film"
+    module: ClassVar = FiLMHead
+
+
 class GatedHead(PairFusion):
     """F(z) = W (sigmoid(V_1 z_1) * V_2 z_2) + b, with biases in V (Kiela et al., AAAI 2018)."""
 
@@ -187,6 +276,14 @@ class GatedHead(PairFusion):
     def project(self, features):
         """Returns the factors sigmoid(V_1 z_1) and V_2 z_2."""
         return _Gate(self.modalities, self.num_classes, name="gate").project(features)
+
+
+@section
+class Gated(HeadOptions):
+    """The first modality gates the second, see `GatedHead`."""
+
+    kind: Literal["gated"] = "gated"
+    module: ClassVar = GatedHead
 
 
 class BigatedHead(PairFusion):
@@ -204,6 +301,14 @@ class BigatedHead(PairFusion):
             {**one.modality_logits, **other.modality_logits},
             jnp.concatenate([one.kernel, other.kernel]),
         )
+
+
+@section
+class Bigated(HeadOptions):
+    """Each modality gates the other, see `BigatedHead`."""
+
+    kind: Literal["bigated"] = "bigated"
+    module: ClassVar = BigatedHead
 
 
 class _Gate(PairFusion):
@@ -240,14 +345,3 @@ def unit_length(x):
     """Returns the rows of `x` divided by their Euclidean lengths."""
     # The small constant keeps the gradient finite at x = 0, where a relu feature may well be.
     return x * lax.rsqrt(jnp.sum(x * x, axis=-1, keepdims=True) + 1e-12)
-
-
-ADDITIVE_FUSIONS = {
-    "sum": SumHead,
-    "concat": ConcatHead,
-    "share_head": SharedHead,
-    "concat_msh": ConcatOwnHead,
-    "cosine": CosineHead,
-}
-PAIR_FUSIONS = {"film": FiLMHead, "gated": GatedHead, "bigated": BigatedHead}
-FUSIONS = ADDITIVE_FUSIONS | {"low_rank": LowRankHead} | PAIR_FUSIONS

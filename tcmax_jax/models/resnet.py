@@ -2,14 +2,53 @@
 
 import functools
 from collections.abc import Sequence
+from typing import Literal
 
 import jax.numpy as jnp
 from flax import linen as nn
 
-from tcmax_jax.models.normalize import normalize
+from tcmax_jax.models.encoder import NormalizingOptions, normalize
+from tcmax_jax.section import Count, FilePath, SectionError, section
 
 # The initialisation of the paper's code: normal with variance 2 / (kernel area x channels out).
 _he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+@section
+class ResNetEncoder(NormalizingOptions):
+    """A residual network without its classifier layer, see `ResNet`.
+
+    Attributes:
+      kind: the network.
+      width: channels of the first stage; the feature has 8 times as many, 32 times with resnet50.
+      weights: file of weights to start from, see `tcmax_jax.models.convert`; None starts anew.
+      weights_prefix: what their names begin with; None takes "<modality>_net." if there are such
+        names, as in checkpoints of the PyTorch TCMax code, and otherwise all.
+    """
+
+    kind: Literal["resnet18", "resnet34", "resnet50"] = "resnet18"
+    width: Count = 64
+    weights: FilePath | None = None
+    weights_prefix: str | None = None
+
+    @property
+    def feature_size(self):
+        """Number of entries of the feature."""
+        return (32 if self.kind == "resnet50" else 8) * self.width
+
+    def check_input(self, shape):
+        """Raises SectionError for features, and for other inputs without height and width."""
+        if len(shape) not in (3, 4):
+            raise SectionError(
+                f"{self.kind} needs pictures [height, width, channels] or clips of them, got shape "
+                f"{tuple(shape)}; for features use frozen or mlp"
+            )
+
+    def make(self, dtype=jnp.float32, axis_name=None):
+        """Returns the module."""
+        network = {"resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}[self.kind]
+        options = {"mean": self.mean, "std": self.std, "dtype": dtype, "axis_name": axis_name}
+        return network(width=self.width, **options)
 
 
 class BasicBlock(nn.Module):

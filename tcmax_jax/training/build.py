@@ -1,12 +1,10 @@
-"""From a configuration to the parts it describes: data, model, method.
+"""From a configuration to what it describes: data, model, method, optimiser."""
 
-Here and in `prepare`, and nowhere else, the names in a configuration meet the code.
-"""
-
+import contextlib
 import dataclasses
-import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -16,36 +14,13 @@ import optax
 
 from tcmax_jax import methods
 from tcmax_jax.data.datasets import Dataset, open_dataset
+from tcmax_jax.data.inputs import Input
 from tcmax_jax.data.pipeline import steps_per_epoch
-from tcmax_jax.data.transforms import (
-    features_input,
-    flow_input,
-    frames_input,
-    spectrogram_input,
-)
-from tcmax_jax.models import (
-    FUSIONS,
-    MLP,
-    Frozen,
-    MultimodalClassifier,
-    resnet18,
-    resnet34,
-    resnet50,
-)
-from tcmax_jax.training import config as configs
+from tcmax_jax.models import MultimodalClassifier
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.optimizer import make_optimizer, make_schedule
+from tcmax_jax.training.locks import locked
 from tcmax_jax.training.parallel import AXIS_NAME, KINDS, Parallel
-from tcmax_jax.training.prepare import prepare_data
 from tcmax_jax.training.processes import primary_first, say
-
-_INPUTS = {
-    "spectrogram": spectrogram_input,
-    "frames": frames_input,
-    "flow": flow_input,
-    "features": features_input,
-}
-_RESNETS = {"resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}
 
 
 class Parts(NamedTuple):
@@ -54,7 +29,7 @@ class Parts(NamedTuple):
     Attributes:
       config: the configuration.
       dataset: the prepared data.
-      transforms: {modality: function (stored value, seed or None) -> encoder's input}.
+      inputs: {modality: function (stored value, seed or None) -> encoder's input}.
       model: the classifier.
       method: what is minimised, and how the result predicts.
       schedule: learning rate by step.
@@ -65,7 +40,7 @@ class Parts(NamedTuple):
 
     config: Config
     dataset: Dataset
-    transforms: Mapping[str, Callable]
+    inputs: Mapping[str, Input]
     model: MultimodalClassifier
     method: methods.Method
     schedule: optax.Schedule
@@ -150,46 +125,47 @@ def assemble(config: Config, dataset: Dataset, parallel: Parallel) -> Parts:
     """
     config = fit_batch(config, len(dataset.sources["train"]), len(parallel.devices))
     training = config.training
-    _check_inputs(config, dataset)
     steps = steps_per_epoch(dataset.sources["train"], training.batch_size)
-    schedule = make_schedule(config.optimizer, epochs=training.epochs, steps_per_epoch=steps)
+    schedule = config.optimizer.rate(epochs=training.epochs, steps_per_epoch=steps)
     return Parts(
         config=config,
         dataset=dataset,
-        transforms=make_transforms(config),
+        inputs=config.inputs,
         model=make_model(config, len(dataset.class_names)),
         method=make_method(config, label_prior_of(config, dataset)),
         schedule=schedule,
-        optimizer=make_optimizer(config.optimizer, schedule),
+        optimizer=config.optimizer.make(schedule),
         parallel=parallel,
         steps_per_epoch=steps,
     )
 
 
-def make_transforms(config: Config) -> dict:
-    """Returns {modality: function (stored value, seed or None) -> encoder's input}."""
-    return {
-        name: functools.partial(_INPUTS[modality.input.kind], **_options(modality.input))
-        for name, modality in config.modalities.items()
-    }
+def prepare_data(config: Config, data_dir: str | os.PathLike) -> str:
+    """Prepares the data set of a configuration unless it is there, and returns its folder.
+
+    Of several processes that prepare in one folder at a time all but one wait.
+
+    Raises:
+      RawDataError: the raw data does not fit the configuration.
+    """
+    # Where it is there, the folder need not be one that can be written.
+    alone = contextlib.nullcontext()
+    if not config.data.prepared_folder(data_dir).exists():
+        Path(data_dir).mkdir(parents=True, exist_ok=True)
+        alone = locked(Path(data_dir) / "preparing.lock", wait=True)
+    with alone:
+        return str(config.data.prepare(data_dir).data_path)
 
 
 def make_model(config: Config, num_classes: int) -> MultimodalClassifier:
     """Returns the classifier."""
     dtype = jnp.dtype(config.model.dtype)
     axis_name = AXIS_NAME if config.model.sync_batch_norm else None
-    encoders = {}
-    for name, modality in config.modalities.items():
-        options = _options(modality.encoder) | {"dtype": dtype}
-        match modality.encoder:
-            case configs.ResNetEncoder():
-                del options["weights"], options["weights_prefix"]
-                encoders[name] = _RESNETS[modality.encoder.kind](axis_name=axis_name, **options)
-            case configs.MLPEncoder():
-                encoders[name] = MLP(**options)
-            case configs.FrozenEncoder():
-                encoders[name] = Frozen()
-    head = FUSIONS[config.model.fusion](tuple(config.modalities), num_classes)
+    encoders = {
+        name: modality.encoder.make(dtype, axis_name)
+        for name, modality in config.modalities.items()
+    }
+    head = config.model.fusion.make(tuple(config.modalities), num_classes)
     return MultimodalClassifier(encoders, head)
 
 
@@ -209,21 +185,7 @@ def label_prior_of(config: Config, dataset: Dataset) -> jax.Array | None:
 
 def make_method(config: Config, label_prior: jax.Array | None) -> methods.Method:
     """Returns the training method, with what `label_prior_of` returned for its data."""
-    entry = methods.METHODS[config.method.name]
-    options = _options(config.method)
-    if "label_prior" in options:
-        options["label_prior"] = label_prior
-    names = (tuple(config.modalities),) if entry.takes_modalities else ()
-    return entry.make(*names, **options)
-
-
-def _check_inputs(config, dataset):
-    for name, modality in config.modalities.items():
-        if modality.input.kind != dataset.kinds[name]:
-            raise ValueError(
-                f"Expected modalities.{name}.input.kind={dataset.kinds[name]}, since that is what "
-                f"{dataset.name} stores, got {modality.input.kind}."
-            )
+    return config.method.make(tuple(config.modalities), label_prior)
 
 
 def _label_frequencies(dataset):
@@ -235,8 +197,3 @@ def _label_frequencies(dataset):
             f"of {dataset.class_names[int(np.argmin(counts))]!r}. Use uniform, or drop the class."
         )
     return jnp.asarray(counts / counts.sum(), jnp.float32)
-
-
-def _options(section):
-    """Returns the fields of a section but the first, its kind."""
-    return {f.name: getattr(section, f.name) for f in dataclasses.fields(section)[1:]}

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
-import pydantic
 
 from tcmax_jax.evaluation.comparison import (
     compare,
@@ -15,12 +14,14 @@ from tcmax_jax.evaluation.comparison import (
     comparison_table,
 )
 from tcmax_jax.files import write_atomically
+from tcmax_jax.models import HeadOptions
+from tcmax_jax.section import SectionError
 from tcmax_jax.training import loop, processes
 from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.comparison import Comparison, Study
-from tcmax_jax.training.config.method import label, trainable_fusions
-from tcmax_jax.training.config.overrides import ConfigError, explain
+from tcmax_jax.training.config.run import trainable_heads
+from tcmax_jax.training.config.tree import ConfigError
 from tcmax_jax.training.fit import NonFiniteError
 
 
@@ -38,9 +39,10 @@ def plan(config: Config) -> list[Config]:
     wanted = config.comparison
     pairs = []
     for method in wanted.methods:
-        able = trainable_fusions(method)
-        chosen = [f for f in wanted.fusions if f in able] or able[:1]
-        pairs += [(method, fusion) for fusion in chosen]
+        able = trainable_heads(method)
+        chosen = [head for head in wanted.fusions if head.kind in able]
+        chosen = chosen or [HeadOptions.of_kind(able[0])]
+        pairs += [(method, head) for head in chosen]
     return [
         _planned(config, method, fusion, seed) for seed in wanted.seeds for method, fusion in pairs
     ]
@@ -56,9 +58,9 @@ def _planned(config, method, fusion, seed):
             comparison=Comparison(),
             study=Study(),
         )
-    except pydantic.ValidationError as error:
+    except SectionError as error:
         raise ConfigError(
-            f"comparison of {label(method)} with {fusion}: {explain(error)}"
+            f"comparison of {method.label()} with {fusion.label()}: {error}"
         ) from error
 
 
@@ -95,7 +97,7 @@ def run_comparison(
         finished = is_finished(folder)
         note = "finished before" if finished else "training"
         say(f"[{number}/{len(planned)}] {folder.name}: {note}")
-        run = {"method": label(each.method), "fusion": each.model.fusion, "seed": each.seed}
+        run = {**_names(each), "seed": each.seed}
         try:
             results = _stored(folder) if finished else loop.train(each, folder, data_dir)
         except NonFiniteError as error:
@@ -121,7 +123,12 @@ def run_comparison(
 
 def run_name(config: Config) -> str:
     """Returns the name of a planned run's folder."""
-    return f"{label(config.method)}-{config.model.fusion}-seed{config.seed}"
+    method, fusion = _names(config).values()
+    return f"{method}-{fusion}-seed{config.seed}"
+
+
+def _names(config):
+    return {"method": config.method.label(), "fusion": config.model.fusion.label()}
 
 
 def is_finished(folder: Path) -> bool:

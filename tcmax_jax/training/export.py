@@ -7,11 +7,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from tcmax_jax.training import config as configs
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.config.data import SyntheticData
-from tcmax_jax.training.config.overrides import ConfigError, to_dict
-from tcmax_jax.training.prepare import stored_forms
+from tcmax_jax.training.config.tree import ConfigError, to_dict
 from tcmax_jax.training.trained import Trained, classifier, load_trained
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -81,7 +78,17 @@ def input_shapes(config: Config) -> dict[str, jax.ShapeDtypeStruct]:
     Raises:
       ConfigError: pictures keep the size that they happen to have.
     """
-    return {name: _input_shape(config, name) for name in config.modalities}
+    shapes = {}
+    for name, modality in config.modalities.items():
+        form = config.data.forms[name]
+        shape, dtype = modality.input.shape(form), modality.input.dtype(form)
+        if None in shape:
+            raise ConfigError(
+                f"Expected modalities.{name}.input.size, which the exported function has to know, "
+                "got null: each clip keeps its own. Train with a size."
+            )
+        shapes[name] = jax.ShapeDtypeStruct(shape, dtype)
+    return shapes
 
 
 def description(trained: Trained, inputs: dict, exported: jax.export.Exported) -> dict:
@@ -94,7 +101,7 @@ def description(trained: Trained, inputs: dict, exported: jax.export.Exported) -
         "step": trained.step,
         "class_names": list(trained.class_names),
         "method": config["method"],
-        "head": trained.config.model.fusion,
+        "head": trained.config.model.fusion.label(),
         "recalibration": trained.recalibration,
         "inputs": {
             name: {"shape": ["rows", *x.shape], "dtype": str(x.dtype)} for name, x in inputs.items()
@@ -119,38 +126,3 @@ def flat(variables: dict) -> dict[str, np.ndarray]:
         jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
         for path, leaf in jax.tree.leaves_with_path(variables)
     }
-
-
-def _input_shape(config: Config, name: str) -> jax.ShapeDtypeStruct:
-    source = config.modalities[name].input
-    match source:
-        case configs.Spectrogram():
-            frequencies, steps = _stored_shape(config, name)
-            shape, dtype = (frequencies, source.steps or steps, 1), np.float16
-        case configs.Frames():
-            shape, dtype = (*_picture_shape(config, name), 3), np.uint8
-        case configs.Flow():
-            (count,) = _stored_shape(config, name)
-            shape, dtype = (source.size, source.size, 2 * count), np.uint8
-        case configs.Features():
-            shape, dtype = _stored_shape(config, name), np.float32
-    return jax.ShapeDtypeStruct(shape, dtype)
-
-
-def _picture_shape(config, name):
-    """Returns number, height and width of the pictures of an example."""
-    count, *size = _stored_shape(config, name)
-    if given := config.modalities[name].input.size:
-        size = [given, given]
-    if not size:
-        raise ConfigError(
-            f"Expected modalities.{name}.input.size, which the exported function has to know, got "
-            "null: each clip keeps its own. Train with a size."
-        )
-    return count, *size
-
-
-def _stored_shape(config, name):
-    if isinstance(config.data, SyntheticData):
-        return {"audio": config.data.audio_shape, "visual": config.data.visual_shape}[name]
-    return stored_forms(config)[name].shape

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from tcmax_jax.files import write_atomically
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.listing import fields_of
-from tcmax_jax.training.config.overrides import to_dict
+from tcmax_jax.training.config.tree import to_dict
 from tcmax_jax.training.processes import is_primary
 
 _LINES_UNDER_TITLES = 20

@@ -153,7 +153,7 @@ def _evaluate(parts: Parts, workdir: Path, *, probe=False, dropped=(), step=None
         "run": workdir.name,
         "dataset": parts.dataset.name,
         "data": clip_counts(parts.dataset),
-        "method": parts.config.method.name,
+        "method": parts.config.method.kind,
         "seed": parts.config.seed,
         "finished": finished,
         "step": step,

@@ -1,64 +1,159 @@
-"""The optimiser of a configuration, in optax."""
+"""Optimisers and schedules of the learning rate: their options, and what these make in optax."""
+
+from typing import Annotated, Literal
 
 import optax
 
+from tcmax_jax.section import (
+    Count,
+    Family,
+    Limits,
+    NonNegative,
+    Positive,
+    section,
+)
 from tcmax_jax.step_bound import bound_decrease
-from tcmax_jax.training.config import Optimizer
 
 
-def make_schedule(config: Optimizer, *, epochs: int, steps_per_epoch: int) -> optax.Schedule:
-    """Returns the learning rate as a function of the step.
+@section
+class Schedule(Family):
+    """Base of all schedules.
 
-    Args:
-      config: the section `optimizer`.
-      epochs: epochs of the whole run, where the cosine ends.
-      steps_per_epoch: steps in an epoch.
+    Attributes:
+      warmup_epochs: epochs of linear warm-up from 0.
     """
-    warmup = round(config.warmup_epochs * steps_per_epoch)
-    peak = config.learning_rate
-    match config.schedule:
-        case "constant":
-            main = optax.constant_schedule(peak)
-        case "step":
-            # Boundaries count from the start of the run, the joined schedule from its warm-up.
-            drops = {
-                epoch * steps_per_epoch - warmup: config.decay_factor
-                for epoch in config.decay_epochs
-            }
-            main = optax.piecewise_constant_schedule(peak, drops)
-        case "cosine":
-            main = optax.cosine_decay_schedule(peak, max(1, epochs * steps_per_epoch - warmup))
-    if not warmup:
-        return main
-    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), main], [warmup])
+
+    warmup_epochs: NonNegative = 0.0
+
+    def make(self, peak: float, *, epochs: int, steps_per_epoch: int) -> optax.Schedule:
+        """Returns the learning rate as a function of the step.
+
+        Args:
+          peak: the largest learning rate.
+          epochs: epochs of the whole run.
+          steps_per_epoch: steps in an epoch.
+        """
+        warmup = round(self.warmup_epochs * steps_per_epoch)
+        main = self.after_warmup(peak, warmup, epochs, steps_per_epoch)
+        if not warmup:
+            return main
+        return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), main], [warmup])
+
+    def after_warmup(self, peak, warmup, epochs, steps_per_epoch) -> optax.Schedule:
+        """Returns the learning rate as a function of the steps after the `warmup` first ones."""
+        raise NotImplementedError
 
 
-def make_optimizer(
-    config: Optimizer, schedule: optax.Schedule
-) -> optax.GradientTransformationExtraArgs:
-    """Returns the update rule.
+@section
+class Constant(Schedule):
+    """One learning rate for the whole run."""
 
-    The order is torch's: the raw gradient is clipped, then sgd adds weight_decay * parameter to
-    it, then momentum m <- momentum m + g and the step -learning_rate m. adamw decays the
-    parameters themselves. With `bound_decrease` sgd takes the extra argument `gap`.
+    kind: Literal["constant"] = "constant"
 
-    Args:
-      config: the section `optimizer`.
-      schedule: the learning rate by step.
+    def after_warmup(self, peak, warmup, epochs, steps_per_epoch):
+        """Returns the constant."""
+        return optax.constant_schedule(peak)
+
+
+@section
+class Step(Schedule):
+    """A learning rate that falls at some epochs.
+
+    Attributes:
+      decay_epochs: epochs after which it falls.
+      decay_factor: the factor by which it does.
     """
-    norm = config.clip_norm
-    clip = optax.identity() if norm is None else optax.clip_by_global_norm(norm)
-    match config.name:
-        case "sgd":
-            bound = optax.identity()
-            if config.bound_decrease:
-                bound = bound_decrease(schedule, config.momentum)
-            rule = optax.chain(
-                clip,
-                bound,
-                optax.add_decayed_weights(config.weight_decay),
-                optax.sgd(schedule, momentum=config.momentum),
-            )
-        case "adamw":
-            rule = optax.chain(clip, optax.adamw(schedule, weight_decay=config.weight_decay))
-    return optax.with_extra_args_support(rule)
+
+    kind: Literal["step"] = "step"
+    decay_epochs: Annotated[tuple[Count, ...], Limits(min_length=1)]
+    decay_factor: Positive = 0.1
+
+    def after_warmup(self, peak, warmup, epochs, steps_per_epoch):
+        """Returns the steps; their epochs count from the start of the run."""
+        drops = {epoch * steps_per_epoch - warmup: self.decay_factor for epoch in self.decay_epochs}
+        return optax.piecewise_constant_schedule(peak, drops)
+
+
+@section
+class Cosine(Schedule):
+    """A learning rate that falls to 0 at the end of the run, along a cosine."""
+
+    kind: Literal["cosine"] = "cosine"
+
+    def after_warmup(self, peak, warmup, epochs, steps_per_epoch):
+        """Returns the cosine."""
+        return optax.cosine_decay_schedule(peak, max(1, epochs * steps_per_epoch - warmup))
+
+
+@section
+class Optimizer(Family):
+    """Base of all update rules.
+
+    Attributes:
+      learning_rate: its largest value.
+      schedule: how it changes.
+      weight_decay: of all parameters.
+      clip_norm: largest global norm of the gradient; None leaves it as it is, as the paper does.
+    """
+
+    learning_rate: Positive = 0.03
+    schedule: Schedule = Constant()
+    weight_decay: NonNegative = 0.0
+    clip_norm: Positive | None = None
+
+    def rate(self, *, epochs: int, steps_per_epoch: int) -> optax.Schedule:
+        """Returns the learning rate by step, see `Schedule.make`."""
+        return self.schedule.make(
+            self.learning_rate, epochs=epochs, steps_per_epoch=steps_per_epoch
+        )
+
+    def make(self, schedule: optax.Schedule) -> optax.GradientTransformationExtraArgs:
+        """Returns the update rule, which may take the extra argument `gap`.
+
+        Args:
+          schedule: the learning rate by step.
+        """
+        norm = self.clip_norm
+        clip = optax.identity() if norm is None else optax.clip_by_global_norm(norm)
+        return optax.with_extra_args_support(optax.chain(clip, *self.rules(schedule)))
+
+    def rules(self, schedule: optax.Schedule) -> list[optax.GradientTransformation]:
+        """Returns what follows after clipping, in order."""
+        raise NotImplementedError
+
+
+@section
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum, in torch's order.
+
+    The raw gradient is clipped, then weight_decay * parameter is added to it, then momentum
+    m <- momentum m + g and the step -learning_rate m.
+
+    Attributes:
+      momentum: of the gradient.
+      bound_decrease: whether steps are shortened that promise TCMax more than half of what its loss
+        can still fall, see `tcmax_jax.step_bound.bound_decrease`. Other methods go without.
+    """
+
+    kind: Literal["sgd"] = "sgd"
+    momentum: Annotated[float, Limits(ge=0, lt=1)] = 0.9
+    bound_decrease: bool = True
+
+    def rules(self, schedule):
+        """Returns the bound on steps, weight decay and momentum."""
+        return [
+            bound_decrease(schedule, self.momentum) if self.bound_decrease else optax.identity(),
+            optax.add_decayed_weights(self.weight_decay),
+            optax.sgd(schedule, momentum=self.momentum),
+        ]
+
+
+@section
+class AdamW(Optimizer):
+    """Adam with decay of the parameters themselves."""
+
+    kind: Literal["adamw"] = "adamw"
+
+    def rules(self, schedule):
+        """Returns the one rule."""
+        return [optax.adamw(schedule, weight_decay=self.weight_decay)]

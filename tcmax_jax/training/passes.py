@@ -47,7 +47,7 @@ def training_batches(parts: Parts, first_step: int, process: Process | None = No
     training = parts.config.training
     return train_batches(
         parts.dataset.sources["train"],
-        parts.transforms,
+        parts.inputs,
         batch_size=training.batch_size,
         epochs=training.epochs,
         seed=parts.config.seed,
@@ -122,7 +122,7 @@ def _eval_batches(parts, source, batch_size=None, process=None):
     size = batch_size or training.eval_batch_size
     batches = eval_batches(
         source,
-        parts.transforms,
+        parts.inputs,
         batch_size=size,
         readers=Readers(training.threads, 0),
         process=process or _process(),

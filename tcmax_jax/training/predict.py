@@ -14,17 +14,15 @@ from flax.errors import ScopeParamShapeError
 from tqdm import tqdm
 
 from tcmax_jax.data.clips import Clip, RawDataError
-from tcmax_jax.data.manifest import read_unlabelled
+from tcmax_jax.data.forms import Form
 from tcmax_jax.data.preparation.chunks import chunks_of, examples_of
 from tcmax_jax.data.preparation.decode import decode_chunks
-from tcmax_jax.data.stored import Stored
+from tcmax_jax.data.sources import ClipsSource
+from tcmax_jax.data.sources.manifest import read_unlabelled
 from tcmax_jax.files import write_atomically
 from tcmax_jax.packages import DECODERS, versions
-from tcmax_jax.training.build import make_transforms
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.config.data import SyntheticData
-from tcmax_jax.training.config.overrides import ConfigError
-from tcmax_jax.training.prepare import stored_forms
+from tcmax_jax.training.config.tree import ConfigError
 from tcmax_jax.training.processes import is_primary, say
 from tcmax_jax.training.trained import Trained, classifier, load_trained
 
@@ -62,7 +60,7 @@ def predict_file(
 
     Args:
       workdir: folder of a run that has a checkpoint; its data is not needed.
-      clips: CSV file, see `tcmax_jax.data.manifest.read_unlabelled`.
+      clips: CSV file, see `tcmax_jax.data.sources.manifest.read_unlabelled`.
       predictions: the file to write; it is there whole or not at all.
       allow_skipped: whether clips that cannot be decoded get a row without a prediction.
       outside_paths: whether paths of the list may lead out of its folder.
@@ -168,12 +166,11 @@ def _predict(trained: Trained, clips, forms, folder: Path, allow_skipped: bool) 
 
 def _inputs(config: Config, examples: Iterator[tuple[str, dict]]) -> tuple[list, dict]:
     """Returns the ids of examples, and the encoders' inputs {modality: [number, ...]}."""
-    transforms = make_transforms(config)
-    ids, values = [], {name: [] for name in transforms}
+    ids, values = [], {name: [] for name in config.inputs}
     for name, record in examples:
         ids.append(name)
-        for modality, transform in transforms.items():
-            values[modality].append(transform(record[modality], None))
+        for modality, to_input in config.inputs.items():
+            values[modality].append(to_input(record[modality], None))
     for modality, arrays in values.items():
         if len({array.shape for array in arrays}) > 1:
             raise RawDataError(
@@ -205,21 +202,20 @@ def _classify(classify, variables, inputs, ids) -> dict:
     return {name: dict(zip(ids, result[name], strict=False)) for name in names}
 
 
-def _forms(config: Config) -> dict[str, Stored]:
+def _forms(config: Config) -> dict[str, Form]:
     """Returns {modality: stored form} of the modalities that the classifier reads."""
-    if isinstance(config.data, SyntheticData):
+    if not isinstance(config.data, ClipsSource):
         raise ConfigError(
-            "Expected a run on clips, got one on the built-in synthetic set, whose examples are "
-            "made up: nothing says how to read media for it. Train on a list of your own clips "
+            f"Expected a run on clips, got one on the data set {config.data.kind}, whose examples "
+            "are made up: nothing says how to read media for it. Train on a list of your own clips "
             "(--config.data.kind=manifest, docs/tutorial.md)."
         )
-    forms = stored_forms(config)
-    return {name: forms[name] for name in config.modalities}
+    return {name: config.data.forms[name] for name in config.modalities}
 
 
-def _check_files(clips: Sequence[Clip], forms: Mapping[str, Stored]) -> None:
+def _check_files(clips: Sequence[Clip], forms: Mapping[str, Form]) -> None:
     for name, form in forms.items():
-        form.check(clips)
+        form.check_listed(clips)
         for clip in clips:
             if form.file(clip) is None:
                 raise RawDataError(

@@ -14,8 +14,8 @@ from tcmax_jax.training.build import build
 from tcmax_jax.training.compare import is_finished, plan, run_comparison, run_name
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.comparison import Study
-from tcmax_jax.training.config.method import label
-from tcmax_jax.training.config.overrides import ConfigError, override
+from tcmax_jax.training.config.overrides import override
+from tcmax_jax.training.config.tree import ConfigError
 from tcmax_jax.training.measures import step_memory
 
 
@@ -47,7 +47,7 @@ def variations(config: Config) -> dict[str, Config]:
         instead = {}
         if study.field.startswith("method."):
             instead = {"methods": (changed.method,)}
-        elif study.field == "model.fusion":
+        elif study.field.startswith("model.fusion"):
             instead = {"fusions": (changed.model.fusion,)}
         elif study.field == "seed":
             instead = {"seeds": (changed.seed,)}
@@ -130,7 +130,7 @@ def _costs(recipe, folder, data_dir, memory) -> Mapping:
                 w["loss"] for w in windows if w["epoch"] == each.training.epochs
             ),
         }
-        key = (label(each.method), each.model.fusion)
+        key = (each.method.label(), each.model.fusion.label())
         found.setdefault(key, []).append(cost)
         if key not in memory:  # The seed does not change it.
             processes.say(f"compiling a step of {run.name} for the memory it needs ...")

@@ -18,7 +18,7 @@ from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.build import has_empirical_prior, make_method, make_model
 from tcmax_jax.training.checkpoint import Checkpoints
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.config.overrides import ConfigError
+from tcmax_jax.training.config.tree import ConfigError
 
 
 class Trained(NamedTuple):

@@ -10,7 +10,8 @@ import numpy as np
 from tcmax_jax.data.datasets import Dataset
 from tcmax_jax.files import write_atomically
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.config.overrides import ConfigError, differences, from_dict, to_dict
+from tcmax_jax.training.config.overrides import differences
+from tcmax_jax.training.config.tree import ConfigError, from_dict, to_dict
 from tcmax_jax.training.environment import describe_environment
 from tcmax_jax.training.locks import LockedError, holder, locked
 from tcmax_jax.training.parallel import Parallel
@@ -19,13 +20,6 @@ from tcmax_jax.training.processes import is_primary, together, wait_for_all
 _CONFIG, _DATA, _ENVIRONMENTS, _LOCK = "config.json", "data.json", "environments.json", "lock"
 # Fields that change no number: a run may go on with others, on a machine of other speed.
 _FREE = (
-    # Where the raw data lies and how it is decoded; what came of it is compared by `check_data`.
-    "data.manifest",
-    "data.outside_paths",
-    "data.raw_dir",
-    "data.allow_skipped",
-    "data.processes",
-    "data.beam",
     "training.log_every",
     "training.checkpoint_every",
     "training.profile_steps",
@@ -47,8 +41,10 @@ def check(workdir: Path, config: Config) -> None:
     """
     if not (workdir / _CONFIG).exists():
         return
+    # What came of the raw data is compared by `check_data`.
+    free = (*_FREE, *(f"data.{name}" for name in config.data.elsewhere))
     lines = differences(to_dict(stored_config(workdir)), to_dict(config))
-    lines = [line for line in lines if line.split(":")[0] not in _FREE]
+    lines = [line for line in lines if line.split(":")[0] not in free]
     if lines:
         raise ConfigError(
             f"{workdir} holds a run of another configuration:\n  "

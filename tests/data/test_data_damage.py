@@ -4,7 +4,6 @@ import shutil
 
 import pytest
 
-from tcmax_jax.data.builders.synthetic.synthetic_dataset_builder import prepare_synthetic
 from tcmax_jax.data.datasets import DataError, open_dataset
 from tcmax_jax.data.pipeline import Process, Readers, eval_batches
 from tests.data.test_datasets import SETTINGS
@@ -12,7 +11,7 @@ from tests.data.test_datasets import SETTINGS
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory):
-    return prepare_synthetic(SETTINGS, tmp_path_factory.mktemp("data")).data_path
+    return SETTINGS.prepare(tmp_path_factory.mktemp("data")).data_path
 
 
 @pytest.fixture

@@ -5,20 +5,16 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tcmax_jax.data.builders.manifest.manifest_dataset_builder import Manifest, ManifestSettings
-from tcmax_jax.data.builders.synthetic import synthetic_dataset_builder
-from tcmax_jax.data.builders.synthetic.synthetic_dataset_builder import (
-    SyntheticSettings,
-    prepare_synthetic,
-)
 from tcmax_jax.data.clips import RawDataError
 from tcmax_jax.data.datasets import open_dataset
 from tcmax_jax.data.pictures import decode_image
 from tcmax_jax.data.preparation import builder
 from tcmax_jax.data.preparation.builder import prepare_clips
-from tcmax_jax.data.synthetic import generate
-from tests.data.forms import ALONE, AUDIO_VISUAL
+from tcmax_jax.data.sources import synthetic
+from tcmax_jax.data.sources.manifest import ManifestData
+from tcmax_jax.data.sources.synthetic import SyntheticData, generate
 from tests.data.media_files import flat_frames, tone, write_media
+from tests.data.small_forms import ALONE, AUDIO_VISUAL
 
 KNOBS = {
     "num_classes": 3,
@@ -31,7 +27,7 @@ KNOBS = {
     "visual_shape": (2, 7, 8),
 }
 SIZES = {"train": 11, "validation": 5, "test": 4}
-SETTINGS = SyntheticSettings(
+SETTINGS = SyntheticData(
     **{f"{split}_examples": size for split, size in SIZES.items()}, **KNOBS, seed=2
 )
 
@@ -43,7 +39,7 @@ def data_dir(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def prepared(data_dir):
-    return prepare_synthetic(SETTINGS, data_dir).data_path
+    return SETTINGS.prepare(data_dir).data_path
 
 
 @pytest.fixture
@@ -53,13 +49,12 @@ def manifest(tmp_path):
     write_media(folder / "a.avi", frames=flat_frames([50] * 5), audio=tone(0.5))
     rows = "a,train,low,a.avi\nb,test,low,a.avi\n"
     (folder / "manifest.csv").write_text("id,split,label,path\n" + rows)
-    return ManifestSettings(manifest=str(folder / "manifest.csv"), stored=AUDIO_VISUAL, **ALONE)
+    return ManifestData(manifest=str(folder / "manifest.csv"), stored=AUDIO_VISUAL, **ALONE)
 
 
 def test_dataset_of_the_folder(prepared):
     dataset = open_dataset(prepared, ["audio", "visual"])
     assert dataset.name == f"synthetic/{prepared.parent.name}/1.0.0"
-    assert dataset.kinds == {"audio": "spectrogram", "visual": "frames"}
     assert dataset.summary == {}
     assert list(dataset.class_names) == ["class0", "class1", "class2"]
     assert {split: len(source) for split, source in dataset.sources.items()} == SIZES
@@ -81,15 +76,15 @@ def test_records_are_the_generated_examples(prepared, number, split):
 
 
 def test_second_preparation_finds_the_first(prepared, data_dir, monkeypatch):
-    monkeypatch.setattr(synthetic_dataset_builder, "generate", None)
-    again = prepare_synthetic(dataclasses.replace(SETTINGS), data_dir)
+    monkeypatch.setattr(synthetic, "generate", None)
+    again = dataclasses.replace(SETTINGS).prepare(data_dir)
     assert again.data_path == prepared
     assert again.info.splits["train"].num_examples == SIZES["train"]
 
 
 @pytest.mark.parametrize("change", [{"seed": 3}, {"train_examples": 12}, {"correlation": 0.3}])
 def test_other_settings_have_their_own_folder(prepared, data_dir, change):
-    other = prepare_synthetic(dataclasses.replace(SETTINGS, **change), data_dir)
+    other = dataclasses.replace(SETTINGS, **change).prepare(data_dir)
     assert other.data_path != prepared
     assert other.is_prepared() and prepared.exists()
 
@@ -109,11 +104,11 @@ def test_other_fields_are_no_modalities(prepared, name):
 def test_validation_is_required_before_anything_is_decoded(manifest, tmp_path, monkeypatch):
     monkeypatch.setattr(builder, "decode_chunks", None)
     with pytest.raises(RawDataError, match=r"none of validation \(1 of train, 1 of test\); give"):
-        prepare_clips(Manifest, manifest, tmp_path / "data")
+        prepare_clips(manifest, tmp_path / "data")
 
 
 def test_validation_is_required_of_prepared_data(manifest, tmp_path, monkeypatch):
     monkeypatch.setattr(builder, "_check_listed", lambda listing: None)
-    path = prepare_clips(Manifest, manifest, tmp_path / "data").data_path
+    path = prepare_clips(manifest, tmp_path / "data").data_path
     with pytest.raises(ValueError, match=r"a validation split in .*, got train, test\. Training"):
         open_dataset(path, ["audio"])

@@ -5,14 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tcmax_jax.data.builders.manifest.manifest_dataset_builder import Manifest, ManifestSettings
 from tcmax_jax.data.clips import Clip, RawDataError
 from tcmax_jax.data.datasets import open_dataset
 from tcmax_jax.data.feature_files import check_rows, read_feature, write_features
+from tcmax_jax.data.forms import Features
 from tcmax_jax.data.limits import MediaError
 from tcmax_jax.data.preparation.builder import prepare_clips
-from tcmax_jax.data.stored import Features
-from tests.data.forms import ALONE
+from tcmax_jax.data.sources.manifest import ManifestData
+from tests.data.small_forms import ALONE
 
 ROWS = np.arange(6, dtype=np.float64).reshape(3, 2)
 IDS = ["a", "b é", "c"]
@@ -157,11 +157,11 @@ def settings(tmp_path):
         "image": Features(path="image.npz", size=2),
         "text": Features(path="text.npz", size=1),
     }
-    return ManifestSettings(manifest=str(tmp_path / "list.csv"), stored=stored, **ALONE)
+    return ManifestData(manifest=str(tmp_path / "list.csv"), stored=stored, **ALONE)
 
 
 def test_a_data_set_of_features_alone(settings, tmp_path):
-    path = prepare_clips(Manifest, settings, tmp_path / "data").data_path
+    path = prepare_clips(settings, tmp_path / "data").data_path
     dataset = open_dataset(path, ["image", "text"])
     assert dataset.kinds == {"image": "features", "text": "features"}
     records = {record["id"].decode(): record for record in dataset.sources["train"]}
@@ -170,16 +170,16 @@ def test_a_data_set_of_features_alone(settings, tmp_path):
 
 
 def test_features_that_were_extracted_anew_are_read(settings, tmp_path):
-    before = prepare_clips(Manifest, settings, tmp_path / "data").data_path
+    before = prepare_clips(settings, tmp_path / "data").data_path
     write_features(tmp_path / "text.npz", IDS, ROWS[:, :1])
-    after = prepare_clips(Manifest, settings, tmp_path / "data").data_path
+    after = prepare_clips(settings, tmp_path / "data").data_path
     assert before != after
     assert next(iter(open_dataset(after, ["text"]).sources["validation"]))["text"] == [4]
 
 
 def test_a_list_without_media_cannot_give_sound(settings, tmp_path):
-    from tests.data.forms import SOUND
+    from tests.data.small_forms import SOUND
 
     settings = dataclasses.replace(settings, stored={"audio": SOUND})
     with pytest.raises(RawDataError, match="line 2: expected a file for audio, got none; name it"):
-        prepare_clips(Manifest, settings, tmp_path / "data")
+        prepare_clips(settings, tmp_path / "data")

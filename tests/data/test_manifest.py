@@ -3,7 +3,7 @@ import re
 import pytest
 
 from tcmax_jax.data.clips import Clip, RawDataError
-from tcmax_jax.data.manifest import read_manifest
+from tcmax_jax.data.sources.manifest import read_manifest
 
 HEADER = "id,split,label,path,start,end\n"
 FIRST = "a,train,cat,a.mp4,,\n"

@@ -9,10 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tcmax_jax.data.clips import Clip, RawDataError
-from tcmax_jax.data.manifest import read_manifest
-from tests.data.builders import raw_folders
-from tests.data.builders.test_lists import LISTED, light_media  # noqa: F401
+from tcmax_jax.data.sources.manifest import read_manifest
 from tests.data.mutations import mutated
+from tests.data.sources import raw_folders
+from tests.data.sources.test_lists import LISTED, light_media  # noqa: F401
 
 COLUMNS = ("id", "split", "label", "path", "audio_path", "start", "end")
 # Text that survives the reader's stripping, of all of Unicode that UTF-8 can hold.

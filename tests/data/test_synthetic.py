@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tcmax_jax.data.synthetic import audio_patterns, generate, visual_patterns
+from tcmax_jax.data.sources.synthetic import audio_patterns, generate, visual_patterns
 
 CLASSES, STYLES = 3, 4
 KNOBS = {

@@ -10,7 +10,8 @@ from tcmax_jax.estimators import evaluate, ground_truth, head_information, repor
 from tcmax_jax.estimators.fit import Estimate, Fitted
 from tcmax_jax.estimators.report import Sum, _verdict
 from tcmax_jax.losses import tcmax_loss
-from tcmax_jax.models import FUSIONS, MLP, MultimodalClassifier, head_of
+from tcmax_jax.models import MLP, MultimodalClassifier, head_of
+from tcmax_jax.models.fusion import ConcatHead
 
 QUICK = {"steps": 200, "eval_every": 200, "learning_rate": 0.01, "num_negatives": 512}
 
@@ -74,7 +75,7 @@ def trained():
 
     modalities = ("audio", "visual")
     encoders = {m: MLP((8, 4)) for m in modalities}
-    model = MultimodalClassifier(encoders, FUSIONS["concat"](modalities, 3))
+    model = MultimodalClassifier(encoders, ConcatHead(modalities, 3))
     inputs, labels = draw(0, 256)
     params = model.init(jax.random.key(0), inputs)["params"]
     optimizer = optax.adam(0.02)

@@ -22,10 +22,10 @@ THREE = FEATURES | {"text": np.array([[0, 0, 5], [0, 0, 5], [0, 0, 5], [9, 0, 0]
     ],
 )
 def test_accuracy_without_modalities(dropped, name, share):
-    got = scores_without(methods.joint(), HEAD, THREE, dropped)
+    got = scores_without(methods.Joint().make(), HEAD, THREE, dropped)
     assert np.mean(np.argmax(got, axis=-1) == LABELS) == share
     evaluation = evaluate_split(
-        lambda inputs: THREE, HEAD, methods.joint(),
+        lambda inputs: THREE, HEAD, methods.Joint().make(),
         [{"inputs": None, "label": LABELS, "where": np.ones(4, bool), "index": np.arange(4)}],
         dropped=dropped,
     )  # fmt: skip
@@ -36,17 +36,32 @@ def test_a_method_predicts_by_its_own_rule_without_a_modality():
     # MLA weights by certainty: the sure text wins on row 1, where the sum is undecided.
     features = {"audio": np.float32([[0, 3, 0]]), "text": np.float32([[0, 0, 3.5]])}
     features["visual"] = np.float32([[9, 0, 0]])
-    got = scores_without(methods.mla(tuple(features)), HEAD, features, ["visual"])
+    got = scores_without(methods.MLA().make(tuple(features)), HEAD, features, ["visual"])
     assert int(np.argmax(got)) == 2
 
 
 @pytest.mark.parametrize(
     ("method", "head", "dropped", "message"),
     [
-        (methods.joint(), lambda z: z["audio"], ["text"], "modalities audio, visual .* got text"),
-        (methods.joint(), HEAD, ["text"], "modalities audio, visual and to keep one .* got text"),
-        (methods.joint(), HEAD, ["audio", "visual"], "got audio, visual"),
-        (methods.unimodal(modality="audio"), HEAD, ["audio"], "that the method trains, got audio"),
+        (
+            methods.Joint().make(),
+            lambda z: z["audio"],
+            ["text"],
+            "modalities audio, visual .* got text",
+        ),
+        (
+            methods.Joint().make(),
+            HEAD,
+            ["text"],
+            "modalities audio, visual and to keep one .* got text",
+        ),
+        (methods.Joint().make(), HEAD, ["audio", "visual"], "got audio, visual"),
+        (
+            methods.Unimodal(modality="audio").make(),
+            HEAD,
+            ["audio"],
+            "that the method trains, got audio",
+        ),
     ],
 )
 def test_modalities_that_cannot_be_dropped(method, head, dropped, message):
@@ -61,7 +76,7 @@ def test_other_examples_stand_in_where_the_head_couples_the_modalities():
     def head(z):
         return z["audio"] * z["visual"]
 
-    got = scores_without(methods.joint(), head, features, ["visual"])
+    got = scores_without(methods.Joint().make(), head, features, ["visual"])
     for i in range(6):
         p = np.zeros(3)
         for k in range(6):
@@ -73,14 +88,16 @@ def test_other_examples_stand_in_where_the_head_couples_the_modalities():
 def test_stand_ins_are_few_and_spread_over_the_split():
     # The prediction is the stand-in itself: the mean says which ones they were.
     features = {"audio": np.zeros((200, 200)), "visual": 30 * np.eye(200)}
-    got = np.exp(scores_without(methods.joint(), lambda z: z["visual"], features, ["visual"]))
+    got = np.exp(
+        scores_without(methods.Joint().make(), lambda z: z["visual"], features, ["visual"])
+    )
     chosen = np.flatnonzero(got[0] > 0.5 / 64)
     np.testing.assert_array_equal(chosen, np.arange(0, 200, 4))
 
 
 def test_what_can_be_missing():
-    assert missing(methods.joint(), THREE) == [("audio",), ("visual",), ("text",)]
-    assert missing(methods.unimodal(modality="audio"), THREE) == [("visual",), ("text",)]
+    assert missing(methods.Joint().make(), THREE) == [("audio",), ("visual",), ("text",)]
+    assert missing(methods.Unimodal(modality="audio").make(), THREE) == [("visual",), ("text",)]
 
 
 def batch(inputs, index):
@@ -132,7 +149,7 @@ def test_each_modality_is_noisy_by_itself():
         {"inputs": FEATURES, "label": LABELS, "where": np.ones(4, bool), "index": np.arange(4)}
     ]
     got = evaluate_split(
-        lambda inputs: inputs, HEAD, methods.joint(), examples, hard=True, noise=(3.0,)
+        lambda inputs: inputs, HEAD, methods.Joint().make(), examples, hard=True, noise=(3.0,)
     )
     [views] = noisy_views(examples, [3.0])
     for m in FEATURES:
@@ -142,6 +159,8 @@ def test_each_modality_is_noisy_by_itself():
     assert list(got.predicted) == [
         "without/audio", "without/visual", "noise/audio=3", "noise/visual=3",
     ]  # fmt: skip
-    easy = evaluate_split(lambda inputs: inputs, HEAD, methods.joint(), examples, noise=(3.0,))
+    easy = evaluate_split(
+        lambda inputs: inputs, HEAD, methods.Joint().make(), examples, noise=(3.0,)
+    )
     assert easy.predicted == {}
     assert easy.metrics == got.metrics

@@ -25,14 +25,14 @@ def evaluated(method, head=HEAD, features=FEATURES):
 
 
 def test_accuracies_are_counted():
-    metrics = evaluated(methods.joint())
+    metrics = evaluated(methods.Joint().make())
     assert metrics["accuracy"] == 0.75
     assert metrics["accuracy/audio"] == 0.75
     assert metrics["accuracy/visual"] == 0.5
 
 
 def test_cross_entropy_and_bound_equal_slow_formulas():
-    metrics = evaluated(methods.tcmax())
+    metrics = evaluated(methods.TCMax().make())
     scores = np.float64(FEATURES["audio"]) + FEATURES["visual"]
     log_p = scores - np.log(np.exp(scores).sum(1, keepdims=True))
     expected = -log_p[np.arange(4), LABELS].mean()
@@ -43,7 +43,7 @@ def test_cross_entropy_and_bound_equal_slow_formulas():
 
 def test_an_empirical_prior_moves_prediction_and_bound():
     prior = np.array([0.01, 0.01, 0.98], np.float32)
-    metrics = evaluated(methods.tcmax(label_prior=prior))
+    metrics = evaluated(methods.TCMax(label_prior="empirical").make(label_prior=prior))
     # Scores + log prior: (6, 0, 0), (0, 4, 1), (3, 0, 1), (2, 1, 0) + (-4.6, -4.6, 0).
     assert metrics["accuracy"] == 0.5
     # Audio: (4, 0, 0), (0, 4, 0), (0, 0, 1), (0, 1, 0): the last class wins every row.
@@ -58,7 +58,7 @@ def test_other_heads_have_no_split_accuracy_and_a_sampled_bound():
     def head(z):
         return z["audio"] * z["visual"]
 
-    metrics = evaluated(methods.tcmax(), head)
+    metrics = evaluated(methods.TCMax().make(), head)
     assert set(metrics) == {"accuracy", "cross_entropy", "tc_bound"}
     exact = -brute_force(head, FEATURES, LABELS).mean()
     assert metrics["tc_bound"] == pytest.approx(exact, abs=0.1)
@@ -81,8 +81,8 @@ def test_padding_is_left_out():
     features, labels = encode_split(lambda inputs: inputs, batches)
     np.testing.assert_array_equal(labels, LABELS)
     np.testing.assert_array_equal(features["audio"], FEATURES["audio"])
-    evaluation = evaluate_split(lambda inputs: inputs, HEAD, methods.joint(), batches)
-    assert evaluation.metrics == evaluated(methods.joint())
+    evaluation = evaluate_split(lambda inputs: inputs, HEAD, methods.Joint().make(), batches)
+    assert evaluation.metrics == evaluated(methods.Joint().make())
     assert evaluation.collapsed == []
 
 
@@ -106,7 +106,7 @@ def test_modalities_that_rest_are_not_said_to_have_collapsed():
     for batch in batches:
         batch["inputs"]["visual"] = np.ones_like(batch["inputs"]["visual"])
     both, one = (
-        evaluate_split(lambda inputs: inputs, HEAD, methods.unimodal(modality=m), batches)
+        evaluate_split(lambda inputs: inputs, HEAD, methods.Unimodal(modality=m).make(), batches)
         for m in (None, "audio")
     )
     assert "visual" in both.collapsed
@@ -114,7 +114,7 @@ def test_modalities_that_rest_are_not_said_to_have_collapsed():
 
 
 def collapse(features, head=HEAD, labels=LABELS):
-    return collapsed(features, labels, predictions(methods.joint(), head, features))
+    return collapsed(features, labels, predictions(methods.Joint().make(), head, features))
 
 
 def test_constant_predictions_are_named():

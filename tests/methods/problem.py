@@ -1,16 +1,17 @@
 """A toy problem on which every method of the registry trains, on any number of devices."""
 
+import dataclasses
 import functools
 
 import jax
 import numpy as np
 from flax import linen as nn
 
-from tcmax_jax.methods import METHODS
-from tcmax_jax.models import FUSIONS, MLP, MultimodalClassifier
+from tcmax_jax.methods import MethodOptions
+from tcmax_jax.models import MLP, HeadOptions, MultimodalClassifier
 from tcmax_jax.training import parallel
-from tcmax_jax.training.config import Optimizer
-from tcmax_jax.training.optimizer import make_optimizer, make_schedule
+from tcmax_jax.training.config.run import trainable_heads
+from tcmax_jax.training.optimizer import SGD
 from tcmax_jax.training.state import init_state
 from tcmax_jax.training.step import train_step
 
@@ -40,14 +41,18 @@ def make_batch(number=0, *, batch_size=B, modalities=MODALITIES, where=None):
 
 def make_method(name, modalities=MODALITIES, **options):
     """Returns a method of the registry."""
-    entry = METHODS[name]
-    return entry.make(*((modalities,) if entry.takes_modalities else ()), **options)
+    return dataclasses.replace(MethodOptions.of_kind(name), **options).make(modalities)
+
+
+def heads_of(name):
+    """Returns the kinds of the heads that a method can train."""
+    return trainable_heads(MethodOptions.of_kind(name))
 
 
 def fusion_for(name):
     """Returns a head that the method can train; concat where it can."""
-    fusions = METHODS[name].fusions
-    return "concat" if "concat" in fusions else fusions[0]
+    heads = heads_of(name)
+    return "concat" if "concat" in heads else heads[0]
 
 
 class NormedEncoder(nn.Module):
@@ -70,10 +75,10 @@ class Problem:
         self.method = make_method(name, modalities, **options)
         self.model = MultimodalClassifier(
             {m: encoder() for m in modalities},
-            FUSIONS[fusion or fusion_for(name)](modalities, C),
+            HeadOptions.of_kind(fusion or fusion_for(name)).make(modalities, C),
         )
-        config = config or Optimizer(learning_rate=0.05, weight_decay=1e-3)
-        self._optimizer = make_optimizer(config, make_schedule(config, epochs=1, steps_per_epoch=3))
+        config = config or SGD(learning_rate=0.05, weight_decay=1e-3)
+        self._optimizer = config.make(config.rate(epochs=1, steps_per_epoch=3))
         self._modalities, self._mapped = modalities, {}
         self.traces = 0
         self.step = functools.partial(

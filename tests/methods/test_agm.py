@@ -111,7 +111,7 @@ def test_shapley_values_are_mean_gains_over_all_orders(names):
 
 @pytest.mark.parametrize("modalities", [2, 3])
 def test_losses_and_running_means_over_three_steps(modalities):
-    method = methods.agm(alpha=0.7, response="split")
+    method = methods.AGM(alpha=0.7, response="split").make()
     names = [f"m{i}" for i in range(modalities)]
     state = method.init(methods.Sizes(dict.fromkeys(names, 3), 3, 10))
     seen = {m: [] for m in names}
@@ -135,7 +135,7 @@ def test_losses_and_running_means_over_three_steps(modalities):
 
 def test_scores_are_cut_where_the_probability_is_below_1e8():
     features = {"a": np.float32([[100.0, 0.0]]), "v": np.float32([[0.0, 0.0]])}
-    method = methods.agm(response="split")
+    method = methods.AGM(response="split").make()
     state = method.init(methods.Sizes({"a": 2, "v": 2}, 2, 1))
     loss = method.loss(forward_of(ADDITIVE, features, np.int32([1])), state)
     assert loss.state["scores"]["a"] == pytest.approx(-np.log(1e-8), rel=1e-5)
@@ -145,7 +145,7 @@ def test_scores_are_cut_where_the_probability_is_below_1e8():
 @pytest.mark.parametrize(("progress", "inside"), [(0.9, False), (1.0, True), (2.9, True), (3.0, 0)])
 def test_the_window_includes_both_of_its_epochs(progress, inside):
     features, labels = make_batch(0, scale=2.0, dtype=np.float32)
-    method = methods.agm(response="split", first_epoch=1, last_epoch=2)
+    method = methods.AGM(response="split", first_epoch=1, last_epoch=2).make()
     state = method.init(methods.Sizes({"m0": 3, "m1": 3}, 3, 5))
     metrics = method.loss(forward_of(ADDITIVE, features, labels, progress=progress), state).metrics
     assert (metrics["coefficient/m0"] != 1) == bool(inside)

@@ -1,21 +1,19 @@
-"""What holds for every method of the registry."""
+"""What holds for every method there is."""
 
 import functools
-import inspect
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tcmax_jax.methods import METHODS
+from tcmax_jax.methods import MethodOptions
 from tcmax_jax.models import head_of
 from tcmax_jax.training.checkpoint import SELECTED_BY, Checkpoints
-from tcmax_jax.training.config import Config
-from tcmax_jax.training.config.overrides import override
-from tests.methods.problem import B, C, NormedEncoder, Problem, fusion_for, make_batch
+from tests.methods.problem import B, C, NormedEncoder, Problem, heads_of, make_batch
 from tests.methods.reference import cross_entropy, random_params
 
+METHODS = tuple(MethodOptions.members())
 # Options that make a method act from the first step of a short run.
 ACTIVE = {
     "opm": {"warmup_epochs": 0},
@@ -28,7 +26,6 @@ CASES = {name: (name, ACTIVE.get(name, {})) for name in METHODS} | {
     "pmr-binary": ("pmr", {"weights": "binary"}),
     "opm-ratio": ("opm", {"warmup_epochs": 0, "probabilities": "ratio"}),
 }
-every_method = pytest.mark.parametrize("name", METHODS)
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -196,28 +193,9 @@ def test_three_modalities(devices, case):
         assert any(jax.tree.leaves(moved)), m
 
 
-@every_method
-def test_the_configuration_has_the_defaults_of_the_function(name):
-    config = override(Config(), {"method.name": name, "model.fusion": fusion_for(name)})
-    section = {k: getattr(config.method, k) for k in config.method.__dataclass_fields__}
-    make = METHODS[name].make
-    signature = inspect.signature(make if name != "ogm_ge" else METHODS["ogm"].make)
-    defaults = {
-        k: p.default
-        for k, p in signature.parameters.items()
-        if p.kind is p.KEYWORD_ONLY and k != "noise"
-    }
-    if name == "tcmax":
-        # A name in the configuration, an array in the function.
-        assert section.pop("label_prior") == "uniform"
-        assert defaults.pop("label_prior") is None
-    assert section.pop("name") == name
-    assert section == defaults
-
-
 def test_every_registered_fusion_trains():
-    for name, entry in METHODS.items():
-        for fusion in entry.fusions:
+    for name in METHODS:
+        for fusion in heads_of(name):
             toy = Problem(name, fusion=fusion, **ACTIVE.get(name, {}))
             shapes = jax.eval_shape(toy.step, jax.eval_shape(toy.init), make_batch())
             assert shapes[0].step.dtype == jnp.int32, (name, fusion)

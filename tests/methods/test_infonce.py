@@ -34,7 +34,7 @@ def alignment(features, temperature, rows):
 def test_losses(modalities, where):
     features, labels = make_batch(0, modalities=modalities, dtype=np.float32)
     rows = np.arange(5) if where is None else np.flatnonzero(where)
-    method = methods.infonce(weight=0.5, temperature=0.2)
+    method = methods.InfoNCE(weight=0.5, temperature=0.2).make()
     loss = method.loss(forward_of(product_head, features, labels, where=where), ())
     terms = alignment(features, 0.2, rows)
     joint = cross_entropy(product_head(features), labels)[rows]
@@ -45,7 +45,7 @@ def test_losses(modalities, where):
 def test_aligned_features_have_the_least_alignment():
     features, labels = make_batch(1, dtype=np.float32)
     features["m1"] = features["m0"]
-    method = methods.infonce(temperature=0.01)
+    method = methods.InfoNCE(temperature=0.01).make()
     aligned = method.loss(forward_of(product_head, features, labels), ()).metrics["alignment"]
     features["m1"] = features["m0"][::-1]
     reversed_ = method.loss(forward_of(product_head, features, labels), ()).metrics["alignment"]
@@ -56,4 +56,4 @@ def test_features_of_different_sizes():
     features = {"a": np.ones((4, 3), np.float32), "v": np.ones((4, 2), np.float32)}
     forward = forward_of(lambda f: np.zeros((4, 3), np.float32), features, np.zeros(4, np.int32))
     with pytest.raises(ValueError, match=r"one size to align, got 3 and 2\. Give the encoders"):
-        methods.infonce().loss(forward, ())
+        methods.InfoNCE().make().loss(forward, ())

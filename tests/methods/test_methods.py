@@ -21,7 +21,7 @@ def loss_of(method, head, features, labels, seed=0):
 
 def test_joint():
     features, labels = make_batch(0, modalities=3, dtype=np.float32)
-    method = methods.joint()
+    method = methods.Joint().make()
     losses = loss_of(method, product_head, features, labels).values
     np.testing.assert_allclose(losses, cross_entropy(product_head(features), labels), rtol=1e-5)
     np.testing.assert_array_equal(method.predict(product_head, features), product_head(features))
@@ -29,7 +29,7 @@ def test_joint():
 
 def test_unimodal():
     features, labels = make_batch(1, modalities=3, dtype=np.float32)
-    method = methods.unimodal()
+    method = methods.Unimodal().make()
     expected = sum(cross_entropy(z, labels) for z in features.values())
     np.testing.assert_allclose(loss_of(method, ADDITIVE, features, labels).values, expected, 1e-5)
     scores = method.predict(ADDITIVE, features)
@@ -38,7 +38,7 @@ def test_unimodal():
 
 def test_one_modality_alone():
     features, labels = make_batch(1, modalities=3, dtype=np.float32)
-    method = methods.unimodal(modality="m1")
+    method = methods.Unimodal(modality="m1").make()
     losses = loss_of(method, ADDITIVE, features, labels).values
     np.testing.assert_allclose(losses, cross_entropy(features["m1"], labels), 1e-5)
     np.testing.assert_array_equal(method.predict(ADDITIVE, features), features["m1"])
@@ -54,7 +54,8 @@ def test_one_modality_alone_leaves_the_other_encoders_at_rest():
 @pytest.mark.parametrize("prior", [None, np.float32([0.2, 0.5, 0.3])])
 def test_tcmax(prior):
     features, labels = make_batch(2, dtype=np.float32)
-    method = methods.tcmax(label_prior=prior)
+    kind = "uniform" if prior is None else "empirical"
+    method = methods.TCMax(label_prior=kind).make(label_prior=prior)
     loss = loss_of(method, product_head, features, labels)
     assert 1 < loss.metrics["effective_sample_size"] < 5**2 * 3
     expected = brute_force(product_head, features, labels, label_prior=prior)
@@ -68,7 +69,7 @@ def test_tcmax(prior):
 
 def test_sampled_tcmax_uses_its_key():
     features, labels = make_batch(3, dtype=np.float32)
-    method = methods.tcmax(num_negatives=8)
+    method = methods.TCMax(num_negatives=8).make()
     first, again, other = (
         loss_of(method, product_head, features, labels, seed).values for seed in (0, 0, 1)
     )
@@ -85,7 +86,7 @@ def test_sampled_tcmax_leaves_its_steps_what_exact_tcmax_has_left(num_negatives)
 
     def gap(key, **options):
         forward = Forward(lambda z: (z["a"] * z["v"]) @ scores, features, labels, key=key)
-        loss = methods.tcmax(**options).loss(forward, ())
+        loss = methods.TCMax(**options).make().loss(forward, ())
         return loss.values.mean() - loss.floor
 
     keys = jax.random.split(jax.random.key(0), 20)
@@ -100,7 +101,7 @@ def test_sampled_tcmax_leaves_its_steps_what_exact_tcmax_has_left(num_negatives)
 
 def test_adaptive_tcmax_logs_the_number_of_tuples():
     features, labels = make_batch(4, dtype=np.float32)
-    method = methods.tcmax(num_negatives="adaptive")
+    method = methods.TCMax(num_negatives="adaptive").make()
     loss = loss_of(method, product_head, features, labels)
     # Eight passes of five tuples would be the least, and more than there are.
     assert loss.metrics["tuples"] == 25

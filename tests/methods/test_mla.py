@@ -7,7 +7,7 @@ import pytest
 
 from tcmax_jax import methods
 from tcmax_jax.methods.mla import update_projection
-from tcmax_jax.training.config import Optimizer
+from tcmax_jax.training.optimizer import SGD
 from tests.losses.reference import ADDITIVE, make_batch
 from tests.methods.problem import MODALITIES, Problem
 from tests.methods.problem import make_batch as toy_batch
@@ -44,7 +44,7 @@ def test_a_turn_descends_on_one_modality_alone(number):
 
 
 def test_the_second_turn_sees_the_head_of_the_first(devices):
-    toy = Problem("mla", config=Optimizer(learning_rate=0.05, weight_decay=0.0))
+    toy = Problem("mla", config=SGD(learning_rate=0.05, weight_decay=0.0))
     before = toy.state.params
     # Through a head of zero no encoder has a gradient; at the second turn it is not zero any more.
     assert not np.any(before["head"]["shared"]["kernel"])
@@ -104,7 +104,7 @@ def test_projected_turns():
 @pytest.mark.parametrize("modalities", [2, 3])
 def test_prediction_weights_parts_by_the_entropy_of_each_example(modalities):
     features, _ = make_batch(0, modalities=modalities, scale=3.0, dtype=np.float32)
-    scores = methods.mla(tuple(features)).predict(ADDITIVE, features)
+    scores = methods.MLA().make(tuple(features)).predict(ADDITIVE, features)
     for i, row in enumerate(scores):
         p = {m: softmax(z)[i] for m, z in features.items()}
         w = {m: np.exp(np.sum(x * np.log(x))) for m, x in p.items()}
@@ -114,7 +114,7 @@ def test_prediction_weights_parts_by_the_entropy_of_each_example(modalities):
 
 def test_prediction_of_an_example_does_not_depend_on_its_batch():
     features, _ = make_batch(1, scale=3.0, dtype=np.float32)
-    predict = methods.mla(tuple(features)).predict
+    predict = methods.MLA().make(tuple(features)).predict
     whole = predict(ADDITIVE, features)
     alone = predict(ADDITIVE, {m: z[2:3] for m, z in features.items()})
     np.testing.assert_allclose(whole[2:3], alone, rtol=1e-6)
@@ -122,7 +122,7 @@ def test_prediction_of_an_example_does_not_depend_on_its_batch():
 
 def test_prediction_is_finite_where_probabilities_underflow():
     features = {"a": np.float32([[1e4, -1e4]]), "v": np.float32([[0.0, 1.0]])}
-    scores = methods.mla(("a", "v")).predict(ADDITIVE, features)
+    scores = methods.MLA().make(("a", "v")).predict(ADDITIVE, features)
     h = -np.sum(softmax(features["v"]) * np.log(softmax(features["v"])))
     w = 1 / (1 + np.exp(-h))
     np.testing.assert_allclose(scores, [[w * 1e4, -w * 1e4 + (1 - w)]], rtol=1e-5)

@@ -48,7 +48,7 @@ def test_coefficients_of_three_compare_with_the_mean_of_the_others():
 @pytest.mark.parametrize("modalities", [2, 3])
 def test_the_loss_is_joint_and_the_scores_are_those_of_the_parts(modalities):
     features, labels = make_batch(0, modalities=modalities, scale=2.0, dtype=np.float32)
-    loss = methods.ogm(alpha=0.4).loss(forward_of(ADDITIVE, features, labels), ())
+    loss = methods.OGM(alpha=0.4).make().loss(forward_of(ADDITIVE, features, labels), ())
     joint = sum(np.float64(z) for z in features.values())
     np.testing.assert_allclose(loss.values, cross_entropy(joint, labels), rtol=1e-5, atol=1e-6)
     expected = coefficients(label_scores(features, labels), 0.4)
@@ -65,14 +65,14 @@ def test_the_window_includes_both_of_its_epochs(progress, inside):
     features, labels = make_batch(1, scale=2.0, dtype=np.float32)
     forward = forward_of(ADDITIVE, features, labels, progress=progress)
     assert bool(forward.within(2, 4)) == inside
-    args = methods.ogm_ge(first_epoch=2, last_epoch=4).loss(forward, ()).rule_args
+    args = methods.OGMGE(first_epoch=2, last_epoch=4).make().loss(forward, ()).rule_args
     assert (min(args["coefficients"].values()) < 1) == inside
     assert args["noise_scale"] == inside
 
 
 def test_without_enhancement_the_noise_scale_is_zero():
     features, labels = make_batch(1, dtype=np.float32)
-    assert methods.ogm().loss(forward_of(ADDITIVE, features, labels), ()).rule_args[
+    assert methods.OGM().make().loss(forward_of(ADDITIVE, features, labels), ()).rule_args[
         "noise_scale"
     ] == 0  # fmt: skip
 

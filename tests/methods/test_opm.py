@@ -53,7 +53,7 @@ def run(seed=0, rows=8, key=0, **options):
     features, labels = features_of_sizes(seed, rows)
     forward = forward_of(recording.head, features, labels, seed=key)
     options = {"warmup_epochs": 0, "apply_probability": 1.0} | options
-    return recording, forward, methods.opm(**options).loss(forward, ())
+    return recording, forward, methods.OPM(**options).make().loss(forward, ())
 
 
 def test_excess_starts_at_the_base():
@@ -79,9 +79,9 @@ def test_probabilities_are_cut_at_one():
 @pytest.mark.parametrize("modalities", [2, 3])
 def test_probabilities_of_a_batch(variant, modalities):
     features, labels = make_batch(5, modalities=modalities, scale=2.0, dtype=np.float32)
-    method = methods.opm(
+    method = methods.OPM(
         base=0.3, strength=0.8, warmup_epochs=0, apply_probability=1.0, probabilities=variant
-    )
+    ).make()
     metrics = method.loss(forward_of(ADDITIVE, features, labels), ()).metrics
     expected = probabilities(label_scores(features, labels), 0.3, 0.8, variant)
     assert max(expected.values()) > 0
@@ -109,7 +109,7 @@ def test_without_dropping_the_loss_is_joint(options):
 def test_warmup_lasts_six_epochs(progress, dropped):
     features, labels = features_of_sizes(0)
     forward = forward_of(RecordingHead().head, features, labels, progress=progress)
-    metrics = methods.opm(apply_probability=1.0).loss(forward, ()).metrics
+    metrics = methods.OPM(apply_probability=1.0).make().loss(forward, ()).metrics
     assert (metrics["drop_probability/m0"] > 0) == dropped
 
 
@@ -152,7 +152,7 @@ def test_the_rescaled_features_keep_their_expected_total():
 
 def test_dropping_applies_to_its_share_of_batches():
     features, labels = features_of_sizes(0)
-    method = methods.opm(apply_probability=0.7, warmup_epochs=0)
+    method = methods.OPM(apply_probability=0.7, warmup_epochs=0).make()
 
     def probability(key):
         forward = methods.Forward(RecordingHead().head, features, labels, key=key)
@@ -179,5 +179,5 @@ def test_examples_without_any_modality_leave_the_mean(monkeypatch):
 
 def test_prediction_is_joint_on_whole_features():
     features, _ = make_batch(6, dtype=np.float32)
-    scores = methods.opm().predict(ADDITIVE, features)
+    scores = methods.OPM().make().predict(ADDITIVE, features)
     np.testing.assert_allclose(scores, features["m0"] + features["m1"], rtol=1e-6)

@@ -49,7 +49,7 @@ def test_losses(weights, modalities, seen):
     features, labels = make_batch(1, modalities=modalities, dtype=np.float32)
     assert 1 in labels
     state = state_of(2, modalities, seen)
-    method = methods.pmr(alpha=0.6, weights=weights)
+    method = methods.PMR(alpha=0.6, weights=weights).make()
     loss = method.loss(forward_of(product_head, features, labels), state)
     expected, w = slow_loss(features, labels, state, weights, 0.6)
     assert max(w.values()) > 0
@@ -66,7 +66,7 @@ def test_weights_are_the_shortfall_of_the_slow_modality():
     features = {"fast": np.float32([[5.0]]), "slow": np.float32([[1.0]])}
     forward = forward_of(lambda f: np.zeros((1, 2), np.float32), features, np.int32([0]))
     p = 1 / (1 + np.exp(-10))
-    metrics = methods.pmr().loss(forward, state).metrics
+    metrics = methods.PMR().make().loss(forward, state).metrics
     assert metrics["weight/fast"] == 0
     assert metrics["weight/slow"] == pytest.approx(p / 0.5 - 1, rel=1e-4)
 
@@ -75,7 +75,7 @@ def test_weights_are_the_shortfall_of_the_slow_modality():
 def test_the_window_includes_both_of_its_epochs(progress, inside):
     features, labels = make_batch(1, dtype=np.float32)
     state = state_of(2)
-    method = methods.pmr(first_epoch=1, last_epoch=2)
+    method = methods.PMR(first_epoch=1, last_epoch=2).make()
     loss = method.loss(forward_of(product_head, features, labels, progress=progress), state)
     expected, _ = slow_loss(features, labels, state, "clip", 1.0, inside)
     np.testing.assert_allclose(loss.values, expected, rtol=1e-4)
@@ -87,7 +87,7 @@ def test_early_on_the_entropy_of_the_modality_ahead_is_rewarded(progress, early)
     state = state_of(4)
     options = {"entropy_weight": 0.3, "entropy_epochs": 2}
     forward = forward_of(product_head, features, labels, progress=progress)
-    got = methods.pmr(**options).loss(forward, state).values
+    got = methods.PMR(**options).make().loss(forward, state).values
     expected, w = slow_loss(features, labels, state, "clip", 1.0)
     (ahead,) = [m for m, x in w.items() if x == 0]
     p = softmax(similarities(features, state["prototypes"], state["seen"])[ahead])
@@ -96,7 +96,7 @@ def test_early_on_the_entropy_of_the_modality_ahead_is_rewarded(progress, early)
 
 
 def test_prototypes_are_class_means_with_momentum():
-    method = methods.pmr(momentum=0.25)
+    method = methods.PMR(momentum=0.25).make()
     state = method.init(methods.Sizes({"a": 2, "v": 1}, 3, 100))
     assert not state["seen"].any()
     assert state["prototypes"]["a"].shape == (3, 2)
@@ -116,7 +116,7 @@ def test_prototypes_are_class_means_with_momentum():
 
 def test_before_the_first_prototypes_the_loss_is_joint():
     features, labels = make_batch(1, dtype=np.float32)
-    method = methods.pmr()
+    method = methods.PMR().make()
     state = method.init(methods.Sizes({"m0": 3, "m1": 3}, C, 10))
     loss = method.loss(forward_of(product_head, features, labels), state)
     expected = cross_entropy(product_head(features), labels)

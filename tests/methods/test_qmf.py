@@ -66,7 +66,7 @@ def problem(seed, modalities=2, where=None):
 @pytest.mark.parametrize("where", [None, np.array([1, 1, 0, 1, 1, 1], bool)])
 @pytest.mark.parametrize("modalities", [2, 3])
 def test_losses_histories_and_gradients_over_three_steps(modalities, where):
-    method = methods.qmf(rank_weight=0.7)
+    method = methods.QMF(rank_weight=0.7).make()
     names = [f"m{i}" for i in range(modalities)]
     state = method.init(methods.Sizes(dict.fromkeys(names, 3), 3, N))
     assert all(h.shape == (N,) and not h.any() for h in state.values())
@@ -96,7 +96,9 @@ def test_harder_examples_that_are_surer_pay_and_others_do_not():
 
     def rank_terms(past):
         state = {"a": np.float32(past), "b": np.float32([0, 0])}
-        with_rank, without = (methods.qmf(rank_weight=w).loss(forward, state) for w in (1.0, 0.0))
+        with_rank, without = (
+            methods.QMF(rank_weight=w).make().loss(forward, state) for w in (1.0, 0.0)
+        )
         return np.float64(with_rank.values) - np.float64(without.values)
 
     # Confidences are 2.0 and 0.21; histories 1 and 0 after scaling, a slack of 1.
@@ -107,6 +109,6 @@ def test_harder_examples_that_are_surer_pay_and_others_do_not():
 
 def test_the_prediction_weights_parts_by_confidence():
     features, _ = make_batch(5, modalities=3, scale=3.0, dtype=np.float32)
-    scores = methods.qmf().predict(ADDITIVE, features)
+    scores = methods.QMF().make().predict(ADDITIVE, features)
     expected = sum(confidence(z)[:, None] * np.float64(z) for z in features.values())
     np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-5)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from tcmax_jax.models import FUSIONS, MultimodalClassifier, ResNet
+from tcmax_jax.models import HeadOptions, MultimodalClassifier, ResNet
 from tcmax_jax.models.convert import head_params, read_arrays, resnet_variables
 from tcmax_jax.models.resnet import BasicBlock, Bottleneck
 
@@ -173,7 +173,7 @@ def test_equal_logits_of_a_whole_checkpoint(fusion):
     }
     x = {"audio": pictures(6, 1), "visual": pictures(7)}
     model = MultimodalClassifier(
-        {m: network() for m in encoders}, FUSIONS[fusion](("audio", "visual"), C)
+        {m: network() for m in encoders}, HeadOptions.of_kind(fusion).make(("audio", "visual"), C)
     )
     variables = {m: resnet_variables(arrays, f"{m}_net.") for m in encoders}
     params = {f"encoders_{m}": v["params"] for m, v in variables.items()}

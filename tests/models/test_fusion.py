@@ -4,10 +4,13 @@ import jax
 import numpy as np
 import pytest
 
-from tcmax_jax.models import ADDITIVE_FUSIONS, FUSIONS
+from tcmax_jax.models import HeadOptions
+from tcmax_jax.models.fusion import AdditiveFusion
 from tests.models.random_params import randomised
 
 N, D, C = 7, 6, 4
+FUSIONS = HeadOptions.members()
+ADDITIVE_FUSIONS = [k for k, head in FUSIONS.items() if issubclass(head.module, AdditiveFusion)]
 
 
 def features(modalities=("audio", "visual")):
@@ -16,7 +19,7 @@ def features(modalities=("audio", "visual")):
 
 
 def build(name, modalities=("audio", "visual"), **options):
-    head = FUSIONS[name](modalities, C, **options)
+    head = HeadOptions.of_kind(name).make(modalities, C, **options)
     params = head.init(jax.random.key(0), features(modalities))["params"]
     return head, params
 
@@ -124,4 +127,4 @@ def test_cosine_gradient_is_finite_at_zero_features():
 @pytest.mark.parametrize("name", ["film", "gated", "bigated"])
 def test_pair_heads_refuse_three_modalities(name):
     with pytest.raises(ValueError, match=r"Expected two modalities .*got \['a', 'b', 'c'\].*sum"):
-        FUSIONS[name](("a", "b", "c"), C)
+        HeadOptions.of_kind(name).make(("a", "b", "c"), C)

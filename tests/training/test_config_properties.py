@@ -7,9 +7,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tcmax_jax.data.sources.manifest import ManifestData
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.config.data import ManifestData
-from tcmax_jax.training.config.overrides import ConfigError, from_dict, override, to_dict
+from tcmax_jax.training.config.overrides import override
+from tcmax_jax.training.config.tree import ConfigError, from_dict, to_dict
 
 BASES = [Config(), Config(data=ManifestData(manifest="clips.csv"))]
 

@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 
 from tcmax_jax.data.datasets import open_dataset
+from tcmax_jax.data.forms import Features, Flow, Frames, LogSpectrogram
+from tcmax_jax.data.inputs import FeaturesInput, FlowInput, FramesInput, SpectrogramInput
+from tcmax_jax.data.sources.manifest import ManifestData
 from tcmax_jax.evaluation.outputs import read_outputs
-from tcmax_jax.training import config as c
+from tcmax_jax.models import MLPEncoder
 from tcmax_jax.training import export as exports
 from tcmax_jax.training import loop
-from tcmax_jax.training.build import make_method, make_model, make_transforms
+from tcmax_jax.training.build import make_method, make_model, prepare_data
 from tcmax_jax.training.checkpoint import CheckpointError
-from tcmax_jax.training.config import data as d
-from tcmax_jax.training.config.overrides import ConfigError, override
-from tcmax_jax.training.prepare import prepare_data
+from tcmax_jax.training.config import Config, Modality
+from tcmax_jax.training.config.overrides import override
+from tcmax_jax.training.config.tree import ConfigError
 from tcmax_jax.training.trained import Trained, classifier
 from tests.training.tiny import tiny_config
 
@@ -54,7 +57,7 @@ def inputs_of_test(data_dir):
     records = [source[i] for i in range(len(source))]
     return {
         name: np.stack([transform(record[name], None) for record in records])
-        for name, transform in make_transforms(config).items()
+        for name, transform in config.inputs.items()
     }
 
 
@@ -130,7 +133,7 @@ def test_the_description(folder):
     }
     assert list(about["outputs"]) == ["audio", "fused", "visual"]
     assert about["outputs"]["fused"] == {"shape": ["rows", 3], "dtype": "float32"}
-    assert (about["method"]["name"], about["head"]) == ("tcmax", "concat")
+    assert (about["method"]["kind"], about["head"]) == ("tcmax", "concat")
     assert about["modalities"]["visual"]["encoder"]["std"] == [0.25]
     assert about["recalibration"] is None
 
@@ -165,7 +168,8 @@ def test_damaged_parameters_are_found(run, tmp_path):
 @pytest.mark.parametrize(("method", "fusion"), [("joint", "bigated"), ("mla", "share_head")])
 def test_other_heads_and_predictions_are_exported_as_well(method, fusion):
     config = override(
-        clips_config(sound=c.Spectrogram(steps=3)), {"method.name": method, "model.fusion": fusion}
+        clips_config(sound=SpectrogramInput(steps=3)),
+        {"method.kind": method, "model.fusion": fusion},
     )
     inputs = exports.input_shapes(config)
     model = make_model(config, num_classes=2)
@@ -185,21 +189,21 @@ def test_other_heads_and_predictions_are_exported_as_well(method, fusion):
 
 def clips_config(**inputs):
     stored = {
-        "sound": d.LogSpectrogram(rate=8000, seconds=1.0, n_fft=64, hop=80),
-        "picture": d.StoredFrames(count=3, short_side=32),
-        "motion": d.StoredFlow(count=4, short_side=32),
-        "text": d.StoredFeatures(path="text.npz", size=5),
+        "sound": LogSpectrogram(rate=8000, seconds=1.0, n_fft=64, hop=80),
+        "picture": Frames(count=3, short_side=32),
+        "motion": Flow(count=4, short_side=32),
+        "text": Features(path="text.npz", size=5),
     }
-    used = {"sound": c.Spectrogram(), "text": c.Features()} | inputs
-    return c.Config(
-        data=d.ManifestData(manifest="clips.csv", stored=stored),
-        modalities={m: c.Modality(input=x, encoder=c.MLPEncoder()) for m, x in used.items()},
+    used = {"sound": SpectrogramInput(), "text": FeaturesInput()} | inputs
+    return Config(
+        data=ManifestData(manifest="clips.csv", stored=stored),
+        modalities={m: Modality(input=x, encoder=MLPEncoder()) for m, x in used.items()},
     )
 
 
 def test_shapes_of_inputs_of_clips():
     config = clips_config(
-        sound=c.Spectrogram(steps=64), picture=c.Frames(size=24), motion=c.Flow(size=16)
+        sound=SpectrogramInput(steps=64), picture=FramesInput(size=24), motion=FlowInput(size=16)
     )
     shapes = exports.input_shapes(config)
     assert {name: (x.shape, str(x.dtype)) for name, x in shapes.items()} == {
@@ -214,4 +218,4 @@ def test_shapes_of_inputs_of_clips():
 def test_pictures_of_no_known_size_are_refused():
     message = r"Expected modalities\.picture\.input\.size, .*got null.*Train with a size"
     with pytest.raises(ConfigError, match=message):
-        exports.input_shapes(clips_config(picture=c.Frames(size=None)))
+        exports.input_shapes(clips_config(picture=FramesInput(size=None)))

@@ -18,7 +18,7 @@ from tcmax_jax.evaluation.outputs import read_outputs
 from tcmax_jax.training import loop
 from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.checkpoint import CheckpointError
-from tcmax_jax.training.config.overrides import ConfigError
+from tcmax_jax.training.config.tree import ConfigError
 from tcmax_jax.training.fit import NonFiniteError
 from tests.training.tiny import tiny_config
 
@@ -84,7 +84,7 @@ def test_tensorboard_has_the_configuration_and_the_final_metrics(finished):
     content = plugin_hparams_pb2.HParamsPluginData.FromString(start.metadata.plugin_data.content)
     fields = content.session_start_info.hparams
     assert fields["training.batch_size"].number_value == 16
-    assert fields["method.name"].string_value == "tcmax"
+    assert fields["method.kind"].string_value == "tcmax"
     assert not any(name.startswith("comparison.") for name in fields)
 
 
@@ -172,9 +172,9 @@ def test_a_finished_run_is_not_repeated(finished, data_dir):
 
 def test_another_configuration_is_refused_with_a_diff(finished, data_dir):
     workdir, _ = finished
-    config = tiny_config(training__epochs=5, method__name="joint")
+    config = tiny_config(training__epochs=5, method__kind="joint")
     with pytest.raises(
-        ConfigError, match=r"(?s)method.name: tcmax -> joint.*epochs: 3 -> 5.*--wor"
+        ConfigError, match=r"(?s)method.kind: tcmax -> joint.*epochs: 3 -> 5.*--wor"
     ):
         loop.train(config, workdir, data_dir)
 
@@ -252,7 +252,7 @@ def test_one_device_equals_four(finished, data_dir, devices, tmp_path):
 
 def test_a_step_that_diverges_is_told_from_broken_data(tmp_path, data_dir):
     config = tiny_config(
-        optimizer__learning_rate=1e30, optimizer__bound_decrease=False, method__name="joint"
+        optimizer__learning_rate=1e30, optimizer__bound_decrease=False, method__kind="joint"
     )
     message = r"at step \d+ \(epoch \d\)\. .*Its batch is finite: lower optimizer.learning_rate"
     with pytest.raises(NonFiniteError, match=message):

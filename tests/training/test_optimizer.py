@@ -1,19 +1,20 @@
 """The optimiser against torch's update rules, written out in NumPy."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from tcmax_jax.training.config import Optimizer
-from tcmax_jax.training.optimizer import make_optimizer, make_schedule
+from tcmax_jax.training.optimizer import SGD, AdamW, Constant, Cosine, Step
 
 GRADS = [np.array([3.0, -4.0]), np.array([0.3, 0.1]), np.array([-0.5, 2.0])]
 
 
 def run(config, epochs=3, steps_per_epoch=1, gap=np.inf):
-    schedule = make_schedule(config, epochs=epochs, steps_per_epoch=steps_per_epoch)
-    optimizer = make_optimizer(config, schedule)
+    schedule = config.rate(epochs=epochs, steps_per_epoch=steps_per_epoch)
+    optimizer = config.make(schedule)
     params = jnp.array([1.0, 2.0])
     state = optimizer.init(params)
     for grad in GRADS:
@@ -30,8 +31,8 @@ def clipped(grad, norm):
 @pytest.mark.parametrize("norm", [None, 1.0])
 def test_sgd_is_that_of_torch(norm):
     """torch: g += weight_decay p; m = momentum m + g; p -= rate m, decayed after epoch 2."""
-    config = Optimizer(
-        learning_rate=0.1, schedule="step", decay_epochs=(2,), weight_decay=0.01, clip_norm=norm
+    config = SGD(
+        learning_rate=0.1, schedule=Step(decay_epochs=(2,)), weight_decay=0.01, clip_norm=norm
     )
     p, m = np.array([1.0, 2.0]), np.zeros(2)
     for grad, rate in zip(GRADS, (0.1, 0.1, 0.01), strict=True):
@@ -42,7 +43,7 @@ def test_sgd_is_that_of_torch(norm):
 
 def test_sgd_promises_no_more_than_half_of_the_gap():
     """|g|^2 is 25, .1 and 4.25, a step's promise at rate 0.1 and momentum 0.9 just that."""
-    config = Optimizer(learning_rate=0.1, schedule="step", decay_epochs=(2,))
+    config = SGD(learning_rate=0.1, schedule=Step(decay_epochs=(2,)))
     p, m = np.array([1.0, 2.0]), np.zeros(2)
     # Allowed is 2 / 2; the third step has a tenth of the rate and so promises .425.
     for grad, rate, factor in zip(GRADS, (0.1, 0.1, 0.01), (1 / 25, 1, 1), strict=True):
@@ -52,16 +53,16 @@ def test_sgd_promises_no_more_than_half_of_the_gap():
 
 
 def test_nothing_moves_without_a_gap_and_all_of_it_under_an_infinite_one():
-    config = Optimizer(learning_rate=0.1)
+    config = SGD(learning_rate=0.1)
     np.testing.assert_array_equal(run(config, gap=0.0), [1, 2])
     np.testing.assert_array_equal(run(config, gap=-1.0), [1, 2])
-    unbound = Optimizer(learning_rate=0.1, bound_decrease=False)
+    unbound = SGD(learning_rate=0.1, bound_decrease=False)
     np.testing.assert_array_equal(run(config), run(unbound, gap=0.0))
 
 
 def test_adamw_is_that_of_torch():
     """torch: p -= rate weight_decay p; p -= rate m^ / (sqrt(v^) + 1e-8)."""
-    config = Optimizer(name="adamw", learning_rate=0.1, weight_decay=0.05, clip_norm=None)
+    config = AdamW(learning_rate=0.1, weight_decay=0.05, clip_norm=None)
     p, m, v = np.array([1.0, 2.0]), np.zeros(2), np.zeros(2)
     for t, grad in enumerate(GRADS, start=1):
         m, v = 0.9 * m + 0.1 * grad, 0.999 * v + 0.001 * grad**2
@@ -70,29 +71,27 @@ def test_adamw_is_that_of_torch():
     np.testing.assert_allclose(run(config), p, rtol=1e-5)
 
 
-def rates(epochs=10, steps_per_epoch=4, **options):
-    config = Optimizer(learning_rate=1.0, **options)
-    schedule = make_schedule(config, epochs=epochs, steps_per_epoch=steps_per_epoch)
-    return np.array([schedule(step) for step in range(epochs * steps_per_epoch + 1)])
+def rates(schedule, epochs=10, steps_per_epoch=4):
+    rate = schedule.make(1.0, epochs=epochs, steps_per_epoch=steps_per_epoch)
+    return np.array([rate(step) for step in range(epochs * steps_per_epoch + 1)])
 
 
 def test_step_schedule_drops_after_its_epochs():
     expected = np.repeat([1.0, 0.1, 0.01], [4 * 3, 4 * 5, 9])
-    np.testing.assert_allclose(rates(schedule="step", decay_epochs=(3, 8)), expected, rtol=1e-5)
+    np.testing.assert_allclose(rates(Step(decay_epochs=(3, 8))), expected, rtol=1e-5)
 
 
 def test_cosine_ends_at_zero():
     expected = 0.5 * (1 + np.cos(np.pi * np.arange(41) / 40))
-    np.testing.assert_allclose(rates(schedule="cosine"), expected, atol=1e-6)
+    np.testing.assert_allclose(rates(Cosine()), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("schedule", ["constant", "step", "cosine"])
+@pytest.mark.parametrize("schedule", [Constant(), Step(decay_epochs=(3,)), Cosine()])
 def test_warmup_is_linear_and_moves_no_later_epoch(schedule):
-    options = {"schedule": schedule, "decay_epochs": (3,) if schedule == "step" else ()}
-    warm = rates(warmup_epochs=2, **options)
+    warm = rates(dataclasses.replace(schedule, warmup_epochs=2))
     np.testing.assert_allclose(warm[:8], np.arange(8) / 8, atol=1e-6)
-    if schedule == "cosine":
+    if isinstance(schedule, Cosine):
         expected = 0.5 * (1 + np.cos(np.pi * np.arange(33) / 32))
     else:
-        expected = rates(**options)[8:]
+        expected = rates(schedule)[8:]
     np.testing.assert_allclose(warm[8:], expected, atol=1e-6)

@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 
 from tcmax_jax.data.clips import RawDataError
+from tcmax_jax.data.forms import Frames, LogSpectrogram
+from tcmax_jax.data.inputs import FramesInput, SpectrogramInput
+from tcmax_jax.data.sources.manifest import ManifestData
 from tcmax_jax.evaluation.outputs import read_outputs
-from tcmax_jax.training import config as c
+from tcmax_jax.models import MLPEncoder
 from tcmax_jax.training import loop, predict
 from tcmax_jax.training import workdir as workdirs
-from tcmax_jax.training.config import data as d
-from tcmax_jax.training.config.overrides import ConfigError
+from tcmax_jax.training.config import Config, Modality, Training
+from tcmax_jax.training.config.tree import ConfigError
 from tcmax_jax.training.predict import predict_file, prediction_text
 from tests.data.media_files import RATE, flat_frames, tone, write_media
 from tests.training.tiny import tiny_config
@@ -53,22 +56,22 @@ def media(tmp_path_factory):
 def run(media, tmp_path_factory):
     """Returns the folder of a finished run, whose data is gone."""
     folder = tmp_path_factory.mktemp("run")
-    config = c.Config(
+    config = Config(
         name="pets",
-        data=d.ManifestData(
+        data=ManifestData(
             manifest=str(media),
             stored={
-                "sound": d.LogSpectrogram(rate=RATE, seconds=0.5, n_fft=64, hop=160),
-                "picture": d.StoredFrames(count=2, short_side=16),
-                "unused": d.StoredFrames(count=1, short_side=8),
+                "sound": LogSpectrogram(rate=RATE, seconds=0.5, n_fft=64, hop=160),
+                "picture": Frames(count=2, short_side=16),
+                "unused": Frames(count=1, short_side=8),
             },
             processes=1,
         ),
         modalities={
-            "sound": c.Modality(input=c.Spectrogram(steps=32), encoder=c.MLPEncoder(sizes=(8,))),
-            "picture": c.Modality(input=c.Frames(size=None), encoder=c.MLPEncoder(sizes=(8,))),
+            "sound": Modality(input=SpectrogramInput(steps=32), encoder=MLPEncoder(sizes=(8,))),
+            "picture": Modality(input=FramesInput(size=None), encoder=MLPEncoder(sizes=(8,))),
         },
-        training=c.Training(epochs=3, batch_size=4, eval_batch_size=2, probe=False),
+        training=Training(epochs=3, batch_size=4, eval_batch_size=2, probe=False),
     )
     loop.train(config, folder / "run", str(folder / "data"), jax.devices()[:1])
     shutil.rmtree(folder / "data")
@@ -245,5 +248,7 @@ def test_runs_on_the_synthetic_set_have_no_media(run, media, tmp_path):
         name, class_names, summary = "synthetic", ("cat", "dog"), {}
 
     workdirs.claim(made_up, tiny_config(), Data)
-    with pytest.raises(ConfigError, match=r"Expected a run on clips, got one on the built-in .*ma"):
+    with pytest.raises(
+        ConfigError, match=r"on clips, got one on the data set synthetic, .*ma"
+    ):
         predict_file(made_up, media, tmp_path / "out.csv")

@@ -6,10 +6,11 @@ import jax
 import numpy as np
 import pytest
 
-from tcmax_jax.models import MultimodalClassifier
+from tcmax_jax.data.inputs import SpectrogramInput
+from tcmax_jax.models import MultimodalClassifier, ResNetEncoder
 from tcmax_jax.models.fusion import SumHead
 from tcmax_jax.training import build, loop
-from tcmax_jax.training.config import Config, Modality, ResNetEncoder, Spectrogram
+from tcmax_jax.training.config import Config, Modality
 from tcmax_jax.training.pretrained import load_weights
 from tcmax_jax.training.state import TrainState
 from tests.training.tiny import tiny_config
@@ -22,7 +23,7 @@ INPUTS = {
 
 def config_with(**options) -> Config:
     config = Config()
-    sound = Modality(input=Spectrogram(), encoder=ResNetEncoder(width=4, **options))
+    sound = Modality(input=SpectrogramInput(), encoder=ResNetEncoder(width=4, **options))
     return dataclasses.replace(config, modalities=config.modalities | {"audio": sound})
 
 

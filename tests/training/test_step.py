@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from tcmax_jax import methods
-from tcmax_jax.models import FUSIONS, MLP, MultimodalClassifier, ResNet
+from tcmax_jax.models import MLP, HeadOptions, MultimodalClassifier, ResNet
 from tcmax_jax.training import parallel
-from tcmax_jax.training.config import Optimizer
-from tcmax_jax.training.optimizer import make_optimizer, make_schedule
+from tcmax_jax.training.optimizer import SGD
 from tcmax_jax.training.state import init_state
 from tcmax_jax.training.step import train_step
 
@@ -35,9 +34,9 @@ def build(fusion, method, audio=None):
         "audio": audio or MLP(sizes=(4,)),
         "visual": MLP(sizes=(8, 4), mean=(0.5,), std=(0.25,)),
     }
-    model = MultimodalClassifier(encoders, FUSIONS[fusion](("audio", "visual"), C))
-    config = Optimizer(learning_rate=0.1, clip_norm=0.5, weight_decay=1e-3)
-    optimizer = make_optimizer(config, make_schedule(config, epochs=1, steps_per_epoch=1))
+    model = MultimodalClassifier(encoders, HeadOptions.of_kind(fusion).make(("audio", "visual"), C))
+    config = SGD(learning_rate=0.1, clip_norm=0.5, weight_decay=1e-3)
+    optimizer = config.make(config.rate(epochs=1, steps_per_epoch=1))
     init = functools.partial(init_state, model, optimizer, method, 64)
     state = jax.jit(init)(make_batch(0)["inputs"], jax.random.key(0))
     step = functools.partial(train_step, model=model, optimizer=optimizer, method=method, seed=3)
@@ -59,12 +58,12 @@ def run(step, state, over, steps=3):
 
 SHARED_STATISTICS = ResNet(stage_sizes=(1,), width=4, axis_name=parallel.AXIS_NAME)
 CASES = {
-    "joint": ("gated", methods.joint()),
-    "batch-norm": ("concat", methods.tcmax(), SHARED_STATISTICS),
-    "unimodal": ("sum", methods.unimodal()),
-    "tcmax-additive": ("concat", methods.tcmax()),
-    "tcmax-exhaustive": ("film", methods.tcmax()),
-    "tcmax-sampled": ("bigated", methods.tcmax(num_negatives=50)),
+    "joint": ("gated", methods.Joint().make()),
+    "batch-norm": ("concat", methods.TCMax().make(), SHARED_STATISTICS),
+    "unimodal": ("sum", methods.Unimodal().make()),
+    "tcmax-additive": ("concat", methods.TCMax().make()),
+    "tcmax-exhaustive": ("film", methods.TCMax().make()),
+    "tcmax-sampled": ("bigated", methods.TCMax(num_negatives=50).make()),
 }
 
 

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from tcmax_jax.evaluation.study import study_markdown
+from tcmax_jax.models.fusion import Concat, Sum
 from tcmax_jax.training import loop, study
-from tcmax_jax.training.config.overrides import ConfigError
+from tcmax_jax.training.config.tree import ConfigError
 from tests.training.tiny import tiny_config
 
 FAST = {"training__epochs": 2, "training__probe": "false", "comparison__seeds": [0, 1]}
@@ -38,7 +39,7 @@ def test_any_other_field_studies_the_whole_comparison():
 
 def test_what_a_comparison_varies_itself_takes_the_values_of_the_study():
     fusions = study.variations(studying("model.fusion", ["concat", "sum"])).values()
-    assert [recipe.comparison.fusions for recipe in fusions] == [("concat",), ("sum",)]
+    assert [recipe.comparison.fusions for recipe in fusions] == [(Concat(),), (Sum(),)]
     seeds = study.variations(studying("seed", [3, 4])).values()
     assert [recipe.comparison.seeds for recipe in seeds] == [(3,), (4,)]
 

@@ -1,7 +1,9 @@
 """A configuration that trains in seconds, shared by the tests of training."""
 
-from tcmax_jax.training.config import Config, Frames, MLPEncoder, Modality, Spectrogram, Training
-from tcmax_jax.training.config.data import SyntheticData
+from tcmax_jax.data.inputs import FramesInput, SpectrogramInput
+from tcmax_jax.data.sources.synthetic import SyntheticData
+from tcmax_jax.models import MLPEncoder
+from tcmax_jax.training.config import Config, Modality, Training
 from tcmax_jax.training.config.overrides import override
 
 
@@ -18,9 +20,9 @@ def tiny_config(**overrides) -> Config:
             visual_shape=(2, 6, 6),
         ),
         modalities={
-            "audio": Modality(input=Spectrogram(), encoder=MLPEncoder(sizes=(16, 8))),
+            "audio": Modality(input=SpectrogramInput(), encoder=MLPEncoder(sizes=(16, 8))),
             "visual": Modality(
-                input=Frames(size=None),
+                input=FramesInput(size=None),
                 encoder=MLPEncoder(sizes=(16, 8), mean=(0.5,), std=(0.25,)),
             ),
         },

@@ -18,8 +18,8 @@ RUNS = {
     "additive": {},
     "exhaustive": {"model__fusion": "gated", "training__parallel": "shard_map"},
     "sampled": {"model__fusion": "gated", "method__num_negatives": 50},
-    "ogm_ge": {"method__name": "ogm_ge", "model__fusion": "share_head"},
-    "pmr": {"method__name": "pmr"},
+    "ogm_ge": {"method__kind": "ogm_ge", "model__fusion": "share_head"},
+    "pmr": {"method__kind": "pmr"},
 }  # fmt: skip
 
 

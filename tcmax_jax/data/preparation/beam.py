@@ -4,12 +4,12 @@ import functools
 from collections.abc import Mapping, Sequence
 
 from tcmax_jax.data.clips import RawDataError
+from tcmax_jax.data.forms import Form
 from tcmax_jax.data.preparation.chunks import Chunk, Outcome, decode_chunk, read_report
-from tcmax_jax.data.stored import Stored
 
 
 def decode_with_beam(
-    stored: Mapping[str, Stored], chunks: Sequence[Chunk], options: Sequence[str]
+    stored: Mapping[str, Form], chunks: Sequence[Chunk], options: Sequence[str]
 ) -> list[list[Outcome]]:
     """Decode chunks into their files with the machines of a Beam runner.
 

@@ -1,6 +1,5 @@
 """The base of all builders of clips: TensorFlow Datasets, shard by shard."""
 
-import dataclasses
 import functools
 import os
 import shutil
@@ -9,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import tensorflow_datasets as tfds
 
 from tcmax_jax.data.clips import SPLITS, Clip, Listing, RawDataError
@@ -18,9 +16,9 @@ from tcmax_jax.data.preparation.chunks import Chunk, Outcome, chunks_of, example
 from tcmax_jax.data.preparation.decode import decode_chunks
 from tcmax_jax.data.preparation.naming import digest
 from tcmax_jax.data.preparation.progress import Progress
-from tcmax_jax.data.preparation.quiet import quiet
-from tcmax_jax.data.preparation.settings import ClipsSettings
+from tcmax_jax.data.preparation.records import PreparedConfig, named, quiet, record_features
 from tcmax_jax.data.preparation.summary import summarise, summary_text
+from tcmax_jax.data.sources import ClipsSource
 from tcmax_jax.packages import DECODERS, versions
 
 # TFDS holds a shard in memory while it writes it.
@@ -29,25 +27,14 @@ _MISSING_SHOWN = 5
 _LEAVE_OUT = "allow_skipped (--allow_skipped) leaves such clips out"
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
-class ClipsConfig(tfds.core.BuilderConfig):
-    """Names a data set after its content."""
-
-    settings: ClipsSettings
-
-
 class ClipsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     """Decodes clips in chunks that are kept, then writes them as shards of records.
 
     A preparation that is killed goes on where it was: decoded chunks stay in a folder beside the
     data until all is written, and the data's folder gets its name last.
-
-    Subclasses say `list_clips`, and where their raw data comes from a folder, `LAYOUT`, a text that
-    shows how it has to lie there.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-    LAYOUT = ""
+    VERSION = tfds.core.Version(ClipsSource.version)
 
     def __init__(self, **options):
         """Passes `config`, `data_dir` and `file_format` to TFDS."""
@@ -55,37 +42,17 @@ class ClipsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             super().__init__(**options)
 
     @property
-    def settings(self) -> ClipsSettings:
-        """The settings of this data set."""
-        return self.builder_config.settings
-
-    def list_clips(self) -> Listing:
-        """Returns the clips, after checking the lists; media files are not looked at.
-
-        Raises:
-            RawDataError: If the raw data does not fit.
-        """
-        raise NotImplementedError
+    def source(self) -> ClipsSource:
+        """The data set."""
+        return self.builder_config.source
 
     def _info(self) -> tfds.core.DatasetInfo:
-        stored = self.settings.stored
-        features = {
-            "id": tfds.features.Text(),
-            "label": tfds.features.ClassLabel(names=list(self.listing.class_names)),
-            **{modality: _feature(form) for modality, form in stored.items()},
-        }
-        return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(features),
-            # The summary comes in when all clips have been decoded, and is saved with the data.
-            metadata=tfds.core.MetadataDict(
-                kinds={modality: form.input_kind for modality, form in stored.items()}
-            ),
-        )
+        return record_features(self, self.source, self.listing.class_names)
 
     @functools.cached_property
     def listing(self) -> Listing:
         """The clips."""
-        return self.list_clips()
+        return self.source.list_clips()
 
     @functools.cached_property
     def _chunks(self) -> dict[str, list[Chunk]]:
@@ -96,7 +63,7 @@ class ClipsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     def _kept_folder(self) -> Path:
         """Folder of decoded chunks; its name tells lists, stored forms and decoders apart."""
         clips = [[*map(str, clip)] for clip in self.listing.clips]
-        forms = repr(sorted(self.settings.stored.items()))
+        forms = repr(sorted(self.source.stored.items()))
         # One data set is decoded by one version of the decoders.
         decoders = {name: versions().get(name) for name in DECODERS}
         name = digest({"clips": clips, "forms": forms, "decoders": decoders})
@@ -105,9 +72,9 @@ class ClipsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
     def _shard_iterators_per_split(self, dl_manager) -> dict[str, list[Callable]]:
         del dl_manager
         _check_listed(self.listing)
-        _check_files(self.listing, self.settings, self.LAYOUT)
-        for form in self.settings.stored.values():
-            form.check(self.listing.clips)
+        _check_files(self.listing, self.source)
+        for form in self.source.stored.values():
+            form.check_listed(self.listing.clips)
         outcomes = self._decode()
         self.info.metadata.update(summarise(self.listing, outcomes), versions=versions())
         shards = {}
@@ -116,23 +83,23 @@ class ClipsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
                 chunks[i : i + CHUNKS_IN_SHARD] for i in range(0, len(chunks), CHUNKS_IN_SHARD)
             )
             shards[split] = [
-                functools.partial(_examples, self.settings.stored, part) for part in parts
+                functools.partial(_examples, self.source.stored, part) for part in parts
             ]
         return shards
 
     def _decode(self) -> list[Outcome]:
         """Decodes the chunks that have not been, and returns what became of every clip."""
-        settings, outcomes = self.settings, []
+        source, outcomes = self.source, []
         chunks = [chunk for chunks in self._chunks.values() for chunk in chunks]
         self._kept_folder().mkdir(parents=True, exist_ok=True)
         progress = Progress(len(self.listing.clips))
-        if settings.beam is None:
-            decoded = decode_chunks(settings.stored, chunks, settings.processes)
+        if source.beam is None:
+            decoded = decode_chunks(source.stored, chunks, source.processes)
         else:
-            decoded = decode_with_beam(settings.stored, chunks, settings.beam)
+            decoded = decode_with_beam(source.stored, chunks, source.beam)
         for of_chunk in decoded:
             progress.advance(of_chunk)
-            _check_outcomes(settings, of_chunk)
+            _check_outcomes(source, of_chunk)
             outcomes += of_chunk
         _check_splits(outcomes)
         return outcomes
@@ -142,40 +109,38 @@ class ClipsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         shutil.rmtree(self._kept_folder(), ignore_errors=True)
 
 
-def prepare_clips(
-    builder_class: type[ClipsBuilder],
-    settings: ClipsSettings,
-    data_dir: str | os.PathLike,
-) -> tfds.core.DatasetBuilder:
+def clips_builder(source: ClipsSource, data_dir: str | os.PathLike) -> ClipsBuilder:
+    """Returns the builder of a data set; prepares nothing."""
+    config = PreparedConfig(name=source.content_name(), source=source)
+    return named(ClipsBuilder, source)(config=config, data_dir=data_dir, file_format="array_record")
+
+
+def prepare_clips(source: ClipsSource, data_dir: str | os.PathLike) -> tfds.core.DatasetBuilder:
     """Prepares a data set unless that was done before; tells what became of its clips.
 
     Args:
-        builder_class: The data set.
-        settings: Source and form.
-        data_dir: Folder that holds the prepared data sets.
+      source: the data set.
+      data_dir: folder that holds the prepared data sets.
 
     Returns:
-        The builder of the prepared data; its `info.metadata` holds the summary.
+      The builder of the prepared data; its `info.metadata` holds the summary.
 
     Raises:
-        RawDataError: If the raw data does not fit, or a clip cannot be decoded, or clips are
-            missing in data that was prepared before and the settings do not allow that.
+      RawDataError: the raw data does not fit, or a clip cannot be decoded, or clips are missing in
+        data that was prepared before and the options do not allow that.
     """
-    name = settings.content_name()
     # What was prepared is read without its raw data.
-    version = f"{name}/{builder_class.VERSION}"
-    path = Path(data_dir).expanduser() / builder_class.name / version
+    path = source.prepared_folder(data_dir)
     with quiet():
         if (path / "dataset_info.json").is_file():
             builder = tfds.builder_from_directory(path)
         else:
-            config = ClipsConfig(name=name, settings=settings)
-            builder = builder_class(config=config, data_dir=data_dir, file_format="array_record")
+            builder = clips_builder(source, data_dir)
             builder.download_and_prepare()
             builder.remove_kept()
             print(summary_text(builder.info.metadata), file=sys.stderr, flush=True)
     summary = builder.info.metadata
-    if summary["skipped"] and not settings.allow_skipped:
+    if summary["skipped"] and not source.allow_skipped:
         raise RawDataError(
             f"{builder.data_path}: expected a complete data set, got one without "
             f"{len(summary['skipped'])} clips, the first {summary['skipped'][0]['message']}; "
@@ -184,21 +149,14 @@ def prepare_clips(
     return builder
 
 
-def _feature(form):
-    if form.dtype is None:
-        # Encoded pictures: the Image feature needs TensorFlow, and decoding can wait until use.
-        return tfds.features.Tensor(shape=form.shape, dtype=np.str_)
-    return tfds.features.Tensor(shape=form.shape, dtype=form.dtype, encoding="bytes")
-
-
 def _examples(stored, chunks: Sequence[Chunk]) -> Iterator[tuple[str, dict]]:
     for chunk in chunks:
         yield from examples_of(stored, chunk)
 
 
-def _check_outcomes(settings: ClipsSettings, outcomes: Sequence[Outcome]) -> None:
+def _check_outcomes(source: ClipsSource, outcomes: Sequence[Outcome]) -> None:
     failed = [outcome for outcome in outcomes if outcome.reason is not None]
-    if failed and not settings.allow_skipped:
+    if failed and not source.allow_skipped:
         raise RawDataError(f"{failed[0].message}; or {_LEAVE_OUT}")
 
 
@@ -222,13 +180,13 @@ def _check_listed(listing: Listing) -> None:
             )
 
 
-def _check_files(listing: Listing, settings: ClipsSettings, layout: str) -> None:
+def _check_files(listing: Listing, source: ClipsSource) -> None:
     """Looks for all files at once, before time goes into decoding some of them."""
-    needed = {clip: _files(clip, settings) for clip in listing.clips}
+    needed = {clip: _files(clip, source) for clip in listing.clips}
     absent = {file for file in set().union(*needed.values()) if not file.exists()}
     lacking = {clip: file for clip, files in needed.items() for file in files if file in absent}
-    hint = layout and f". {layout}"
-    if lacking and not settings.allow_skipped:
+    hint = source.layout and f". Layout: {source.layout}"
+    if lacking and not source.allow_skipped:
         first = list(lacking.items())[:_MISSING_SHOWN]
         shown = ", ".join(f"{file} ({clip.place})" for clip, file in first)
         raise RawDataError(
@@ -241,9 +199,9 @@ def _check_files(listing: Listing, settings: ClipsSettings, layout: str) -> None
             raise _lost_split(split, f"{lacking[own[0]]} ({own[0].place}) is missing{hint}")
 
 
-def _files(clip: Clip, settings: ClipsSettings) -> list[Path]:
+def _files(clip: Clip, source: ClipsSource) -> list[Path]:
     files = []
-    for modality, form in settings.stored.items():
+    for modality, form in source.stored.items():
         file = form.file(clip)
         if file is None:
             raise RawDataError(

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tcmax_jax.data.clips import Clip
+from tcmax_jax.data.forms import Form
 from tcmax_jax.data.limits import MediaError
-from tcmax_jax.data.stored import Stored
 
 CLIPS_IN_CHUNK = 32
 _REPORT = "report"
@@ -69,7 +69,7 @@ def chunks_of(clips: Sequence[Clip], folder: Path) -> list[Chunk]:
     ]
 
 
-def decode_chunk(stored: Mapping[str, Stored], chunk: Chunk) -> list[Outcome]:
+def decode_chunk(stored: Mapping[str, Form], chunk: Chunk) -> list[Outcome]:
     """Decode what is not yet in the chunk's file, and tell what became of every clip.
 
     Args:
@@ -92,7 +92,7 @@ def decode_chunk(stored: Mapping[str, Stored], chunk: Chunk) -> list[Outcome]:
     return report
 
 
-def examples_of(stored: Mapping[str, Stored], chunk: Chunk) -> Iterator[tuple[str, dict]]:
+def examples_of(stored: Mapping[str, Form], chunk: Chunk) -> Iterator[tuple[str, dict]]:
     """Yield (id, {"id", "label", modality: value}) of the decoded clips of a decoded chunk."""
     arrays = _load(chunk.path)
     for outcome in read_report(chunk.path):
@@ -129,7 +129,7 @@ def _decode(stored, clip: Clip) -> tuple[Outcome, dict]:
     return Outcome(*about, seconds), arrays
 
 
-def _value(arrays, name: str, modality: str, form: Stored):
+def _value(arrays, name: str, modality: str, form: Form):
     value = arrays[f"{name}/{modality}"]
     if form.dtype is not None:
         return value

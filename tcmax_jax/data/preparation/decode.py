@@ -8,15 +8,15 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 
+from tcmax_jax.data.forms import Form
 from tcmax_jax.data.preparation.chunks import Chunk, Outcome, decode_chunk
-from tcmax_jax.data.stored import Stored
 
 # Enough that no process waits, and few enough that an error ends the work soon.
 _CHUNKS_AHEAD_PER_PROCESS = 2
 
 
 def decode_chunks(
-    stored: Mapping[str, Stored], chunks: Sequence[Chunk], processes: int
+    stored: Mapping[str, Form], chunks: Sequence[Chunk], processes: int
 ) -> Iterator[list[Outcome]]:
     """Decode chunks into their files, in order; memory holds one chunk a process.
 

@@ -132,7 +132,7 @@ def _points(own):
 def _name(run):
     results, config = run["results"], run["config"]
     return (
-        f"{run['folder']}: {config['method']['name']}, {config['model']['fusion']}, seed "
+        f"{run['folder']}: {config['method']['kind']}, {config['model']['fusion']['kind']}, seed "
         f"{config['seed']}, checkpoint of step {results['step']} (epoch {results['epoch']})"
     )
 

@@ -14,24 +14,24 @@ def order(name: str) -> tuple[int, str]:
     return (METHODS.index(name) if name in METHODS else len(METHODS)), name
 
 
-def method_labels(sections: Sequence[Mapping]) -> list[str]:
-    """Returns the name of each method, with the options in which methods of that name differ.
+def labels(sections: Sequence[Mapping]) -> list[str]:
+    """Returns the kind of each method or head, with the options in which those of a kind differ.
 
     Args:
-      sections: the section `method` of each configuration.
+      sections: the section `method` of each configuration, or the section `model.fusion`.
 
     Returns:
       Labels such as "joint" and, where another run has another projection, "mla (projection=owm)".
     """
     groups = {}
     for section in sections:
-        groups.setdefault(section["name"], []).append(section)
+        groups.setdefault(section["kind"], []).append(section)
     differing = {name: [path for path, _ in differing_fields(g)] for name, g in groups.items()}
-    labels = []
+    texts = []
     for section in sections:
-        options = [f"{o}={section.get(o)}" for o in differing[section["name"]]]
-        labels.append(section["name"] + (f" ({', '.join(options)})" if options else ""))
-    return labels
+        options = [f"{o}={section.get(o)}" for o in differing[section["kind"]]]
+        texts.append(section["kind"] + (f" ({', '.join(options)})" if options else ""))
+    return texts
 
 
 def flat(tree: Mapping, path: str = "") -> dict:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from tcmax_jax.evaluation.reports.naming import differing_fields, flat
 
 # These have columns of their own.
-_SHOWN = ("seed", "model.fusion")
+_SHOWN = ("seed", "method.", "model.fusion.")
 
 
 def provenance(runs: Sequence[Mapping], failed: Sequence[Mapping]) -> list[dict]:
@@ -51,7 +51,9 @@ def commands(runs: Sequence[Mapping]) -> str:
     lines = ["again() {", "  " + " \\\n    ".join([*head, '"$@"']), "}"]
     for number, config in enumerate(configs):
         own = [_override(name, config[name]) for name in config if name not in shared]
-        name = f"{config['method']['name']}-{config['model']['fusion']}-seed{config['seed']}"
+        name = (
+            f"{config['method']['kind']}-{config['model']['fusion']['kind']}-seed{config['seed']}"
+        )
         # The number keeps methods of one name with other options apart.
         workdir = shlex.quote(f"--workdir=runs/again/{number:02d}-{name}")
         lines.append(" ".join(["again", *own, workdir]))
@@ -84,7 +86,7 @@ def _facts(runs):
         ["epochs", _several(run["config"]["training"]["epochs"] for run in runs)],
         ["steps", _several(run["log"][-1]["step"] for run in runs)],
         ["batch size", _several(run["config"]["training"]["batch_size"] for run in runs)],
-        ["optimizer", _several(run["config"]["optimizer"]["name"] for run in runs)],
+        ["optimizer", _several(run["config"]["optimizer"]["kind"] for run in runs)],
         ["learning rate", _several(run["config"]["optimizer"]["learning_rate"] for run in runs)],
     ]
 
@@ -95,7 +97,7 @@ def _methods(runs):
         groups.setdefault((run["method"], run["fusion"]), []).append(run)
     rows = [["method", "fusion", "options", "seeds"]]
     for (method, fusion), group in groups.items():
-        options = flat({k: v for k, v in group[0]["config"]["method"].items() if k != "name"})
+        options = flat({k: v for k, v in group[0]["config"]["method"].items() if k != "kind"})
         text = ", ".join(f"{name} {plain(value)}" for name, value in options.items())
         rows.append([method, fusion, text or "none", _several(run["seed"] for run in group)])
     return rows
@@ -133,7 +135,7 @@ def _time(run):
 def _differences(runs):
     rows = [["field", "value", "runs"]]
     for path, values in differing_fields([run["config"] for run in runs]):
-        if path in _SHOWN or path.startswith("method."):
+        if path.startswith(_SHOWN):
             continue
         holders = {}
         for run, value in zip(runs, values, strict=True):

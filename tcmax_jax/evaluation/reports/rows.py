@@ -33,7 +33,7 @@ def make_rows(runs: Sequence[Mapping], split: str) -> list[dict]:
     for run in runs:
         groups.setdefault((run["method"], run["fusion"]), []).append(run)
     several = len({fusion for _, fusion in groups}) > 1
-    looks = styles([group[0]["config"]["method"]["name"] for group in groups.values()])
+    looks = styles([group[0]["config"]["method"]["kind"] for group in groups.values()])
     rows = []
     for ((method, fusion), group), look in zip(groups.items(), looks, strict=True):
         values = _collect([numbers(run, split) for run in group])

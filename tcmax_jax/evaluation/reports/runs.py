@@ -5,7 +5,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tcmax_jax.evaluation.reports.naming import method_labels, order
+from tcmax_jax.evaluation.reports.naming import labels, order
+from tcmax_jax.upgrade import upgraded
 
 _FILES = ("config", "data", "environments", "analysis", "results")
 # What other modes train in place of the rest of a configuration; no run reads it.
@@ -63,11 +64,11 @@ def read_runs(folders: Sequence[Path]) -> dict:
         method, fusion and seed.
     """
     read = [_read(folder) for folder in folders]
-    labels = method_labels([run["config"]["method"] for run in read])
-    for run, label in zip(read, labels, strict=True):
-        config = run["config"]
-        run |= {"method": label, "fusion": config["model"]["fusion"], "seed": config["seed"]}
-    read.sort(key=lambda run: (order(run["config"]["method"]["name"]), *_identity(run)))
+    methods = labels([run["config"]["method"] for run in read])
+    fusions = labels([run["config"]["model"]["fusion"] for run in read])
+    for run, method, fusion in zip(read, methods, fusions, strict=True):
+        run |= {"method": method, "fusion": fusion, "seed": run["config"]["seed"]}
+    read.sort(key=lambda run: (order(run["config"]["method"]["kind"]), *_identity(run)))
     check_same_data(read)
     _check_repetition(read)
     runs = [run for run in read if "results" in run]
@@ -187,7 +188,8 @@ def _file(folder, name):
             "from another program or version: leave the folder out of --runs."
         )
     if name == "config":
-        return {field: value for field, value in content.items() if field not in _OTHER_RUNS}
+        kept = {field: value for field, value in content.items() if field not in _OTHER_RUNS}
+        return upgraded(kept)
     return content
 
 

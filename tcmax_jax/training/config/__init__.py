@@ -1,36 +1,10 @@
-"""The configuration: frozen, validated, and the one place that holds defaults.
+"""The configuration of a run: of sections that stand beside what they configure.
 
-An experiment is a file with a function `config()` that returns a `Config`, made of the sections
-below. `data` and `method` hold the sections of each kind of data and each method, `recipes` what
-recipes share; `overrides` reads such files and changes single fields.
+An experiment is a file with a function `config()` that returns a `Config`. `recipes` holds what the
+recipes of the paper share; `overrides` reads such files and changes single fields.
 """
 
 from tcmax_jax.training.config.comparison import Comparison, Study
-from tcmax_jax.training.config.modality import (
-    Features,
-    Flow,
-    Frames,
-    FrozenEncoder,
-    MLPEncoder,
-    Modality,
-    ResNetEncoder,
-    Spectrogram,
-)
-from tcmax_jax.training.config.run import Config, Model, Optimizer, Training
+from tcmax_jax.training.config.run import Config, Modality, Model, Training
 
-__all__ = [
-    "Comparison",
-    "Config",
-    "Features",
-    "Flow",
-    "Frames",
-    "FrozenEncoder",
-    "MLPEncoder",
-    "Modality",
-    "Model",
-    "Optimizer",
-    "ResNetEncoder",
-    "Spectrogram",
-    "Study",
-    "Training",
-]
+__all__ = ["Comparison", "Config", "Modality", "Model", "Study", "Training"]

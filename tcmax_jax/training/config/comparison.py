@@ -1,18 +1,21 @@
 """The sections of a configuration that say what many runs have in turn."""
 
-from typing import Annotated, Any, Literal
-
-import pydantic
-from pydantic import Field, NonNegativeInt
+import dataclasses
+from typing import Annotated, Any
 
 from tcmax_jax.evaluation.study import point_folder
-from tcmax_jax.models.fusion import FUSIONS
-from tcmax_jax.training.config.method import ALL_METHODS, Method, label
-from tcmax_jax.training.config.section import section
+from tcmax_jax.methods import MethodOptions
+from tcmax_jax.models.fusion import Concat, HeadOptions
+from tcmax_jax.section import CountOrZero, Limits, Section, SectionError, section
+
+
+def all_methods() -> tuple[MethodOptions, ...]:
+    """Returns every method with its defaults."""
+    return tuple(MethodOptions.of_kind(kind) for kind in MethodOptions.members())
 
 
 @section
-class Comparison:
+class Comparison(Section):
     """What --mode=compare trains beside each other.
 
     Attributes:
@@ -21,26 +24,25 @@ class Comparison:
       seeds: seeds of each pair of a method and a head.
     """
 
-    methods: Annotated[
-        tuple[Annotated[Method, Field(discriminator="name")], ...], Field(min_length=1)
-    ] = ALL_METHODS
-    fusions: Annotated[tuple[Literal[tuple(FUSIONS)], ...], Field(min_length=1)] = ("concat",)
-    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0, 1, 2)
+    methods: Annotated[tuple[MethodOptions, ...], Limits(min_length=1)] = dataclasses.field(
+        default_factory=all_methods
+    )
+    fusions: Annotated[tuple[HeadOptions, ...], Limits(min_length=1)] = (Concat(),)
+    seeds: Annotated[tuple[CountOrZero, ...], Limits(min_length=1)] = (0, 1, 2)
 
-    @pydantic.model_validator(mode="after")
-    def _check_repetition(self):
+    def check(self):
+        """Raises SectionError where something comes twice."""
         for name, values in (
-            ("methods", [label(method) for method in self.methods]),
-            ("fusions", self.fusions),
+            ("methods", [method.label() for method in self.methods]),
+            ("fusions", [head.label() for head in self.fusions]),
             ("seeds", self.seeds),
         ):
             if len(set(values)) < len(values):
-                raise ValueError(f"comparison.{name} names each one once, got {list(values)}")
-        return self
+                raise SectionError(f"comparison.{name} names each one once, got {list(values)}")
 
 
 @section
-class Study:
+class Study(Section):
     """What --mode=study changes.
 
     Attributes:
@@ -52,11 +54,10 @@ class Study:
     field: str | None = None
     values: tuple[Any, ...] = ()
 
-    @pydantic.model_validator(mode="after")
-    def _check_values(self):
+    def check(self):
+        """Raises SectionError where there is nothing to study, or a value comes twice."""
         texts = [point_folder("", value) for value in self.values]
         if self.field and not texts:
-            raise ValueError(f"study.values has values of {self.field}, got none")
+            raise SectionError(f"study.values has values of {self.field}, got none")
         if len(set(texts)) < len(texts):
-            raise ValueError(f"study.values names each one once, got {list(self.values)}")
-        return self
+            raise SectionError(f"study.values names each one once, got {list(self.values)}")

@@ -6,18 +6,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-import pydantic
-
 import tcmax_jax
+from tcmax_jax.section import SectionError
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.config.method import label
-
-_SECTIONS_OF_SEVERAL_KINDS = ("data", "input", "encoder", "method")
-_FORMS = "stored"  # holds a section of several kinds for each modality
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be: says which field, what was expected, what came."""
+from tcmax_jax.training.config.tree import ConfigError, from_dict, is_open, to_dict
 
 
 def recipes() -> dict[str, Path]:
@@ -52,8 +44,8 @@ def load_experiment(experiment: str | None) -> Config:
     try:
         spec.loader.exec_module(module)
         config = module.config() if hasattr(module, "config") else None
-    except pydantic.ValidationError as error:
-        raise ConfigError(f"{path}: {explain(error)}") from error
+    except SectionError as error:
+        raise ConfigError(f"{path}: {error}") from error
     if not isinstance(config, Config):
         raise ConfigError(
             f"Expected {path} to have a function config() that returns a Config, "
@@ -69,9 +61,9 @@ def override(config, overrides: Mapping[str, str]):
       config: the configuration to start from, a `Config` or any section by itself.
       overrides: {path: text}, such as {"optimizer.learning_rate": "0.1"}. The text is JSON if it
         can be read so (numbers, true, null, [32, 32]), and a string otherwise. Choosing another
-        `kind` of a section (`name` of the method) starts that section from its defaults, and
-        {"method": "joint"} is short for {"method.name": "joint"}. In a list of methods, a name
-        chooses all of that name in `config`, and a label the one that has it.
+        `kind` of a section starts that section from its defaults, and {"method": "joint"} is short
+        for {"method.kind": "joint"}. In the methods and fusions of a comparison, a kind chooses
+        all of that kind in `config`, and a label the one that has it.
 
     Raises:
       ConfigError: a path or a value that does not fit.
@@ -79,8 +71,8 @@ def override(config, overrides: Mapping[str, str]):
     tree = to_dict(config)
     restarted = []
     overrides = {_kind_path(tree, path, text): text for path, text in overrides.items()}
-    # Kinds first, since they decide which other fields there are.
-    for path, text in sorted(overrides.items(), key=lambda item: not _is_kind(item[0])):
+    # Kinds first, since they decide which other fields there are; outer ones before inner ones.
+    for path, text in sorted(overrides.items(), key=lambda item: _urgency(item[0])):
         *parents, name = path.split(".")
         node = tree
         for parent in parents:
@@ -90,44 +82,19 @@ def override(config, overrides: Mapping[str, str]):
                 f"Expected the path of a field, such as optimizer.learning_rate, got {path!r}. "
                 f"The sections are {', '.join(tree)}.{_suggestion(path, _paths(tree))}"
             )
-        if _is_kind(path) and node.get(name) != text:
+        if name == "kind" and node.get(name) != text:
             node.clear()
             restarted.append(parents)
-        elif name not in node and parents not in (["modalities"], ["data", _FORMS], *restarted):
+        elif name not in node and parents not in restarted and not is_open(type(config), parents):
             raise ConfigError(
                 f"Expected a field of {'.'.join(parents) or 'the configuration'} "
                 f"({', '.join(node)}), got {name!r}.{_suggestion(path, _paths(tree))}"
             )
         value = _parse(text)
-        if path == "comparison.methods":
-            value = _named(value, config.comparison.methods)
+        if path in ("comparison.methods", "comparison.fusions"):
+            value = _named(value, getattr(config.comparison, name))
         node[name] = value
     return from_dict(tree, type(config))
-
-
-def from_dict(tree: Mapping, section: type = Config):
-    """Returns the configuration that `to_dict` (or a JSON file) describes.
-
-    Args:
-      tree: plain data.
-      section: the class of the result.
-
-    Raises:
-      ConfigError: it describes none.
-    """
-    try:
-        return pydantic.TypeAdapter(section).validate_python(tree)
-    except pydantic.ValidationError as error:
-        raise ConfigError(explain(error)) from error
-    except OverflowError as error:
-        raise ConfigError(
-            f"Invalid configuration: expected numbers of usual size, got one too large ({error})."
-        ) from error
-
-
-def to_dict(config) -> dict:
-    """Returns a configuration, whole or a section, as plain data that JSON can hold."""
-    return pydantic.TypeAdapter(type(config)).dump_python(config, mode="json")
 
 
 def differences(before: Mapping, after: Mapping, path: str = "") -> list[str]:
@@ -142,34 +109,16 @@ def differences(before: Mapping, after: Mapping, path: str = "") -> list[str]:
     return lines
 
 
-def explain(error: pydantic.ValidationError) -> str:
-    """Returns a line for each field that does not fit: path, expectation, what came."""
-    lines = []
-    for item in error.errors():
-        # Behind a section of several kinds pydantic names the kind, which is no part of the path.
-        loc = (None, None, *item["loc"])
-        parts = [
-            str(part)
-            for above, before, part in zip(loc, loc[1:], item["loc"], strict=False)
-            if before not in _SECTIONS_OF_SEVERAL_KINDS and above != _FORMS
-        ]
-        path = ".".join(parts) or "configuration"
-        # For those two, what came is all the arguments of the section, or not there.
-        got = "" if item["type"] in ("value_error", "missing") else f", got {item['input']!r}"
-        lines.append(f"{path}: {item['msg'].removeprefix('Value error, ')}{got}")
-    return "Invalid configuration:\n  " + "\n  ".join(lines)
-
-
 def _kind_path(tree, path, text):
     """Returns the path of a section's kind for that of the section itself, if `text` is a name."""
     node = tree if isinstance(_parse(text), str) else None
     for name in path.split("."):
         node = node.get(name) if isinstance(node, dict) else None
-    if isinstance(node, dict):
-        for kind in (f"{path}.kind", f"{path}.name"):
-            if _is_kind(kind) and kind.rpartition(".")[2] in node:
-                return kind
-    return path
+    return f"{path}.kind" if isinstance(node, dict) and "kind" in node else path
+
+
+def _urgency(path):
+    return (0, path.count(".")) if path.endswith(".kind") else (1, 0)
 
 
 def _paths(tree, path="") -> Iterator[str]:
@@ -190,10 +139,6 @@ def _suggestion(name: str, names: Iterable[str]) -> str:
     return f" Did you mean {last.get(near[0], near[0])}?" if near else ""
 
 
-def _is_kind(path):
-    return path.endswith(".kind") or path == "method.name"
-
-
 def _parse(text):
     try:
         return json.loads(text)
@@ -202,12 +147,11 @@ def _parse(text):
         return text
 
 
-def _named(choice, methods):
-    """Returns `choice` with names and labels replaced by those methods, or by their defaults."""
+def _named(choice, sections):
+    """Returns `choice` with kinds and labels replaced by those sections that have them."""
     if not isinstance(choice, list):
         return choice
     chosen = []
     for x in choice:
-        known = [to_dict(m) for m in methods if x in (m.name, label(m))]
-        chosen += known or [{"name": x} if isinstance(x, str) else x]
+        chosen += [to_dict(each) for each in sections if x in (each.kind, each.label())] or [x]
     return chosen

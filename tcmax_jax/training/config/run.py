@@ -1,83 +1,49 @@
 """A whole run, and what its sections must not be together."""
 
+import dataclasses
 from typing import Annotated, Literal
 
-import pydantic
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-
-from tcmax_jax.methods import METHODS
-from tcmax_jax.models.fusion import FUSIONS, PAIR_FUSIONS
+from tcmax_jax.data.inputs import FramesInput, Input, SpectrogramInput
+from tcmax_jax.data.sources import Source
+from tcmax_jax.data.sources.synthetic import SyntheticData
+from tcmax_jax.methods import MethodOptions, TCMax, Unimodal
+from tcmax_jax.models import EncoderOptions, FrozenEncoder, HeadOptions, MLPEncoder
+from tcmax_jax.models.fusion import Concat
+from tcmax_jax.section import Count, CountOrZero, Limits, Positive, Section, SectionError, section
 from tcmax_jax.training.config.comparison import Comparison, Study
-from tcmax_jax.training.config.data import ClipsData, Data, SyntheticData
-from tcmax_jax.training.config.method import (
-    InfoNCE,
-    Method,
-    TCMax,
-    Unimodal,
-    trainable_fusions,
-)
-from tcmax_jax.training.config.modality import (
-    Frames,
-    FrozenEncoder,
-    MLPEncoder,
-    Modality,
-    Spectrogram,
-    check_stored,
-)
-from tcmax_jax.training.config.section import section
-
-# Heads that use the same parameters for all features.
-_SHARING_FUSIONS = ("share_head", "cosine")
+from tcmax_jax.training.optimizer import SGD, Optimizer
 
 
 @section
-class Model:
+class Modality(Section):
+    """How one modality of the data is read and encoded.
+
+    Attributes:
+      input: from the stored record to the encoder's input.
+      encoder: from that input to a feature.
+    """
+
+    input: Input
+    encoder: EncoderOptions
+
+
+@section
+class Model(Section):
     """What the modalities share.
 
     Attributes:
-      fusion: name of the head, see `tcmax_jax.models.fusion`.
+      fusion: the head.
       dtype: dtype of the encoders' computation; parameters stay float32.
       sync_batch_norm: whether batch statistics are taken over all devices.
     """
 
-    fusion: Literal[tuple(FUSIONS)] = "concat"
+    fusion: HeadOptions = Concat()
     dtype: Literal["float32", "bfloat16"] = "float32"
     sync_batch_norm: bool = True
 
 
 @section
-class Optimizer:
-    """The update rule.
-
-    Attributes:
-      name: sgd (with momentum, weight decay added to the gradient as in torch) or adamw.
-      learning_rate: its largest value.
-      schedule: constant; step (times `decay_factor` at each of `decay_epochs`); or cosine to 0.
-      decay_epochs: epochs after which the step schedule decays.
-      decay_factor: factor of the step schedule.
-      warmup_epochs: epochs of linear warm-up from 0.
-      momentum: of sgd.
-      weight_decay: of all parameters, as in torch.
-      clip_norm: largest global norm of the gradient; None leaves it as it is, as the paper does.
-      bound_decrease: whether sgd shortens steps that promise TCMax more than half of what its loss
-        can still fall; see `tcmax_jax.step_bound.bound_decrease`. Other methods and adamw
-        go without.
-    """
-
-    name: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: PositiveFloat = 0.03
-    schedule: Literal["constant", "step", "cosine"] = "constant"
-    decay_epochs: tuple[PositiveInt, ...] = ()
-    decay_factor: PositiveFloat = 0.1
-    warmup_epochs: NonNegativeFloat = 0.0
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: NonNegativeFloat = 0.0
-    clip_norm: PositiveFloat | None = None
-    bound_decrease: bool = True
-
-
-@section
-class Training:
+class Training(Section):
     """The loop.
 
     Attributes:
@@ -100,31 +66,31 @@ class Training:
         predicts the last split as well, in standard deviations of an example's own input.
     """
 
-    epochs: PositiveInt = 40
-    batch_size: PositiveInt = 64
-    accumulate: PositiveInt = 1
-    eval_batch_size: PositiveInt = 256
-    eval_every: PositiveInt = 1
-    checkpoint_every: PositiveInt | None = None
-    log_every: PositiveInt = 10
-    threads: PositiveInt = 2
-    workers: NonNegativeInt = 0
+    epochs: Count = 40
+    batch_size: Count = 64
+    accumulate: Count = 1
+    eval_batch_size: Count = 256
+    eval_every: Count = 1
+    checkpoint_every: Count | None = None
+    log_every: Count = 10
+    threads: Count = 2
+    workers: CountOrZero = 0
     parallel: Literal["pmap", "shard_map"] = "pmap"
-    profile_steps: tuple[PositiveInt, PositiveInt] | None = None
+    profile_steps: tuple[Count, Count] | None = None
     probe: bool = True
-    noise: tuple[PositiveFloat, ...] = (0.5, 1.0, 2.0)
+    noise: tuple[Positive, ...] = (0.5, 1.0, 2.0)
 
 
 def _synthetic_modalities():
     centred = {"mean": (0.5,), "std": (0.25,)}
     return {
-        "audio": Modality(input=Spectrogram(), encoder=MLPEncoder()),
-        "visual": Modality(input=Frames(size=None), encoder=MLPEncoder(**centred)),
+        "audio": Modality(input=SpectrogramInput(), encoder=MLPEncoder()),
+        "visual": Modality(input=FramesInput(size=None), encoder=MLPEncoder(**centred)),
     }
 
 
 @section
-class Config:
+class Config(Section):
     """A whole run; the defaults train TCMax on the built-in synthetic set.
 
     Attributes:
@@ -141,56 +107,83 @@ class Config:
     """
 
     name: str = "synthetic"
-    seed: NonNegativeInt = 0
-    data: Data = SyntheticData()
-    modalities: Annotated[dict[str, Modality], Field(min_length=2)] = Field(
+    seed: CountOrZero = 0
+    data: Source = SyntheticData()
+    modalities: Annotated[dict[str, Modality], Limits(min_length=2)] = dataclasses.field(
         default_factory=_synthetic_modalities
     )
     model: Model = Model()
-    method: Annotated[Method, Field(discriminator="name")] = TCMax()
-    optimizer: Optimizer = Optimizer()
+    method: MethodOptions = TCMax()
+    optimizer: Optimizer = SGD()
     training: Training = Training()
     comparison: Comparison = Comparison()
     study: Study = Study()
 
-    @pydantic.model_validator(mode="after")
-    def _check_combinations(self):
-        fusion = self.model.fusion
-        if fusion in PAIR_FUSIONS and len(self.modalities) != 2:
-            raise ValueError(
-                f"model.fusion={fusion} takes two modalities, got {list(self.modalities)}; "
-                f"for more use one of {', '.join(sorted(set(FUSIONS) - set(PAIR_FUSIONS)))}"
-            )
-        self._check_method()
-        if isinstance(self.data, ClipsData):
-            for name, modality in self.modalities.items():
-                check_stored(name, modality, self.data.stored)
-        if self.optimizer.schedule == "step" and not self.optimizer.decay_epochs:
-            raise ValueError("optimizer.schedule=step needs optimizer.decay_epochs, got none")
-        return self
+    @property
+    def inputs(self) -> dict[str, Input]:
+        """{modality: function (stored value, seed or None) -> encoder's input}."""
+        return {name: modality.input for name, modality in self.modalities.items()}
 
-    def _check_method(self):
+    def check(self):
+        """Raises SectionError where sections do not fit together."""
+        forms = self.data.forms
+        for name, modality in self.modalities.items():
+            _check_modality(name, modality, forms)
+        try:
+            head = self.model.fusion.make(tuple(self.modalities), num_classes=2)
+        except ValueError as error:
+            raise SectionError(f"model.fusion={self.model.fusion.kind}: {error}") from error
+        self._check_method(head)
+
+    def _check_method(self, head):
         method, fusion = self.method, self.model.fusion
-        fusions = trainable_fusions(method)
-        if fusion not in fusions:
-            raise ValueError(
-                f"method.name={method.name} cannot train model.fusion={fusion}; use one of "
-                f"{', '.join(sorted(fusions))}"
+        if not isinstance(head, method.heads):
+            raise SectionError(
+                f"method.kind={method.kind} cannot train model.fusion={fusion.kind}; use one of "
+                f"{', '.join(sorted(trainable_heads(method)))}"
             )
         if isinstance(method, Unimodal) and method.modality not in (None, *self.modalities):
-            raise ValueError(
+            raise SectionError(
                 f"method.modality is one of {', '.join(self.modalities)}, got {method.modality!r}"
             )
         frozen = [m for m, x in self.modalities.items() if isinstance(x.encoder, FrozenEncoder)]
-        if frozen and METHODS[method.name].bends_encoders:
-            raise ValueError(
-                f"method.name={method.name} changes the gradients of encoders, and those of "
+        if frozen and method.changes_encoder_gradients:
+            raise SectionError(
+                f"method.kind={method.kind} changes the gradients of encoders, and those of "
                 f"{', '.join(frozen)} are frozen; choose another method, or encoder.kind=mlp"
             )
         sizes = {m: modality.encoder.feature_size for m, modality in self.modalities.items()}
-        shares = isinstance(method, InfoNCE) or fusion in _SHARING_FUSIONS
-        if shares and len(set(sizes.values())) > 1:
-            raise ValueError(
-                f"method.name={method.name} with model.fusion={fusion} needs features of one size, "
-                f"got {sizes}; change the encoders' width or sizes"
+        equal = method.equal_features or fusion.equal_features
+        if equal and len(set(sizes.values())) > 1:
+            raise SectionError(
+                f"method.kind={method.kind} with model.fusion={fusion.kind} needs features of one "
+                f"size, got {sizes}; change the encoders' width or sizes"
             )
+
+
+def trainable_heads(method: MethodOptions) -> list[str]:
+    """Returns the kinds of the heads that a method can train with its options."""
+    return [k for k, x in HeadOptions.members().items() if issubclass(x.module, method.heads)]
+
+
+def _check_modality(name, modality, forms):
+    """Checks that an encoder can read what is stored, before any data is prepared."""
+    if name not in forms:
+        raise SectionError(
+            f"modalities.{name} is not in the data, which stores {', '.join(forms)}; correct the "
+            f"name, or have data.stored.{name} where the data is clips"
+        )
+    form = forms[name]
+    if modality.input.kind != form.input_kind:
+        raise SectionError(
+            f"modalities.{name}.input.kind is {form.input_kind}, which reads what the data stores "
+            f"of {name}, got {modality.input.kind}"
+        )
+    for part, check in (
+        ("input", lambda: modality.input.shape(form)),
+        ("encoder", lambda: modality.encoder.check_input(modality.input.shape(form))),
+    ):
+        try:
+            check()
+        except SectionError as error:
+            raise SectionError(f"modalities.{name}.{part}: {error}") from error

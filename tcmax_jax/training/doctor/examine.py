@@ -12,11 +12,11 @@ from typing import NamedTuple, NoReturn
 import jax
 
 from tcmax_jax.data.datasets import open_dataset
+from tcmax_jax.data.sources import Source
 from tcmax_jax.training import passes
 from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.build import assemble, batch_problems
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.config.data import SyntheticData
 from tcmax_jax.training.doctor import findings as checks
 from tcmax_jax.training.doctor import machine, media
 from tcmax_jax.training.doctor.findings import Finding
@@ -24,7 +24,6 @@ from tcmax_jax.training.doctor.speed import Speed, measure_speed
 from tcmax_jax.training.doctor.stand_in import UnknownShapeError, stand_in
 from tcmax_jax.training.environment import versions
 from tcmax_jax.training.parallel import KINDS
-from tcmax_jax.training.prepare import BUILDER_NAMES, list_clips, prepared_folder
 from tcmax_jax.training.processes import say
 
 # Seconds for the test of the speed: compiling for an accelerator may take minutes, steps do not.
@@ -104,8 +103,8 @@ def examine(config: Config, workdir: Path, data_dir: str) -> Report:
         "devices": machine.describe_devices(devices, cores),
         "versions": [", ".join(f"{name} {number}" for name, number in versions().items())],
         "experiment": [
-            f"{config.name}: {config.method.name} with the head {config.model.fusion}, batches of "
-            f"{config.training.batch_size}, in {workdir}"
+            f"{config.name}: {config.method.label()} with the head {config.model.fusion.label()}, "
+            f"batches of {config.training.batch_size}, in {workdir}"
         ],
         "data": [*_describe_prepared(Path(data_dir)), *data.lines],
         "speed": trial.lines,
@@ -170,17 +169,16 @@ def _wrapped(text, first, indent):
 
 
 def _look_for_data(config: Config, data_dir: str) -> _Data:
-    generated = isinstance(config.data, SyntheticData)
     classes = getattr(config.data, "num_classes", _SOME_CLASSES)
     lines, findings = [], []
     try:
-        folder = prepared_folder(config, data_dir)
+        folder = config.data.prepared_folder(data_dir)
         if (folder / "dataset_info.json").is_file():
             return _Data(folder, classes, [f"this experiment: prepared in {folder}"], [])
-        if generated:
+        listing = config.data.list_clips()
+        if listing is None:
             lines = ["this experiment: not prepared; training generates it within seconds"]
         else:
-            listing = list_clips(config, data_dir)
             classes = len(listing.class_names)
             lines = [
                 f"this experiment: not prepared; its raw data lists {len(listing.clips)} clips in "
@@ -240,7 +238,7 @@ def _describe_prepared(data_dir: Path) -> list[str]:
     lines = []
     for info in sorted(data_dir.glob("*/*/*/dataset_info.json")):
         name = info.parent.relative_to(data_dir)
-        if name.parts[0] in BUILDER_NAMES:
+        if name.parts[0] in Source.members():
             size = sum(file.stat().st_size for file in info.parent.rglob("*") if file.is_file())
             lines.append(f"{data_dir / name}: {checks.size_text(size)}")
     return lines or [f"{data_dir}: nothing prepared"]

@@ -8,7 +8,6 @@ from tcmax_jax.data.limits import MediaError
 from tcmax_jax.packages import install_line
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.doctor.findings import Finding
-from tcmax_jax.training.prepare import stored_forms
 
 
 class Decoded(NamedTuple):
@@ -38,7 +37,7 @@ def try_clip(config: Config, listing: Listing) -> Decoded:
     if not listing.clips:
         return Decoded(lines, findings)
     clip = listing.clips[0]
-    for modality, form in stored_forms(config).items():
+    for modality, form in config.data.forms.items():
         file, begin = form.file(clip), time.monotonic()
         try:
             if file is None:

@@ -5,15 +5,15 @@ import json
 
 import pytest
 
-from tcmax_jax.data.builders.manifest.manifest_dataset_builder import Manifest, ManifestSettings
 from tcmax_jax.data.clips import RawDataError
 from tcmax_jax.data.preparation.builder import prepare_clips
-from tcmax_jax.training import prepare, workdir
+from tcmax_jax.data.sources.manifest import ManifestData
+from tcmax_jax.training import workdir
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.config.data import ManifestData
-from tcmax_jax.training.config.overrides import override, to_dict
-from tests.data.forms import ALONE, SOUND
+from tcmax_jax.training.config.overrides import override
+from tcmax_jax.training.config.tree import to_dict
 from tests.data.media_files import tone, write_media
+from tests.data.small_forms import ALONE, SOUND
 
 
 @pytest.fixture
@@ -25,23 +25,17 @@ def settings(tmp_path):
     path.write_text(
         "id,split,label,path\na,train,cat,../media/a.wav\nb,validation,cat,../media/a.wav\n"
     )
-    return ManifestSettings(manifest=str(path), stored={"sound": SOUND}, **ALONE)
+    return ManifestData(manifest=str(path), stored={"sound": SOUND}, **ALONE)
 
 
 def test_the_setting_decides_and_does_not_rename(settings, tmp_path):
     with pytest.raises(RawDataError, match=r"list\.csv, line 2: .*data\.outside_paths=true"):
-        prepare_clips(Manifest, settings, tmp_path / "data")
+        prepare_clips(settings, tmp_path / "data")
     allowed = dataclasses.replace(settings, outside_paths=True)
-    path = prepare_clips(Manifest, allowed, tmp_path / "data").data_path
+    path = prepare_clips(allowed, tmp_path / "data").data_path
     assert settings.content_name() == allowed.content_name()
     # What was prepared once is read without looking at the list again.
-    assert prepare_clips(Manifest, settings, tmp_path / "data").data_path == path
-
-
-@pytest.mark.parametrize("allowed", [False, True])
-def test_the_configuration_reaches_the_reader(settings, allowed):
-    data = ManifestData(manifest=settings.manifest, outside_paths=allowed)
-    assert prepare._settings(ManifestSettings, data, stored={}).outside_paths is allowed
+    assert prepare_clips(settings, tmp_path / "data").data_path == path
 
 
 def test_a_run_may_go_on_with_the_other_setting(tmp_path):

@@ -8,7 +8,7 @@ from tcmax_jax.evaluation.outputs import Outputs
 from tcmax_jax.evaluation.reports.runs import find_folders, read_runs
 from tcmax_jax.evaluation.stored import analyse_splits
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.config.overrides import from_dict, to_dict
+from tcmax_jax.training.config.tree import from_dict, to_dict
 
 EPOCHS, STEPS = 3, 4
 ENVIRONMENT = {"after_step": 0, "python": "3.11.7", "jax": "0.10.2", "devices": "8 x TPU v4"}
@@ -17,7 +17,7 @@ ENVIRONMENT = {"after_step": 0, "python": "3.11.7", "jax": "0.10.2", "devices": 
 def config(method="joint", fusion="concat", seed=0, changes=None, **options):
     """Returns a configuration as JSON holds it; changes are {section: {field: value}}."""
     tree = to_dict(Config())
-    tree |= {"seed": seed, "method": {"name": method, **options}}
+    tree |= {"seed": seed, "method": {"kind": method, **options}}
     tree["model"]["fusion"] = fusion
     tree["training"]["epochs"] = EPOCHS
     for section, fields in (changes or {}).items():
@@ -123,7 +123,7 @@ def write_run(folder, tree=None, *, classes=4, additive=True, checksum=None, nam
             "run": folder.name,
             "dataset": name,
             "data": {"train": {"listed": 210, "used": 203}},
-            "method": tree["method"]["name"],
+            "method": tree["method"]["kind"],
             "seed": tree["seed"],
             "step": 2 * STEPS,
             "epoch": 2,

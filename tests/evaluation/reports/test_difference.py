@@ -56,7 +56,7 @@ def test_the_page_says_what_the_files_say(pair, tmp_path):
     text = markdown.read_text()
     changed, numbers, classes = tables(text)
     assert ["optimizer.learning_rate", "0.03", "0.0125"] in changed
-    assert ["method.name", "joint", "tcmax"] in changed
+    assert ["method.kind", "joint", "tcmax"] in changed
     told = {name: cells for name, *cells in numbers[1:]}
     a, b = (json.loads((f / "analysis.json").read_text())["test"] for f in pair)
     js = [x["js_divergence"]["mean"] for x in (a, b)]

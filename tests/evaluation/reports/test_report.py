@@ -17,7 +17,8 @@ from tcmax_jax.evaluation.reports.quoted import NUMBERS
 from tcmax_jax.evaluation.reports.write import write_report
 from tcmax_jax.launch import split_overrides
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.config.overrides import override, to_dict
+from tcmax_jax.training.config.overrides import override
+from tcmax_jax.training.config.tree import to_dict
 from tests.evaluation.reports.made_runs import ENVIRONMENT, config, read_found, write_run
 
 SEEDS = (0, 1, 4)

@@ -1,1 +1,0 @@
-"""Builders of the data sets, in the form TensorFlow Datasets asks for."""

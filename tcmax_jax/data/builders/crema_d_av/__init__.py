@@ -1,1 +1,0 @@
-"""TensorFlow Datasets builder of crema_d_av."""

@@ -1,1 +1,0 @@
-"""TensorFlow Datasets builder of kinetics_sounds."""

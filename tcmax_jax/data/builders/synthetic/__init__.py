@@ -1,1 +1,0 @@
-"""TensorFlow Datasets builder of the built-in synthetic set."""

@@ -1,0 +1,291 @@
+"""Stored forms: what is kept of an example for each modality, and how it is read from its files.
+
+Decoding processes import this module, so it must stay free of JAX and TensorFlow Datasets; and
+training reads what is stored without a decoder, so `read` alone imports FFmpeg.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+
+from tcmax_jax.data.clips import Clip
+from tcmax_jax.data.feature_files import check_rows, read_feature
+from tcmax_jax.data.features import (
+    Fill,
+    fit_length,
+    log_filter_bank,
+    log_spectrogram,
+    optical_flow,
+)
+from tcmax_jax.data.pictures import encode_flow, encode_image
+from tcmax_jax.section import Count, Family, Fraction, Positive, SectionError, section
+
+
+class Content(NamedTuple):
+    """What was read of one clip for one modality.
+
+    Attributes:
+      value: array, or list of encoded pictures.
+      seconds: length of the clip's sound before it was brought to the stored length; None of
+        pictures.
+    """
+
+    value: np.ndarray | list[bytes]
+    seconds: float | None = None
+
+
+@section
+class Form(Family):
+    """Base of all stored forms.
+
+    Attributes:
+      dtype: of the stored array; None where encoded pictures are stored, as bytes.
+      input_kind: kind of the input that reads it, see `tcmax_jax.data.inputs`.
+    """
+
+    dtype: ClassVar[type | None]
+    input_kind: ClassVar[str]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of what is stored of one example: of the array, or the number of pictures."""
+        raise NotImplementedError
+
+    @property
+    def picture_size(self) -> tuple[int | None, int | None]:
+        """Height and width of stored pictures; None where it depends on the example."""
+        return None, None
+
+    def file(self, clip: Clip) -> Path | None:
+        """Returns the file or folder that is read; None if the clip has none."""
+        raise NotImplementedError
+
+    def read(self, clip: Clip) -> Content:
+        """Reads a clip.
+
+        Raises:
+          MediaError: its files cannot be decoded.
+        """
+        raise NotImplementedError
+
+    def check_listed(self, clips: Sequence[Clip]) -> None:
+        """Raises RawDataError where a file fits each clip of a list, but not all of them."""
+
+    def stand_in(self, rng: np.random.Generator) -> np.ndarray | list[bytes]:
+        """Returns a value without a meaning, of the size of a stored one."""
+        return rng.standard_normal(self.shape).astype(self.dtype)
+
+
+@section
+class SoundForm(Form):
+    """Base of forms of sound."""
+
+    dtype: ClassVar = np.float16
+    input_kind: ClassVar = "spectrogram"
+
+    def file(self, clip: Clip) -> Path | None:
+        """Returns the file of the sound."""
+        return clip.audio
+
+    def _read(self, clip: Clip) -> np.ndarray:
+        """Returns the sound of a clip, [samples]."""
+        from tcmax_jax.data.media import read_audio
+
+        return read_audio(clip.audio, rate=self.rate, start=clip.start, end=clip.end)
+
+
+@section
+class PictureForm(Form):
+    """Base of forms of encoded pictures.
+
+    Attributes:
+      count: number of pictures, or flow fields, of a clip.
+      short_side: pixels of their shorter side.
+      box: crop (left, top, right, bottom) as fractions of width and height, before resizing.
+    """
+
+    dtype: ClassVar = None
+
+    count: Count
+    short_side: Count = 256
+    box: tuple[Fraction, Fraction, Fraction, Fraction] = (0.0, 0.0, 1.0, 1.0)
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Number of pictures."""
+        return (self.count,)
+
+    def check(self):
+        """Raises SectionError where the box is not inside the picture."""
+        left, top, right, bottom = self.box
+        if not (left < right and top < bottom):
+            raise SectionError(
+                f"Expected box with left < right and top < bottom, got {list(self.box)}."
+            )
+
+    def file(self, clip: Clip) -> Path | None:
+        """Returns the file of the pictures."""
+        return clip.video
+
+    def stand_in(self, rng) -> list[bytes]:
+        """Returns one square picture again and again."""
+        size = (self.short_side, self.short_side)
+        return [self._stand_in(rng, size)] * self.count
+
+    def _read(self, reader: Callable, clip: Clip):
+        """Returns what a reader of `tcmax_jax.data.media` gives."""
+        return reader(
+            clip.video,
+            count=self.count,
+            short_side=self.short_side,
+            box=self.box,
+            start=clip.start,
+            end=clip.end,
+        )
+
+
+@section
+class LogSpectrogram(SoundForm):
+    """A log-spectrogram of the sound, see `tcmax_jax.data.features.log_spectrogram`.
+
+    Attributes:
+      rate: sampling rate in Hz.
+      seconds: length of the stored sound, from which training may crop.
+      fill: how shorter sound reaches that length, repeated or amid silence.
+      n_fft: samples in a window.
+      hop: samples from one window to the next.
+    """
+
+    kind: Literal["log_spectrogram"] = "log_spectrogram"
+    rate: Count = 22050
+    seconds: Positive = 10.0
+    fill: Fill = "tile"
+    n_fft: Count = 256
+    hop: Count = 128
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Frequencies and windows."""
+        return self.n_fft // 2 + 1, 1 + round(self.seconds * self.rate) // self.hop
+
+    def read(self, clip: Clip) -> Content:
+        """Reads a clip; raises MediaError."""
+        audio = self._read(clip)
+        fitted = fit_length(audio, round(self.seconds * self.rate), self.fill)
+        spectrogram = log_spectrogram(fitted, n_fft=self.n_fft, hop=self.hop)
+        return Content(spectrogram.astype(np.float16), len(audio) / self.rate)
+
+
+@section
+class FilterBank(SoundForm):
+    """Kaldi's log mel filter banks of the sound, see `tcmax_jax.data.features.log_filter_bank`.
+
+    The mean of the sound is removed first. Longer sound is cut at its end; where it ends early,
+    zeros follow its filter banks, as in the PyTorch TCMax code.
+
+    Attributes:
+      rate: sampling rate in Hz.
+      bins: number of filters.
+      steps: number of windows of 25 ms, 10 ms apart.
+    """
+
+    kind: Literal["filter_bank"] = "filter_bank"
+    rate: Count = 16000
+    bins: Count = 128
+    steps: Count = 1024
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Filters and windows."""
+        return self.bins, self.steps
+
+    def read(self, clip: Clip) -> Content:
+        """Reads a clip; raises MediaError."""
+        audio = self._read(clip)
+        window = round(self.rate * 0.025)
+        padded = np.pad(audio - audio.mean(), (0, max(window - len(audio), 0)))
+        banks = log_filter_bank(padded, rate=self.rate, bins=self.bins)[:, : self.steps]
+        banks = np.pad(banks, ((0, 0), (0, self.steps - banks.shape[1])))
+        return Content(banks.astype(np.float16), len(audio) / self.rate)
+
+
+@section
+class Frames(PictureForm):
+    """Pictures evenly in time, as JPEG, see `tcmax_jax.data.media.read_frames`."""
+
+    input_kind: ClassVar = "frames"
+
+    kind: Literal["frames"] = "frames"
+    count: Count = 3
+
+    def read(self, clip: Clip) -> Content:
+        """Reads a clip; raises MediaError."""
+        from tcmax_jax.data.media import read_frames
+
+        return Content([encode_image(frame) for frame in self._read(read_frames, clip)])
+
+    def _stand_in(self, rng, size):
+        return encode_image(rng.integers(256, size=(*size, 3), dtype=np.uint8))
+
+
+@section
+class Flow(PictureForm):
+    """Optical flow from frame to next frame, evenly in time, as JPEG of 8 bits a component.
+
+    See `tcmax_jax.data.features.optical_flow` and `tcmax_jax.data.pictures.encode_flow`.
+
+    Attributes:
+      bound: largest displacement in stored pixels; larger ones are clipped.
+    """
+
+    input_kind: ClassVar = "flow"
+
+    kind: Literal["flow"] = "flow"
+    count: Count = 10
+    bound: Positive = 20.0
+
+    def read(self, clip: Clip) -> Content:
+        """Reads a clip; raises MediaError."""
+        from tcmax_jax.data.media import read_frame_pairs
+
+        pairs = self._read(read_frame_pairs, clip)
+        return Content([encode_flow(optical_flow(*pair), self.bound) for pair in pairs])
+
+    def _stand_in(self, rng, size):
+        return encode_flow(rng.uniform(-1, 1, (*size, 2)), 1.0)
+
+
+@section
+class Features(Form):
+    """Features that were extracted before, see `tcmax_jax.data.feature_files`.
+
+    Attributes:
+      path: file or folder of the features of all clips, relative to that of the clips' list.
+      size: number of entries of a clip's feature.
+    """
+
+    dtype: ClassVar = np.float32
+    input_kind: ClassVar = "features"
+
+    kind: Literal["features"] = "features"
+    path: str
+    size: Count
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Number of entries."""
+        return (self.size,)
+
+    def file(self, clip: Clip) -> Path:
+        """Returns the file or folder of the features."""
+        return clip.folder / self.path
+
+    def read(self, clip: Clip) -> Content:
+        """Reads a clip; raises MediaError."""
+        return Content(read_feature(self.file(clip), clip, self.size))
+
+    def check_listed(self, clips: Sequence[Clip]) -> None:
+        """Raises RawDataError where an .npy file has not one row for each clip."""
+        check_rows(self.file(clips[0]), len(clips))

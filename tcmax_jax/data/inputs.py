@@ -1,0 +1,223 @@
+"""Inputs: from what is stored of an example to what an encoder reads.
+
+An input is called with the stored value and the example's seed, from which it augments, or None for
+evaluation, which is deterministic. Modalities that show the same scene draw from the same stream of
+random numbers, so that frames and optical flow of a clip are cut and mirrored alike; sound draws
+from its own. Values stay in their stored width (uint8, float16): the device makes the floats.
+"""
+
+import math
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from tcmax_jax.data.forms import Form
+from tcmax_jax.data.pictures import decode_flow, decode_image
+from tcmax_jax.section import Count, Family, Fraction, Positive, SectionError, section
+
+_SOUND, _SCENE = 0, 1  # streams of random numbers
+_CROP_ATTEMPTS = 10
+
+
+@section
+class Input(Family):
+    """Base of all inputs."""
+
+    def __call__(self, stored, seed):
+        """Returns the encoder's input of one example.
+
+        Args:
+          stored: what is stored of it.
+          seed: seed of the augmentation in training; None in evaluation.
+        """
+        raise NotImplementedError
+
+    def shape(self, form: Form) -> tuple[int | None, ...]:
+        """Returns the shape of the input; None where a size depends on the example.
+
+        Args:
+          form: what is stored.
+
+        Raises:
+          SectionError: less is stored than the input takes.
+        """
+        raise NotImplementedError
+
+    def dtype(self, form: Form) -> type:
+        """Returns the dtype of the input: the stored one, or uint8 of pictures."""
+        return form.dtype or np.uint8
+
+
+@section
+class SpectrogramInput(Input):
+    """A stored spectrogram [F, T] becomes [F, steps, 1], of the stored dtype.
+
+    Attributes:
+      steps: length in time, cropped at random in training and at the centre in evaluation; None
+        keeps all that is stored.
+    """
+
+    kind: Literal["spectrogram"] = "spectrogram"
+    steps: Count | None = None
+
+    def __call__(self, stored, seed):
+        """Crops in time and adds the channel axis."""
+        spare = 0 if self.steps is None else stored.shape[1] - self.steps
+        if spare < 0:
+            raise ValueError(
+                f"Expected spectrograms of at least steps={self.steps} time steps, got "
+                f"{stored.shape[1]} stored ones. Store longer sound or lower steps."
+            )
+        start = spare // 2 if seed is None else int(_stream(seed, _SOUND).integers(spare + 1))
+        end = None if self.steps is None else start + self.steps
+        return stored[:, start:end, None]
+
+    def shape(self, form):
+        """Returns frequencies, time steps and the one channel."""
+        bins, stored = form.shape
+        if (self.steps or 0) > stored:
+            raise SectionError(
+                f"steps is at most the {stored} that are stored, got {self.steps}; store longer "
+                "sound"
+            )
+        return bins, self.steps or stored, 1
+
+
+@section
+class SceneInput(Input):
+    """Base of inputs that are cut from pictures; all pictures of a clip in the same way.
+
+    Attributes:
+      size: height and width in pixels.
+      area: smallest and largest share of the picture that a random crop takes in training.
+      aspect: smallest and largest ratio of width to height of that crop.
+      flip: whether training mirrors half of the clips.
+    """
+
+    size: Count | None = 224
+    area: tuple[Fraction, Fraction] = (0.08, 1.0)
+    aspect: tuple[Positive, Positive] = (3 / 4, 4 / 3)
+    flip: bool = True
+
+
+@section
+class FramesInput(SceneInput):
+    """Stored pictures become [T, size, size, 3] uint8, RGB.
+
+    Attributes:
+      size: height and width in pixels; None keeps the stored ones, [T, H, W, 3], without
+        augmentation.
+    """
+
+    kind: Literal["frames"] = "frames"
+
+    def __call__(self, stored, seed):
+        """Decodes, crops, resizes and mirrors the pictures."""
+        frames = [decode_image(image) for image in stored]
+        return np.stack(frames) if self.size is None else _resized(frames, seed, self)[0]
+
+    def shape(self, form):
+        """Returns number of pictures, height, width and the three colours."""
+        size = form.picture_size if self.size is None else (self.size, self.size)
+        return *form.shape, *size, 3
+
+
+@section
+class FlowInput(SceneInput):
+    """Stored optical flow becomes [size, size, 2 T] uint8, cut and mirrored as the pictures are.
+
+    The channels are x and y of the first field, of the second, and so on; 127.5 is no motion. Where
+    the scene is mirrored, displacements to the right change their sign. Their lengths stay those in
+    stored pixels, whatever the crop.
+    """
+
+    kind: Literal["flow"] = "flow"
+    size: Count = 224
+
+    def __call__(self, stored, seed):
+        """Decodes, crops, resizes and mirrors the fields, and stacks them in the channels."""
+        fields, mirrored = _resized([decode_flow(field) for field in stored], seed, self)
+        if mirrored:
+            fields[..., 0] = 255 - fields[..., 0]
+        return fields.transpose(1, 2, 0, 3).reshape(self.size, self.size, -1)
+
+    def shape(self, form):
+        """Returns height, width and two channels a field."""
+        (count,) = form.shape
+        return self.size, self.size, 2 * count
+
+
+@section
+class FeaturesInput(Input):
+    """Stored features [D] stay as they are."""
+
+    kind: Literal["features"] = "features"
+
+    def __call__(self, stored, seed):
+        """Returns them."""
+        return stored
+
+    def shape(self, form):
+        """Returns the number of entries."""
+        return form.shape
+
+
+def _resized(pictures, seed, scene):
+    """Returns ([T, size, size, channels], whether mirrored) of one crop of all pictures."""
+    height, width = pictures[0].shape[:2]
+    size = scene.size
+    box = (0, 0, height, width)
+    mirrored = False
+    if seed is not None:
+        rng = _stream(seed, _SCENE)
+        # Drawn first: how many numbers a box takes may depend on the size of the pictures.
+        mirrored = bool(rng.random() < 0.5) and scene.flip
+        box = random_crop_box(rng, height, width, area=scene.area, aspect=scene.aspect)
+    top, left, rows, columns = box
+    # Interpolation would alias where pictures shrink much; averaging takes seven times as long.
+    much = rows * columns > 2 * size * size
+    method = cv2.INTER_AREA if much else cv2.INTER_LINEAR
+    resized = np.empty((len(pictures), size, size, pictures[0].shape[2]), np.uint8)
+    for picture, out in zip(pictures, resized, strict=True):
+        cut = picture[top : top + rows, left : left + columns]
+        cv2.resize(cut, (size, size), dst=out, interpolation=method)
+        if mirrored:
+            cv2.flip(out, 1, dst=out)
+    return resized, mirrored
+
+
+def _stream(seed, number):
+    # By a key: hashing a seed would take as long as cutting a picture.
+    return np.random.Generator(np.random.Philox(key=(int(seed), number)))
+
+
+def random_crop_box(rng, height, width, *, area, aspect):
+    """Draws the box of a random resized crop (Szegedy et al., CVPR 2015).
+
+    The share of the area is uniform in `area`, the ratio log-uniform in `aspect`; a box that does
+    not fit is drawn again, and after ten attempts the largest centred box of a permitted ratio is
+    taken.
+
+    Args:
+      rng: NumPy random generator.
+      height: height of the picture in pixels.
+      width: width of the picture in pixels.
+      area: smallest and largest share of the area.
+      aspect: smallest and largest ratio of width to height.
+
+    Returns:
+      (top, left, rows, columns) in pixels.
+    """
+    for _ in range(_CROP_ATTEMPTS):
+        pixels = height * width * rng.uniform(*area)
+        ratio = math.exp(rng.uniform(math.log(aspect[0]), math.log(aspect[1])))
+        columns, rows = round(math.sqrt(pixels * ratio)), round(math.sqrt(pixels / ratio))
+        if 0 < rows <= height and 0 < columns <= width:
+            top = int(rng.integers(height - rows + 1))
+            left = int(rng.integers(width - columns + 1))
+            return top, left, rows, columns
+    ratio = min(max(width / height, aspect[0]), aspect[1])
+    rows = min(height, max(1, round(width / ratio)))
+    columns = min(width, max(1, round(height * ratio)))
+    return (height - rows) // 2, (width - columns) // 2, rows, columns

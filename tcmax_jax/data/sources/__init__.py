@@ -1,0 +1,11 @@
+"""Sources: data sets that a configuration can name, one a file; each file here is imported."""
+
+import importlib
+import pkgutil
+
+from tcmax_jax.data.sources.base import ClipsSource, RawSource, Source
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["ClipsSource", "RawSource", "Source"]

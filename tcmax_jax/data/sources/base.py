@@ -1,0 +1,133 @@
+"""What a source of examples says and does, whatever it is made of."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from tcmax_jax.data.clips import Listing
+from tcmax_jax.data.forms import Form, Frames, LogSpectrogram
+from tcmax_jax.data.preparation.naming import digest
+from tcmax_jax.section import CountOrZero, Family, FilePath, Limits, section
+
+Stored = Annotated[dict[str, Form], Limits(min_length=1)]
+# Of train, cut off by hash; the share of the PyTorch TCMax code, which shuffles the list.
+ValidationShare = Annotated[float, Limits(ge=0, lt=1)]
+
+
+def stores(**forms: Form):
+    """Returns the field `stored` with a default."""
+    return dataclasses.field(default_factory=lambda: dict(forms))
+
+
+@section
+class Source(Family):
+    """Base of all data sets.
+
+    Attributes:
+      elsewhere: names of the fields that say where raw data lies and how it is decoded, not what
+        comes of it.
+      citation: BibTeX of its paper.
+      version: of the layout of prepared data.
+    """
+
+    elsewhere: ClassVar[tuple[str, ...]] = ()
+    citation: ClassVar[str] = ""
+    version: ClassVar[str] = "1.0.0"
+
+    @property
+    def forms(self) -> Mapping[str, Form]:
+        """{modality: what is stored of it}."""
+        raise NotImplementedError
+
+    def content_name(self) -> str:
+        """Returns the name of the prepared data, which tells all apart that decides its content.
+
+        Raises:
+          RawDataError: it depends on a file that is not there.
+        """
+        return digest(self._content())
+
+    def prepared_folder(self, data_dir: str | Path) -> Path:
+        """Returns the folder in which the data lies once it is prepared.
+
+        Raises:
+          RawDataError: it is named after a list that is not there.
+        """
+        return Path(data_dir).expanduser() / self.kind / self.content_name() / self.version
+
+    def prepare(self, data_dir: str | Path):
+        """Prepares the data set unless it is there, and returns its TensorFlow Datasets builder.
+
+        Raises:
+          RawDataError: the raw data does not fit.
+        """
+        raise NotImplementedError
+
+    def list_clips(self) -> Listing | None:
+        """Returns the clips from the raw data; None where examples are generated.
+
+        Media files are not looked at.
+
+        Raises:
+          RawDataError: the raw data does not fit.
+        """
+        return None
+
+    def _content(self):
+        names = [field.name for field in dataclasses.fields(self)]
+        kept = (name for name in names if name not in ("kind", *self.elsewhere))
+        return {name: getattr(self, name) for name in kept}
+
+
+@section
+class ClipsSource(Source):
+    """Base of data sets of clips.
+
+    Attributes:
+      stored: {modality: what is stored of it}.
+      allow_skipped: leave out clips that cannot be decoded instead of stopping.
+      processes: number of decoding processes; 0 takes all cores.
+      beam: options of an Apache Beam pipeline that decodes instead, such as
+        ["--runner=FlinkRunner"].
+      layout: how a raw folder has to look.
+    """
+
+    elsewhere: ClassVar = ("allow_skipped", "processes", "beam")
+    layout: ClassVar[str] = ""
+
+    stored: Stored = stores(audio=LogSpectrogram(), visual=Frames())
+    allow_skipped: bool = False
+    processes: CountOrZero = 0
+    beam: tuple[str, ...] | None = None
+
+    @property
+    def forms(self):
+        """{modality: what is stored of it}."""
+        return self.stored
+
+    def prepare(self, data_dir):
+        """Decodes the clips unless that was done before, and says what became of them."""
+        from tcmax_jax.data.preparation.builder import prepare_clips
+
+        return prepare_clips(self, data_dir)
+
+    def _content(self):
+        stored = {name: dataclasses.asdict(form) for name, form in self.stored.items()}
+        for form in stored.values():
+            del form["kind"]
+        kinds = {name: type(form).__name__ for name, form in self.stored.items()}
+        return super()._content() | {"stored": stored, "kinds": kinds}
+
+
+@section
+class RawSource(ClipsSource):
+    """Base of data sets of the paper, from a folder as their owners ship it.
+
+    Attributes:
+      raw_dir: that folder; of no use once the data is prepared.
+    """
+
+    elsewhere: ClassVar = ("raw_dir", *ClipsSource.elsewhere)
+
+    raw_dir: FilePath | None = None

@@ -1,0 +1,125 @@
+"""CREMA-D with sound and pictures."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_clips
+from tcmax_jax.data.paths import check_name
+from tcmax_jax.data.sources.base import RawSource, ValidationShare
+from tcmax_jax.data.sources.raw import open_folder, read_rows
+from tcmax_jax.data.sources.splits import move
+from tcmax_jax.section import section
+
+EMOTIONS = ("NEU", "HAP", "SAD", "FEA", "DIS", "ANG")
+EXPECTED = {"train": 6698, "test": 744}
+LAYOUT = """
+  AudioWAV/<id>.wav      such as 1001_DFA_ANG_XX.wav: actor, sentence, emotion, level
+  VideoFlash/<id>.flv
+  train.csv, test.csv    lines `id,emotion`, if you have the list that other papers share"""
+_ID = re.compile(r"\d{4}_[A-Z]{3}_[A-Z]{3}_[A-Z]{1,2}")
+_TEST_SHARE = 0.1  # as of the shared list
+CITATION = r"""
+@article{cao2014cremad,
+  author  = {Cao, Houwei and Cooper, David G. and Keutmann, Michael K. and others},
+  title   = {{CREMA-D}: Crowd-sourced Emotional Multimodal Actors Dataset},
+  journal = {IEEE Transactions on Affective Computing},
+  volume  = {5},
+  number  = {4},
+  pages   = {377--390},
+  year    = {2014},
+  doi     = {10.1109/TAFFC.2014.2336244}
+}
+"""
+
+
+@section
+class CremaDData(RawSource):
+    """CREMA-D: 7442 clips of 91 actors who speak twelve sentences in six emotions.
+
+    Get it from its owners (the repository CheyneyComputerScience/CREMA-D, with Git LFS: a file that
+    was not fetched is reported as a pointer). There is no official split. `train.csv` / `test.csv`
+    (6698 / 744) is the list that papers on balanced multimodal learning share; all 91 actors are in
+    both. Known faults of the raw files: 1076_MTI_SAD_XX has no sound, 1064_IEO_DIS_MD is a minute
+    long.
+
+    Attributes:
+      split: list (train.csv and test.csv); hash (a tenth of the clips for test, by their ids);
+        speaker (a tenth of the actors for test, none of them in two splits); auto takes the list if
+        it is there and otherwise hash.
+      validation_share: share of train that becomes validation, of its actors with speaker.
+    """
+
+    kind: Literal["crema_d_av"] = "crema_d_av"
+    split: Literal["auto", "list", "hash", "speaker"] = "auto"
+    validation_share: ValidationShare = 0.2
+
+    layout: ClassVar = LAYOUT
+    citation: ClassVar = CITATION
+
+    def list_clips(self) -> Listing:
+        """Lists the raw folder; raises RawDataError where it does not fit."""
+        folder = open_folder(self.raw_dir, LAYOUT, ["AudioWAV", "VideoFlash"])
+        has_list = (folder / "train.csv").is_file() and (folder / "test.csv").is_file()
+        split = self.split
+        if split == "list" and not has_list:
+            raise RawDataError(
+                f"{folder}: expected train.csv and test.csv for data.split=list, got none; put "
+                f"them there, or choose auto, hash or speaker. Layout: {LAYOUT}"
+            )
+        if split == "auto":
+            split = "list" if has_list else "hash"
+        group_of = _actor if split == "speaker" else lambda clip: clip.id
+        clips = _listed(folder) if split == "list" else _found(folder)
+        if split != "list":
+            clips = move(clips, _TEST_SHARE, to="test", group_of=group_of)
+        clips = move(clips, self.validation_share, to="validation", group_of=group_of)
+        notes = {
+            "list": "split by train.csv and test.csv, which share their actors",
+            "hash": "split by a hash of the ids, not the list of other papers; actors are shared",
+            "speaker": "split by actors, none of them in two splits",
+        }
+        expected = EXPECTED if split == "list" else {}
+        listing = Listing(clips, EMOTIONS, expected, [notes[split]])
+        check_clips(listing, folder)
+        return listing
+
+
+def _listed(folder: Path) -> list[Clip]:
+    return [
+        _clip(folder, split, name, label, place)
+        for split in ("train", "test")
+        for place, (name, label) in read_rows(folder / f"{split}.csv", 2)
+    ]
+
+
+def _found(folder: Path) -> Sequence[Clip]:
+    """Returns a clip for each file of sound or pictures, all of them in train."""
+    sounds = {path.stem: path for path in (folder / "AudioWAV").glob("*.wav")}
+    pictures = {path.stem: path for path in (folder / "VideoFlash").glob("*.flv")}
+    clips = []
+    for name, path in sorted({**sounds, **pictures}.items()):
+        if not _ID.fullmatch(name):
+            raise RawDataError(
+                f"{path}: expected a name such as 1001_DFA_ANG_XX, got {name}; rename or remove it"
+            )
+        clips.append(_clip(folder, "train", name, name.split("_")[2], str(path)))
+    return clips
+
+
+def _clip(folder: Path, split: str, name: str, label: str, place: str) -> Clip:
+    check_name(place, name)
+    return Clip(
+        id=name,
+        split=split,
+        label=label,
+        video=folder / "VideoFlash" / f"{name}.flv",
+        audio=folder / "AudioWAV" / f"{name}.wav",
+        place=place,
+        folder=folder,
+    )
+
+
+def _actor(clip: Clip) -> str:
+    return clip.id.split("_")[0]

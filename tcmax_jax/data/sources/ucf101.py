@@ -1,0 +1,118 @@
+"""UCF101 with pictures and optical flow."""
+
+import re
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_clips
+from tcmax_jax.data.forms import Flow, Frames
+from tcmax_jax.data.paths import check_name
+from tcmax_jax.data.sources.base import RawSource, Stored, ValidationShare, stores
+from tcmax_jax.data.sources.raw import open_folder, read_rows, whole_number
+from tcmax_jax.data.sources.splits import move
+from tcmax_jax.section import Limits, section
+
+EXPECTED = {
+    1: {"train": 9537, "test": 3783},
+    2: {"train": 9586, "test": 3734},
+    3: {"train": 9624, "test": 3696},
+}
+LAYOUT = """
+  UCF-101/<class>/v_<class>_gNN_cNN.avi
+  ucfTrainTestlist/classInd.txt, trainlist01.txt, testlist01.txt"""
+_GROUP = re.compile(r"_g(\d+)_c\d+$")
+CITATION = r"""
+@techreport{soomro2012ucf101,
+  author      = {Soomro, Khurram and Zamir, Amir Roshan and Shah, Mubarak},
+  title       = {{UCF101}: A Dataset of 101 Human Actions Classes From Videos in The Wild},
+  institution = {Center for Research in Computer Vision, University of Central Florida},
+  number      = {CRCV-TR-12-01},
+  year        = {2012},
+  note        = {arXiv:1212.0402}
+}
+"""
+
+
+@section
+class Ucf101Data(RawSource):
+    """UCF101: 13320 clips of 101 human actions; frames and optical flow.
+
+    Clips of one group are cut from one video. Flow runs from frame to next frame at times even over
+    the clip, and is stored with 8 bits a component. The PyTorch TCMax code takes it at the end of
+    each second and transposes it.
+
+    Attributes:
+      official_split: 1, 2 or 3.
+      validation: group takes whole groups of train for validation; example single clips, as in the
+        PyTorch TCMax code, most of whose groups stay in train as well.
+      validation_share: share of the groups, or clips, of each class that becomes validation.
+    """
+
+    kind: Literal["ucf101_flow"] = "ucf101_flow"
+    stored: Stored = stores(visual=Frames(), flow=Flow())
+    official_split: Annotated[int, Limits(ge=1, le=3)] = 1
+    validation: Literal["group", "example"] = "group"
+    validation_share: ValidationShare = 0.2
+
+    layout: ClassVar = LAYOUT
+    citation: ClassVar = CITATION
+
+    def list_clips(self) -> Listing:
+        """Lists the raw folder; raises RawDataError where it does not fit."""
+        folder = open_folder(self.raw_dir, LAYOUT, ["UCF-101", "ucfTrainTestlist"])
+        lists = folder / "ucfTrainTestlist"
+        rows = read_rows(lists / "classInd.txt", 2, delimiter=" ")
+        numbered = {whole_number(place, number): name for place, (number, name) in rows}
+        class_names = [numbered[number] for number in sorted(numbered)]
+        clips = [
+            _clip(folder, split, place, cells[0])
+            for split in ("train", "test")
+            # Train rows, and in some copies test rows, end in the number of the class.
+            for place, cells in _listed(lists / f"{split}list{self.official_split:02d}.txt")
+        ]
+        clips = move(
+            clips,
+            self.validation_share,
+            to="validation",
+            group_of=_group if self.validation == "group" else lambda clip: clip.id,
+            stratum_of=lambda clip: clip.label,
+        )
+        shared = {_group(c) for c in clips if c.split == "train"} & {
+            _group(c) for c in clips if c.split == "validation"
+        }
+        notes = [f"official split {self.official_split}"]
+        if shared:
+            notes.append(f"{len(shared)} groups are in both train and validation")
+        listing = Listing(clips, class_names, EXPECTED[self.official_split], notes)
+        check_clips(listing, folder)
+        return listing
+
+
+def _listed(path: Path):
+    for place, (line,) in read_rows(path, 1, delimiter="\t"):
+        yield place, line.split()
+
+
+def _clip(folder: Path, split: str, place: str, file: str) -> Clip:
+    label, _, name = file.partition("/")
+    if not _GROUP.search(name.removesuffix(".avi")):
+        raise RawDataError(
+            f"{place}: expected <class>/v_<class>_gNN_cNN.avi, got {file!r}; take the list as its "
+            "owners ship it"
+        )
+    check_name(place, label)
+    check_name(place, name)
+    path = folder / "UCF-101" / label / name
+    return Clip(
+        id=name.removesuffix(".avi"),
+        split=split,
+        label=label,
+        video=path,
+        audio=None,
+        place=place,
+        folder=folder,
+    )
+
+
+def _group(clip: Clip) -> str:
+    return _GROUP.sub(r"_g\1", clip.id)

@@ -1,0 +1,275 @@
+"""Sections: classes of options, of which a configuration is made.
+
+A section says what can be set of one thing, and stands beside it. Its fields have a type, a range,
+a default and a line of the docstring. Things that can be chosen by name are a family: its base
+class says what each of them has to offer, and knows them by their field `kind`. The kind alone is
+short for the member with its defaults.
+"""
+
+import dataclasses
+import functools
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+section = dataclasses.dataclass(frozen=True, kw_only=True)
+_DEFINED = []  # all classes of all families, in the order of their definition
+_PRIMITIVES = {str: "text", int: "integer", float: "number", bool: "true or false"}
+
+
+class SectionError(ValueError):
+    """Options that cannot be: says which field, what was expected, what came."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """The range of a number, or the least length of a list.
+
+    Attributes:
+      gt: what it is greater than.
+      ge: its least value.
+      lt: what it is less than.
+      le: its largest value.
+      min_length: the least number of entries.
+    """
+
+    gt: float | None = None
+    ge: float | None = None
+    lt: float | None = None
+    le: float | None = None
+    min_length: int | None = None
+
+    def __str__(self):
+        """Returns them as people write them: "> 0", ">= 0 and <= 1"."""
+        signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "min_length": "of at least"}
+        return " and ".join(f"{signs[name]} {limit:g}" for name, limit in self._given().items())
+
+    def allows(self, value) -> bool:
+        """Returns whether a value lies within them; NaN does not."""
+        compare = {
+            "gt": lambda limit: value > limit,
+            "ge": lambda limit: value >= limit,
+            "lt": lambda limit: value < limit,
+            "le": lambda limit: value <= limit,
+            "min_length": lambda limit: len(value) >= limit,
+        }
+        return all(compare[name](limit) for name, limit in self._given().items())
+
+    def _given(self):
+        return {name: limit for name, limit in vars(self).items() if limit is not None}
+
+    def __get_pydantic_core_schema__(self, source, handler):
+        """Lets pydantic check the same where it reads a configuration."""
+        return {**handler(source), **self._given()}
+
+
+Positive = Annotated[float, Limits(gt=0)]
+NonNegative = Annotated[float, Limits(ge=0)]
+Fraction = Annotated[float, Limits(ge=0, le=1)]
+Count = Annotated[int, Limits(gt=0)]
+CountOrZero = Annotated[int, Limits(ge=0)]
+
+
+def absolute(path: str) -> str:
+    """Returns a path that means the same in every folder: a run may go on from another one."""
+    return str(Path(path).expanduser().absolute())
+
+
+FilePath = Annotated[str, absolute]
+
+
+class Section:
+    """Base of all sections; subclasses are decorated by `section`.
+
+    Lists become tuples, so that sections can be compared and hashed.
+
+    Raises:
+      SectionError: a value of another type or out of its range, or fields that do not fit together.
+    """
+
+    # Numbers in JSON as Python reads it may be NaN or infinite; no field has a use for them.
+    __pydantic_config__ = types.MappingProxyType({"extra": "forbid", "allow_inf_nan": False})
+
+    def __post_init__(self):
+        """Checks every field, then what `check` knows of them together."""
+        for name, hint in hints(type(self)).items():
+            value = getattr(self, name)
+            fitted = _fit(hint, value)
+            if fitted is _UNFIT:
+                raise SectionError(f"Expected {name}: {type_text(hint)}, got {value!r}.")
+            object.__setattr__(self, name, fitted)
+        self.check()
+
+    def check(self) -> None:
+        """Raises SectionError where fields do not fit together."""
+
+
+@section
+class Family(Section):
+    """Base of the base classes of families.
+
+    Attributes:
+      kind: names the choice.
+    """
+
+    kind: str
+
+    def __init_subclass__(cls):
+        """Makes a member known."""
+        _DEFINED.append(cls)
+
+    @classmethod
+    def members(cls) -> dict[str, type]:
+        """Returns {kind: class} of all that can be chosen, in the order of their definition.
+
+        Raises:
+          SectionError: two of one kind.
+        """
+        found = {}
+        for member in (each for each in _DEFINED if issubclass(each, cls)):
+            for kind in _kinds(member):
+                known = found.setdefault(kind, member)
+                # A file of a user may be read again; what it defines then takes the place.
+                if (known.__module__, known.__qualname__) != (
+                    member.__module__,
+                    member.__qualname__,
+                ):
+                    raise SectionError(
+                        f"Expected one {cls.__name__} of the kind {kind}, got {known.__module__}."
+                        f"{known.__qualname__} and {member.__module__}.{member.__qualname__}. "
+                        "Give one of them another kind."
+                    )
+                found[kind] = member
+        return found
+
+    @classmethod
+    def of_kind(cls, kind: str) -> "Family":
+        """Returns the member of a kind with its defaults.
+
+        Raises:
+          SectionError: there is none.
+        """
+        members = cls.members()
+        if kind not in members:
+            raise SectionError(
+                f"Expected {cls.__name__}.kind to be one of {', '.join(members)}, got {kind!r}."
+            )
+        return members[kind](kind=kind)
+
+    def label(self) -> str:
+        """Returns the kind with those options that are not the defaults: mla-projection=owm.
+
+        It depends on nothing but the section itself, so that names of runs do not change with what
+        they are compared with, and two sections have the same one only if they are the same.
+        """
+        options = [f for f in dataclasses.fields(self) if f.name != "kind"]
+        changed = [f.name for f in options if getattr(self, f.name) != f.default]
+        return "-".join([self.kind, *(f"{name}={getattr(self, name)}" for name in changed)])
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source, handler):
+        """Lets pydantic choose the member by its kind."""
+        if _kinds(cls):
+            return handler(source)
+        choices = {kind: handler.generate_schema(m) for kind, m in cls.members().items()}
+        union = {"type": "tagged-union", "discriminator": "kind", "choices": choices}
+        named = {"type": "no-info", "function": lambda x: {"kind": x} if isinstance(x, str) else x}
+        return {"type": "function-before", "function": named, "schema": union}
+
+
+@functools.cache
+def hints(cls: type) -> dict[str, Any]:
+    """Returns {field: its annotation} of a section, in order."""
+    annotated = typing.get_type_hints(cls, include_extras=True)
+    return {field.name: annotated[field.name] for field in dataclasses.fields(cls)}
+
+
+def is_family(hint) -> bool:
+    """Returns whether an annotation leaves a choice among the members of a family."""
+    return isinstance(hint, type) and issubclass(hint, Family) and not _kinds(hint)
+
+
+def type_text(hint) -> str:
+    """Returns an annotation as people write it, with its range.
+
+    Example:
+      >>> type_text(Fraction | None)
+      'number >= 0 and <= 1 or null'
+    """
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        limits = [str(each) for each in arguments[1:] if isinstance(each, Limits)]
+        return " ".join([type_text(arguments[0]), *limits])
+    if origin is Literal:
+        return " or ".join(map(json.dumps, arguments))
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(type_text, arguments))
+    if origin is tuple:
+        inner = [type_text(each) for each in arguments if each is not Ellipsis]
+        return f"list of {inner[0]}" if Ellipsis in arguments else f"[{', '.join(inner)}]"
+    if origin is dict:
+        return f"{{name: {type_text(arguments[1])}}}"
+    if hint is type(None):
+        return "null"
+    if hint is Any:
+        return "anything"
+    if is_family(hint):
+        return f"{hint.__name__} of the kind {', '.join(hint.members())}"
+    return _PRIMITIVES.get(hint, f"section {hint.__name__}")
+
+
+_UNFIT = object()
+
+
+def _fit(hint, value):
+    """Returns the value as a field of an annotation holds it, `_UNFIT` where it cannot."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        value = _fit(arguments[0], value)
+        for each in arguments[1:]:
+            if value is _UNFIT or (isinstance(each, Limits) and not each.allows(value)):
+                return _UNFIT
+            if callable(each):
+                value = each(value)
+        return value
+    if origin is Literal:
+        same = (value == each and type(value) is type(each) for each in arguments)
+        return value if any(same) else _UNFIT
+    if origin in (typing.Union, types.UnionType):
+        fitted = (_fit(each, value) for each in arguments)
+        return next((each for each in fitted if each is not _UNFIT), _UNFIT)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            return _UNFIT
+        each = [arguments[0]] * len(value) if Ellipsis in arguments else arguments
+        if len(each) != len(value):
+            return _UNFIT
+        fitted = tuple(map(_fit, each, value))
+        return _UNFIT if any(x is _UNFIT for x in fitted) else fitted
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            return _UNFIT
+        fitted = {name: _fit(arguments[1], each) for name, each in value.items()}
+        return _UNFIT if any(x is _UNFIT for x in fitted.values()) else fitted
+    if hint is Any:
+        return value
+    if is_family(hint) and isinstance(value, str):
+        return hint.of_kind(value)
+    if hint in (int, float):
+        number = isinstance(value, int if hint is int else int | float)
+        if not number or isinstance(value, bool) or not math.isfinite(value):
+            return _UNFIT
+        return hint(value)
+    return value if isinstance(value, hint) else _UNFIT
+
+
+def _kinds(cls: type) -> tuple[str, ...]:
+    """Returns the kinds that a class stands for; none of the base of a family."""
+    own = (
+        cls.__annotations__.get("kind") if "kind" in vars(cls).get("__annotations__", {}) else None
+    )
+    return typing.get_args(own) if typing.get_origin(own) is Literal else ()

@@ -1,0 +1,98 @@
+"""Configurations as plain data, of this version and of earlier ones."""
+
+import dataclasses
+import typing
+from collections.abc import Mapping, Sequence
+
+import pydantic
+
+from tcmax_jax.section import hints, is_family
+from tcmax_jax.training.config import Config
+from tcmax_jax.upgrade import upgraded
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be: says which field, what was expected, what came."""
+
+
+def from_dict(tree: Mapping, section: type = Config):
+    """Returns the configuration that `to_dict` (or a JSON file) describes.
+
+    Args:
+      tree: plain data.
+      section: the class of the result.
+
+    Raises:
+      ConfigError: it describes none.
+    """
+    try:
+        # Made anew each time, for there may be more members of families than before.
+        return pydantic.TypeAdapter(section).validate_python(
+            upgraded(tree) if section is Config else tree
+        )
+    except pydantic.ValidationError as error:
+        raise ConfigError(_explain(error, section)) from error
+    except OverflowError as error:
+        raise ConfigError(
+            f"Invalid configuration: expected numbers of usual size, got one too large ({error})."
+        ) from error
+
+
+def to_dict(config) -> dict:
+    """Returns a configuration, whole or a section, as plain data that JSON can hold."""
+    return plain(config)
+
+
+def plain(value):
+    """Returns a value of a field as plain data that JSON can hold."""
+    if dataclasses.is_dataclass(value):
+        value = dataclasses.asdict(value)
+    if isinstance(value, Mapping):
+        return {name: plain(each) for name, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def is_open(section: type, path: Sequence[str]) -> bool:
+    """Returns whether a part of a configuration takes names of the user's choice."""
+    hint = section
+    for name in path:
+        hint = _below(hint, name)
+    return typing.get_origin(_bare(hint)) is dict
+
+
+def _explain(error: pydantic.ValidationError, section: type) -> str:
+    """Returns a line for each field that does not fit: path, expectation, what came."""
+    lines = []
+    for item in error.errors():
+        path = ".".join(_path(section, item["loc"])) or "configuration"
+        # For those two, what came is all the arguments of the section, or not there.
+        got = "" if item["type"] in ("value_error", "missing") else f", got {item['input']!r}"
+        lines.append(f"{path}: {item['msg'].removeprefix('Value error, ')}{got}")
+    return "Invalid configuration:\n  " + "\n  ".join(lines)
+
+
+def _path(section, loc):
+    """Yields the names on the way to a field, without the kinds that pydantic puts between."""
+    hint = section
+    for name in loc:
+        if is_family(hint):
+            hint = hint.members().get(name)
+        else:
+            yield str(name)
+            hint = _below(hint, name)
+
+
+def _below(hint, name):
+    """Returns the annotation of what lies below another by a name or a number."""
+    hint = _bare(hint)
+    if typing.get_origin(hint) in (dict, tuple):
+        return _bare([each for each in typing.get_args(hint) if each is not Ellipsis][-1])
+    if is_family(hint):
+        return next((hints(m)[name] for m in hint.members().values() if name in hints(m)), None)
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return _bare(hints(hint).get(name))
+    return None
+
+
+def _bare(hint):
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
