@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 from tcmax_jax import npz
+from tcmax_jax.commands.estimate import Estimation, estimate_file
 from tcmax_jax.data.clips import Clip
 from tcmax_jax.data.feature_files import check_rows, read_feature
-from tcmax_jax.estimators.command import estimate_file
-from tcmax_jax.estimators.config import Estimation
 from tcmax_jax.estimators.samples import read_samples
 from tcmax_jax.models.convert import read_arrays
 

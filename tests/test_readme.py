@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tcmax_jax.estimators.config import Estimation
+from tcmax_jax.commands.estimate import Estimation
 from tcmax_jax.launch import split_overrides
 from tcmax_jax.training.config.overrides import load_experiment, override
 

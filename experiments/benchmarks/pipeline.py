@@ -33,6 +33,7 @@ from tcmax_jax.data.inputs import FramesInput, SpectrogramInput, random_crop_box
 from tcmax_jax.data.memory import keep_freed_memory
 from tcmax_jax.data.pictures import decode_image
 from tcmax_jax.data.pipeline import Process, Readers, train_batches
+from tcmax_jax.data.preparation.prepare import prepare
 from tcmax_jax.data.sources.manifest import ManifestData
 
 BATCH = 32
@@ -158,7 +159,7 @@ def main():
         settings = ManifestData(
             manifest=str(manifest), stored=STORED, allow_skipped=False, processes=0, beam=None
         )
-        path = settings.prepare(folder / "data").data_path
+        path = prepare(settings, folder / "data").data_path
         source = Long(open_dataset(path, list(STORED)).sources["train"])
         (folder / "files").mkdir()
         files = Files(folder / "files", source)

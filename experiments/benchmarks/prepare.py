@@ -20,6 +20,7 @@ from made_clips import write_clips
 from tcmax_jax.data.forms import Frames, LogSpectrogram
 from tcmax_jax.data.preparation.chunks import chunks_of
 from tcmax_jax.data.preparation.decode import decode_chunks
+from tcmax_jax.data.preparation.prepare import prepare
 from tcmax_jax.data.sources.manifest import ManifestData, read_manifest
 
 STORED = {
@@ -55,7 +56,7 @@ def main():
             manifest=str(manifest), stored=STORED, allow_skipped=False, processes=cores, beam=None
         )
         begin = time.perf_counter()
-        builder = settings.prepare(folder / "data")
+        builder = prepare(settings, folder / "data")
         writing = max(time.perf_counter() - begin - many, 0.0)
         size = sum(file.stat().st_size for file in Path(builder.data_path).iterdir())
     print(f"{number} clips of 10 s, {size / number / 2**20:.2f} MiB a record; {cores} cores")

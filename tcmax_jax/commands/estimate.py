@@ -1,12 +1,73 @@
 """Estimates of total correlation from a file of arrays."""
 
+import contextlib
+import dataclasses
+import functools
+import json
+import math
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Annotated, Literal
+
+from matplotlib.figure import Figure
+from tqdm import tqdm
 
 from tcmax_jax.commands.modes import Options, Outcome
 from tcmax_jax.commands.recipe import workdir_of
-from tcmax_jax.estimators.command import estimate_file, estimates_table, fit_bars
-from tcmax_jax.estimators.config import Estimation
+from tcmax_jax.estimators import critics
+from tcmax_jax.estimators.club import Conditional
+from tcmax_jax.estimators.decompositions import NUM_NEGATIVES, estimator_names, make_estimator
+from tcmax_jax.estimators.fit import fit, split
+from tcmax_jax.estimators.samples import prepare, read_samples
+from tcmax_jax.section import Count, CountOrZero, Limits, Positive, Section, section
 from tcmax_jax.training.config.overrides import override
+
+_WIDTH = 80
+_LARGEST = 20  # nats beyond which the axis becomes logarithmic
+
+
+@section
+class Estimation(Section):
+    """Which estimators to run on a file of samples, and how to fit them.
+
+    Attributes:
+      estimators: names, see `tcmax_jax.estimators.make_estimator`; of two variables a line and a
+        tree are the same.
+      critic: joint, separable or additive, see `tcmax_jax.estimators.critics`.
+      hidden: units of the hidden layers of critics and conditional models.
+      dim: number of terms of separable and additive critics.
+      num_negatives: shuffled tuples of a batch for the direct estimators.
+      steps: updates of each estimator.
+      batch_size: examples in an update.
+      learning_rate: of Adam.
+      held_out: share of the examples that nothing is fitted on.
+      eval_every: updates from one running estimate to the next.
+      block_size: held-out examples compared with each other at a time; InfoNCE cannot exceed the
+        log of it.
+      seed: of the split, the parameters and the batches.
+    """
+
+    estimators: Annotated[tuple[Literal[estimator_names()], ...], Limits(min_length=1)] = (
+        "tcne",
+        "tcne_dv",
+        "line_infonce",
+        "line_nwj",
+        "line_smile",
+        "line_club",
+    )
+    critic: Literal["joint", "separable", "additive"] = "joint"
+    hidden: Annotated[tuple[Count, ...], Limits(min_length=1)] = (64, 64)
+    dim: Count = 32
+    num_negatives: Count = NUM_NEGATIVES
+    steps: Count = 2000
+    batch_size: Annotated[int, Limits(ge=2)] = 128
+    learning_rate: Positive = 1e-3
+    held_out: Annotated[float, Limits(gt=0, lt=1)] = 0.4
+    eval_every: Count = 100
+    block_size: Annotated[int, Limits(ge=2)] = 512
+    seed: CountOrZero = 0
 
 
 def estimate(options: Options) -> Outcome:
@@ -17,3 +78,166 @@ def estimate(options: Options) -> Outcome:
         results = estimate_file(options.samples, workdir, config, progress)
     table = estimates_table(results)
     return Outcome(f"{table}\nwritten to {workdir}/results.json and estimates.png")
+
+
+@contextlib.contextmanager
+def fit_bars() -> Iterator[Callable]:
+    """Yields what `fit` takes as `progress`: a bar for each fit on a terminal, else a line."""
+    bar = tqdm(total=0, unit="step", file=sys.stderr, disable=None, leave=False)
+    with bar:
+
+        def progress(name, step, steps, estimate):
+            if step == 0:
+                bar.reset(total=steps)
+                bar.set_description(name, refresh=False)
+                if bar.disable:
+                    print(f"fitting {name} ...", file=sys.stderr, flush=True)
+            text = f"{estimate.value:.3f} ±{estimate.standard_error:.3f} nats"
+            bar.set_postfix_str(text, refresh=False)
+            bar.update(step - bar.n)
+
+        yield progress
+
+
+def estimate_file(
+    path, workdir: Path, options: Estimation, progress: Callable | None = None
+) -> dict:
+    """Fits all estimators on a file and writes results.json and estimates.png.
+
+    Args:
+      path: of an .npz file, one array a variable.
+      workdir: folder for the results; made if need be.
+      options: the configuration.
+      progress: see `tcmax_jax.estimators.fit`.
+
+    Returns:
+      What results.json holds: "samples", "config", "variables" ({name: [D_m]}), "labels",
+      "examples" and "estimates", a list of {"name", "kind", "condition", "nats", "standard_error",
+      "ceiling", "best_step", "running"}; null where a number is not finite or there is no ceiling.
+
+    Raises:
+      FileNotFoundError, ValueError: a file that cannot be estimated from.
+    """
+    samples = prepare(read_samples(path))
+    parts = split(samples, held_out=options.held_out, seed=options.seed)
+    names = tuple(samples.arrays)
+    estimates = []
+    for name in options.estimators:
+        estimator = make_estimator(
+            name,
+            names,
+            num_negatives=options.num_negatives,
+            critic=functools.partial(_critic, options),
+            categorical=samples.labels,
+            conditional=functools.partial(Conditional, sizes=options.hidden),
+        )
+        fitted = fit(
+            parts,
+            estimator,
+            steps=options.steps,
+            batch_size=options.batch_size,
+            learning_rate=options.learning_rate,
+            held_out=options.held_out,
+            eval_every=options.eval_every,
+            block_size=options.block_size,
+            seed=options.seed,
+            progress=progress,
+        )
+        estimates.append(
+            {
+                "name": name,
+                "kind": estimator.kind,
+                "condition": estimator.condition,
+                "nats": _finite(fitted.estimate.value),
+                "standard_error": _finite(fitted.estimate.standard_error),
+                "ceiling": fitted.estimate.ceiling,
+                "best_step": fitted.best_step,
+                "running": [
+                    {
+                        "step": r.step,
+                        "nats": _finite(r.value),
+                        "standard_error": _finite(r.standard_error),
+                    }
+                    for r in fitted.running
+                ],
+            }
+        )
+    results = {
+        "samples": str(path),
+        "config": dataclasses.asdict(options),
+        "variables": {m: list(x.shape[1:]) for m, x in samples.arrays.items()},
+        "labels": sorted(samples.labels),
+        "examples": len(next(iter(samples.arrays.values()))),
+        "estimates": estimates,
+    }
+    workdir.mkdir(parents=True, exist_ok=True)
+    (workdir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    plot_running(results, workdir / "estimates.png")
+    return results
+
+
+def estimates_table(results: Mapping) -> str:
+    """Lays out the results of `estimate_file`: estimates first, then when each kind holds."""
+    names = ", ".join(results["variables"])
+    lines = [
+        f"total correlation of {names} in nats, {results['examples']} examples",
+        f"{'estimator':<18} {'kind':<12} {'estimate':>10} {'std. error':>11} {'ceiling':>8}",
+    ]
+    for e in results["estimates"]:
+        numbers = [_text(e[key]) for key in ("nats", "standard_error")]
+        ceiling = "none" if e["ceiling"] is None else f"{e['ceiling']:.2f}"
+        lines.append(
+            f"{e['name']:<18} {e['kind']:<12} {numbers[0]:>10} {numbers[1]:>11} {ceiling:>8}"
+        )
+    for e in results["estimates"]:
+        about = f"{e['name']}: {e['kind']}, {e['condition']}"
+        lines += textwrap.wrap(about, _WIDTH, subsequent_indent="  ")
+    return "\n".join(lines)
+
+
+def plot_running(results: Mapping, path) -> None:
+    """Draws the running estimates with bands of two standard errors, a colour each, as PNG.
+
+    Args:
+      results: what `estimate_file` returns.
+      path: of the picture.
+    """
+    # Without pyplot, which would look for a display.
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    drawn = []
+    for e in results["estimates"]:
+        points = [r for r in e["running"] if None not in r.values()]
+        steps = [r["step"] for r in points]
+        low, high = (
+            [r["nats"] + side * 2 * r["standard_error"] for r in points] for side in (-1, 1)
+        )
+        drawn += low + high
+        (line,) = axes.plot(steps, [r["nats"] for r in points], label=f"{e['name']} ({e['kind']})")
+        axes.fill_between(steps, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+    if max(map(abs, drawn), default=0) > _LARGEST:
+        # An estimator that diverges would flatten all others.
+        axes.set_yscale("symlog", linthresh=_LARGEST)
+    axes.axhline(0, color="black", linewidth=0.5)
+    axes.set_xlabel("step")
+    axes.set_ylabel("total correlation, validation examples (nats)")
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def _critic(options, names):
+    match options.critic:
+        case "joint":
+            return critics.JointCritic(names, options.hidden)
+        case "separable":
+            return critics.SeparableCritic(names, options.hidden, options.dim)
+        case "additive":
+            return critics.AdditiveCritic(names, options.hidden, options.dim)
+
+
+def _finite(number):
+    return number if math.isfinite(number) else None
+
+
+def _text(number):
+    return "not finite" if number is None else f"{number:.4f}"

@@ -92,20 +92,20 @@ MODES = {
     "analyse": Mode(
         "Write analysis.json anew from the outputs that an evaluation has stored, without data or "
         "model.",
-        "pages:analyse",
+        "report:analyse",
         ("workdir", "total_correlation"),
         ("workdir",),
         fields=False,
     ),
     "predict": Mode(
         "Predict the clips in --clips with the best checkpoint of a run, from its folder alone.",
-        "use:predict",
+        "predict:predict",
         ("workdir", "clips", "predictions", "allow_skipped", "recalibrated"),
         ("workdir", "clips", "predictions"),
     ),
     "export": Mode(
         "Write that classifier for use without this package.",
-        "use:export",
+        "export:export",
         ("workdir", "export", "recalibrated"),
         ("workdir", "export"),
     ),
@@ -120,19 +120,19 @@ MODES = {
     ),
     "report": Mode(
         "Write a page with tables and figures about finished runs, comparisons and studies.",
-        "pages:report",
+        "report:report",
         ("workdir", "runs"),
         fields=False,
     ),
     "difference": Mode(
         "Write a page about what changed between two runs, or two checkpoints of one.",
-        "pages:difference",
+        "report:difference",
         ("workdir", "runs"),
         fields=False,
     ),
     "estimate": Mode(
         "Estimate the total correlation of the arrays in --samples. Its fields are those of "
-        "tcmax_jax.estimators.config.Estimation.",
+        "tcmax_jax.commands.estimate.Estimation.",
         "estimate:estimate",
         ("workdir", "samples"),
         ("samples",),
@@ -146,7 +146,7 @@ MODES = {
     "doctor": Mode(
         "Look at devices, versions, data, media files and speed, and say what is wrong and what to "
         "do.",
-        "doctor:examine",
+        "doctor.examine:doctor",
         _RUN,
     ),
 }

@@ -41,6 +41,18 @@ def data_folder(options: Options) -> str:
     return str(Path(folder).expanduser())
 
 
+def run_config(options: Options) -> Config:
+    """Returns the configuration of the run in --workdir, with --config.<field> replaced.
+
+    Raises:
+      ConfigError: there is no run, or a field is changed that changes its numbers.
+    """
+    workdir = Path(options.workdir)
+    config = override(workdirs.stored_config(workdir), options.fields)
+    workdirs.check(workdir, config)
+    return config
+
+
 def describe(options: Options) -> Outcome:
     """Lists the configuration in effect."""
     if options.workdir and not changes_recipe(options):

@@ -15,16 +15,16 @@ class Clip(NamedTuple):
     """One example.
 
     Attributes:
-        id: Its name, the only one of that name in the data set.
-        split: One of `SPLITS`.
-        label: Name of its class.
-        video: File of its pictures; None if there is none.
-        audio: File of its sound, often the same; None if there is none.
-        start: Begin of the cut in seconds; None is the begin of the file.
-        end: End of the cut in seconds; None is the end of the file.
-        place: Where it is listed, for messages: "manifest.csv, line 3".
-        folder: Folder to which files of pre-extracted features are relative.
-        row: Its row in .npy files of pre-extracted features, from 0; None if it has none.
+      id: its name, the only one of that name in the data set.
+      split: one of `SPLITS`.
+      label: name of its class.
+      video: file of its pictures; None if there is none.
+      audio: file of its sound, often the same; None if there is none.
+      start: begin of the cut in seconds; None is the begin of the file.
+      end: end of the cut in seconds; None is the end of the file.
+      place: where it is listed, for messages: "manifest.csv, line 3".
+      folder: folder to which files of pre-extracted features are relative.
+      row: its row in .npy files of pre-extracted features, from 0; None if it has none.
     """
 
     id: str
@@ -43,11 +43,11 @@ class Listing(NamedTuple):
     """The clips of a data set.
 
     Attributes:
-        clips: All of them, those whose files are missing too.
-        class_names: Names of the classes; a label's place is its class index.
-        expected: Published number of clips by split, where "train" holds the validation clips
-            too; empty where none is known.
-        notes: What a reader of results should know of the lists, a sentence each.
+      clips: all of them, those whose files are missing too.
+      class_names: names of the classes; a label's place is its class index.
+      expected: published number of clips by split, where "train" holds the validation clips
+        too; empty where none is known.
+      notes: what a reader of results should know of the lists, a sentence each.
     """
 
     clips: Sequence[Clip]
@@ -57,14 +57,14 @@ class Listing(NamedTuple):
 
 
 def check_clips(listing: Listing, source: Path) -> None:
-    """Check that there is something to train on, that labels are known and ids unique.
+    """Checks that there is something to train on, that labels are known and ids unique.
 
     Args:
-        listing: The clips.
-        source: File or folder that they were read from, for messages.
+      listing: the clips.
+      source: file or folder that they were read from, for messages.
 
     Raises:
-        RawDataError: If not; names the places of the clips.
+      RawDataError: one of them fails; names the places of the clips.
     """
     if not any(clip.split == "train" for clip in listing.clips):
         raise RawDataError(

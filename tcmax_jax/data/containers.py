@@ -24,18 +24,18 @@ _BEGINNINGS = {
 
 @contextlib.contextmanager
 def opened(path: str | os.PathLike, kind: str) -> Iterator[tuple]:
-    """Open a file's first stream of a kind; errors inside become MediaError.
+    """Opens a file's first stream of a kind; errors inside become MediaError.
 
     Args:
-        path: Any file FFmpeg can read, but lists of other files.
-        kind: "audio" or "video".
+      path: any file FFmpeg can read, but lists of other files.
+      kind: "audio" or "video".
 
     Yields:
-        (container, stream).
+      (container, stream).
 
     Raises:
-        MediaError: If the file is missing, holds no such stream, is broken, or its pictures are
-            larger than `MAX_PIXELS`.
+      MediaError: the file is missing, holds no such stream, is broken, or its pictures are
+        larger than `MAX_PIXELS`.
     """
     _check_beginning(path)
     # The decoder counts its borders too; the frames that come of it are checked again.

@@ -25,18 +25,18 @@ class _Table(NamedTuple):
 
 
 def read_feature(path: Path, clip: Clip, size: int) -> np.ndarray:
-    """Read the feature of one clip.
+    """Reads the feature of one clip.
 
     Args:
-        path: Folder, .npz or .npy file.
-        clip: The clip.
-        size: Expected number of entries, D.
+      path: folder, .npz or .npy file.
+      clip: the clip.
+      size: expected number of entries, D.
 
     Returns:
-        float32 [D].
+      float32 [D].
 
     Raises:
-        MediaError: If it is missing, of another shape, not numeric or not finite.
+      MediaError: it is missing, of another shape, not numeric or not finite.
     """
     feature = _find(path, clip)
     if feature.shape != (size,) or feature.dtype.kind not in "fiu":
@@ -57,10 +57,10 @@ def read_feature(path: Path, clip: Clip, size: int) -> np.ndarray:
 
 
 def check_rows(path: Path, number: int) -> None:
-    """Check that an .npy file has one row for each clip of its list; other kinds name their clips.
+    """Checks that an .npy file has one row for each clip of its list; other kinds name their clips.
 
     Raises:
-        RawDataError: If not.
+      RawDataError: it does not fit.
     """
     if path.suffix != ".npy" or not path.is_file():
         return
@@ -73,12 +73,12 @@ def check_rows(path: Path, number: int) -> None:
 
 
 def write_features(path: Path, ids, features) -> None:
-    """Write an .npz file that `read_feature` reads, whole or not at all.
+    """Writes an .npz file that `read_feature` reads, whole or not at all.
 
     Args:
-        path: The file, its name ending in .npz.
-        ids: Ids of N clips.
-        features: float [N, D] in the same order.
+      path: the file, its name ending in .npz.
+      ids: ids of N clips.
+      features: float [N, D] in the same order.
     """
     temporary = path.with_name(f".{path.name}")
     np.savez(temporary, ids=np.array(ids, np.str_), features=np.asarray(features))

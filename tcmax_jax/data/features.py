@@ -11,16 +11,16 @@ Fill = Literal["tile", "zero"]
 
 
 def fit_length(audio: np.ndarray, samples: int, fill: Fill) -> np.ndarray:
-    """Bring audio to a fixed length.
+    """Brings audio to a fixed length.
 
     Args:
-        audio: float [n], n >= 1. Where n > `samples`, its central part is kept.
-        samples: Length of the result.
-        fill: What to do where n < `samples`: "tile" repeats the clip from its begin until the
-            length is reached, "zero" centres it in zeros.
+      audio: float [n], n >= 1. Where n > `samples`, its central part is kept.
+      samples: length of the result.
+      fill: what to do where n < `samples`: "tile" repeats the clip from its begin until the
+        length is reached, "zero" centres it in zeros.
 
     Returns:
-        float32 [samples].
+      float32 [samples].
     """
     missing = samples - len(audio)
     if missing <= 0:
@@ -43,13 +43,13 @@ def log_spectrogram(audio: np.ndarray, *, n_fft: int, hop: int, floor: float = 1
     w[n] = (1 - cos(2 pi n / N)) / 2.
 
     Args:
-        audio: float [samples].
-        n_fft: Samples per window.
-        hop: Samples from one window to the next.
-        floor: Added to the magnitude so that silence stays finite.
+      audio: float [samples].
+      n_fft: samples per window.
+      hop: samples from one window to the next.
+      floor: added to the magnitude so that silence stays finite.
 
     Returns:
-        float32 [n_fft // 2 + 1, 1 + samples // hop].
+      float32 [n_fft // 2 + 1, 1 + samples // hop].
 
     Source: the preprocessing of TCMax, arXiv 2602.13015. Equals librosa's centred STFT.
     """
@@ -88,18 +88,18 @@ def log_filter_bank(
     `rate` / 2.
 
     Args:
-        audio: float [samples], at least one window.
-        rate: Samples per second, in Hz.
-        bins: Number of filters.
-        window: Length of a window in seconds.
-        hop: From one window to the next in seconds.
-        low: Lower edge of the first filter in Hz.
+      audio: float [samples], at least one window.
+      rate: samples per second, in Hz.
+      bins: number of filters.
+      window: length of a window in seconds.
+      hop: from one window to the next in seconds.
+      low: lower edge of the first filter in Hz.
 
     Returns:
-        float32 [bins, 1 + (samples - L) // H].
+      float32 [bins, 1 + (samples - L) // H].
 
     Raises:
-        ValueError: If the audio is not one clip of a window or more.
+      ValueError: the audio is not one clip of a window or more.
 
     Source: Kaldi's compute-fbank-feats, as in torchaudio.compliance.kaldi.fbank, which TCMax's
     preprocessing of Kinetics-Sounds calls.
@@ -146,14 +146,14 @@ def optical_flow(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     with standard deviation 1.2.
 
     Args:
-        before: uint8 [H, W, 3] RGB.
-        after: uint8 [H, W, 3] RGB, the picture that follows.
+      before: uint8 [H, W, 3] RGB.
+      after: uint8 [H, W, 3] RGB, the picture that follows.
 
     Returns:
-        float32 [H, W, 2], displacement to the right and downwards in pixels.
+      float32 [H, W, 2], displacement to the right and downwards in pixels.
 
     Raises:
-        ValueError: If the pictures differ in shape.
+      ValueError: the pictures differ in shape.
 
     Source: G. Farneback, SCIA 2003, by OpenCV; parameters of TCMax's preprocessing of UCF101.
     """

@@ -20,7 +20,7 @@ class MediaError(ValueError):
     """A media file that does not hold what was asked of it.
 
     Attributes:
-        reason: Why, in a few words that are the same for all files of the same fault.
+      reason: why, in a few words that are the same for all files of the same fault.
     """
 
     def __init__(self, reason: str, message: str):
@@ -34,15 +34,15 @@ class MediaError(ValueError):
 
 
 def check_pixels(source, width: int, height: int) -> None:
-    """Check the size of a picture.
+    """Checks the size of a picture.
 
     Args:
-        source: The file, or what else the picture is of, for messages.
-        width: Of the picture.
-        height: Of the picture.
+      source: the file, or what else the picture is of, for messages.
+      width: of the picture.
+      height: of the picture.
 
     Raises:
-        MediaError: If it has more than `MAX_PIXELS`.
+      MediaError: it has more than `MAX_PIXELS`.
     """
     if width * height > MAX_PIXELS:
         raise MediaError(

@@ -30,23 +30,23 @@ def read_audio(
     start: float | None = None,
     end: float | None = None,
 ) -> np.ndarray:
-    """Decode a file's first audio stream to mono, resample it and cut it to the sample.
+    """Decodes a file's first audio stream to mono, resamples it and cuts it to the sample.
 
     Sample i of the whole clip lies at i / `rate` seconds; the cut keeps
     round(`start` * `rate`) <= i < round(`end` * `rate`). A stream that begins late is led by zeros.
 
     Args:
-        path: Any file FFmpeg can read.
-        rate: Samples per second of the result, in Hz.
-        start: Begin of the cut in seconds; None is the begin of the clip.
-        end: End of the cut in seconds; None is the end of the clip.
+      path: any file FFmpeg can read.
+      rate: samples per second of the result, in Hz.
+      start: begin of the cut in seconds; None is the begin of the clip.
+      end: end of the cut in seconds; None is the end of the clip.
 
     Returns:
-        float32 [samples], the mean of the channels; shorter than the cut where the clip ends first.
+      float32 [samples], the mean of the channels; shorter than the cut where the clip ends first.
 
     Raises:
-        MediaError: If the file is missing, silent, broken, longer than `MAX_SECONDS`, or ends
-            before the cut begins, or if the cut holds more than `MAX_SAMPLES`.
+      MediaError: the file is missing, silent, broken, longer than `MAX_SECONDS`, or ends
+        before the cut begins, or if the cut holds more than `MAX_SAMPLES`.
     """
     first = round((start or 0) * rate)
     last = None if end is None else round(end * rate)
@@ -76,27 +76,27 @@ def read_frames(
     start: float | None = None,
     end: float | None = None,
 ) -> np.ndarray:
-    """Decode evenly spaced frames of a file's first video stream, crop and resize them.
+    """Decodes evenly spaced frames of a file's first video stream, crops and resizes them.
 
     Frame k is the one on display at start + (k + 1/2) (end - start) / count, the middle of the
     k-th of `count` equal parts of [`start`, `end`); the last frame is repeated past the stream's
     end.
 
     Args:
-        path: Any file FFmpeg can read.
-        count: Number of frames.
-        short_side: Pixels of the shorter side of the results; the aspect is kept.
-        box: Crop (left, top, right, bottom) as fractions of width and height, before resizing.
-        start: Begin of the interval in seconds; None is the begin of the clip.
-        end: End of the interval in seconds; None is the end of the stream.
+      path: any file FFmpeg can read.
+      count: number of frames.
+      short_side: pixels of the shorter side of the results; the aspect is kept.
+      box: crop (left, top, right, bottom) as fractions of width and height, before resizing.
+      start: begin of the interval in seconds; None is the begin of the clip.
+      end: end of the interval in seconds; None is the end of the stream.
 
     Returns:
-        uint8 [count, height, width, 3], RGB.
+      uint8 [count, height, width, 3], RGB.
 
     Raises:
-        MediaError: If the file is missing, without pictures, broken, or ends before `start`, if
-            its pictures change their size or are larger than `MAX_PIXELS`, or if there are more
-            than `MAX_FRAMES`.
+      MediaError: the file is missing, without pictures, broken, or ends before `start`, if
+        its pictures change their size or are larger than `MAX_PIXELS`, or if there are more
+        than `MAX_FRAMES`.
     """
     with decoding(path, "video"):
         shown = _shown_frames(path, count, start, end)
@@ -114,26 +114,26 @@ def read_frame_pairs(
     start: float | None = None,
     end: float | None = None,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Decode evenly spaced frames as `read_frames` does, each with the frame that follows it.
+    """Decodes evenly spaced frames as `read_frames` does, each with the frame that follows it.
 
     The stream's last frame comes second, behind the one before it; a stream of one frame is paired
     with itself.
 
     Args:
-        path: Any file FFmpeg can read.
-        count: Number of pairs.
-        short_side: Pixels of the shorter side of the results; the aspect is kept.
-        box: Crop (left, top, right, bottom) as fractions of width and height, before resizing.
-        start: Begin of the interval in seconds; None is the begin of the clip.
-        end: End of the interval in seconds; None is the end of the stream.
+      path: any file FFmpeg can read.
+      count: number of pairs.
+      short_side: pixels of the shorter side of the results; the aspect is kept.
+      box: crop (left, top, right, bottom) as fractions of width and height, before resizing.
+      start: begin of the interval in seconds; None is the begin of the clip.
+      end: end of the interval in seconds; None is the end of the stream.
 
     Returns:
-        `count` pairs of uint8 [height, width, 3], RGB.
+      `count` pairs of uint8 [height, width, 3], RGB.
 
     Raises:
-        MediaError: If the file is missing, without pictures, broken, or ends before `start`, if
-            its pictures change their size or are larger than `MAX_PIXELS`, or if there are more
-            than `MAX_FRAMES`.
+      MediaError: the file is missing, without pictures, broken, or ends before `start`, if
+        its pictures change their size or are larger than `MAX_PIXELS`, or if there are more
+        than `MAX_FRAMES`.
     """
     pairs = []
     with decoding(path, "video"):
@@ -151,7 +151,7 @@ def _origin(container) -> float:
 
 
 def _resampled(path, container, stream, rate: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield pieces of mono sound, each with the index of its first sample in the clip."""
+    """Yields pieces of mono sound, each with the index of its first sample in the clip."""
     # Interleaved, since PyAV loses itself among the planes of eight channels and more.
     resampler = av.AudioResampler(format="flt", rate=rate)
     position = None
@@ -171,7 +171,7 @@ def _resampled(path, container, stream, rate: int) -> Iterator[tuple[int, np.nda
 
 
 def _check_sound(path, frame, position: int, rate: int) -> None:
-    """Check what would become of a frame of sound at a position, before it is resampled."""
+    """Checks what would become of a frame of sound at a position, before it is resampled."""
     if frame.sample_rate > MAX_RATE:
         raise MediaError(
             "sampling rate too high",
@@ -186,7 +186,7 @@ def _check_sound(path, frame, position: int, rate: int) -> None:
 
 
 def _timed_frames(path, container, stream) -> Iterator[tuple]:
-    """Yield (seconds in the clip, frame) in the order of display."""
+    """Yields (seconds in the clip, frame) in the order of display."""
     time = 0.0
     for frame in _bounded(path, container.decode(stream)):
         # Streams without time stamps are taken to run at their nominal rate.
@@ -196,7 +196,7 @@ def _timed_frames(path, container, stream) -> Iterator[tuple]:
 
 
 def _shown_frames(path, count: int, start, end) -> Iterator[tuple]:
-    """Yield (frame, frame before or None, frame after or None) at the times of `read_frames`."""
+    """Yields (frame, frame before or None, frame after or None) at the times of `read_frames`."""
     begin = start or 0.0
     stop = _video_end(path) if end is None else end
     times = list(begin + (np.arange(count) + 0.5) * (stop - begin) / count)

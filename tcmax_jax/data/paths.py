@@ -13,16 +13,16 @@ _LONGEST, _LONGEST_PATH = 255, 4095
 
 
 def inner_path(place: str, folder: Path, path: str, *, outside: bool) -> Path:
-    """Join a path of a list to the list's folder.
+    """Joins a path of a list to the list's folder.
 
     Args:
-        place: Where it is listed, for messages.
-        folder: Folder of the list.
-        path: Path as it is listed.
-        outside: Whether it may be absolute, or leave the folder through "..".
+      place: where it is listed, for messages.
+      folder: folder of the list.
+      path: path as it is listed.
+      outside: whether it may be absolute, or leave the folder through "..".
 
     Raises:
-        RawDataError: If it may not, or if no file can have it.
+      RawDataError: it may not, or if no file can have it.
     """
     too_long = len(os.fsencode(folder / path)) > _LONGEST_PATH
     if too_long or any(len(os.fsencode(part)) > _LONGEST for part in Path(path).parts):
@@ -44,10 +44,10 @@ def inner_path(place: str, folder: Path, path: str, *, outside: bool) -> Path:
 
 
 def check_name(place: str, name: str) -> None:
-    """Check that a name of a list can be, or be part of, the name of a file and no path.
+    """Checks that a name of a list can be, or be part of, the name of a file and no path.
 
     Raises:
-        RawDataError: If not.
+      RawDataError: it does not fit.
     """
     if fault := name_fault(name):
         raise RawDataError(

@@ -1,10 +1,16 @@
 """Pictures and optical flow as encoded bytes."""
 
+import struct
+
 import cv2
 import numpy as np
 
 from tcmax_jax.data.limits import MediaError, check_pixels
-from tcmax_jax.data.picture_size import declared_size
+
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+# Markers of JPEG: those that begin a frame, and those that stand without a length.
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 
 Box = tuple[float, float, float, float]
 
@@ -12,7 +18,7 @@ JPEG_QUALITY = 95
 
 
 def encode_image(frame: np.ndarray, *, lossless: bool = False) -> bytes:
-    """Encode a uint8 [H, W, 3] RGB image as JPEG of quality 95, or as PNG if `lossless`."""
+    """Encodes a uint8 [H, W, 3] RGB image as JPEG of quality 95, or as PNG if `lossless`."""
     bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
     options = [] if lossless else [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     _, encoded = cv2.imencode(".png" if lossless else ".jpg", bgr, options)
@@ -20,16 +26,16 @@ def encode_image(frame: np.ndarray, *, lossless: bool = False) -> bytes:
 
 
 def decode_image(encoded: bytes) -> np.ndarray:
-    """Decode a JPEG or PNG file, such as `encode_image` writes.
+    """Decodes a JPEG or PNG file, such as `encode_image` writes.
 
     Args:
-        encoded: The file's bytes.
+      encoded: the file's bytes.
 
     Returns:
-        uint8 [H, W, 3], RGB.
+      uint8 [H, W, 3], RGB.
 
     Raises:
-        MediaError: If it is no JPEG or PNG file, is broken, or is larger than `MAX_PIXELS`.
+      MediaError: it is no JPEG or PNG file, is broken, or is larger than `MAX_PIXELS`.
     """
     size = declared_size(encoded)
     if size:
@@ -49,13 +55,13 @@ def decode_image(encoded: bytes) -> np.ndarray:
 
 
 def encode_flow(flow: np.ndarray, bound: float) -> bytes:
-    """Encode optical flow as one grey JPEG of quality 95, the x components above the y components.
+    """Encodes optical flow as one grey JPEG of quality 95, the x components above the y components.
 
     A component v becomes the grey level round(127.5 (1 + v / bound)), at most `bound` to each side.
 
     Args:
-        flow: float [H, W, 2], displacement to the right and downwards in pixels.
-        bound: Largest displacement in pixels.
+      flow: float [H, W, 2], displacement to the right and downwards in pixels.
+      bound: largest displacement in pixels.
     """
     levels = np.rint(127.5 * (1 + np.clip(flow / bound, -1, 1))).astype(np.uint8)
     stacked = np.concatenate([levels[..., 0], levels[..., 1]])
@@ -64,10 +70,10 @@ def encode_flow(flow: np.ndarray, bound: float) -> bytes:
 
 
 def decode_flow(encoded: bytes) -> np.ndarray:
-    """Decode what `encode_flow` wrote to grey levels uint8 [H, W, 2]; 127.5 is no motion.
+    """Decodes what `encode_flow` wrote to grey levels uint8 [H, W, 2]; 127.5 is no motion.
 
     Raises:
-        MediaError: If it is no such picture.
+      MediaError: it is no such picture.
     """
     stacked = decode_image(encoded)[..., 0]
     if len(stacked) % 2:
@@ -77,3 +83,52 @@ def decode_flow(encoded: bytes) -> np.ndarray:
             "data again",
         )
     return np.stack(np.split(stacked, 2), axis=-1)
+
+
+def declared_size(encoded: bytes) -> tuple[int, int] | None:
+    """Reads the size of a picture from its header.
+
+    Args:
+      encoded: a file's bytes.
+
+    Returns:
+      (width, height); None of what is no JPEG or PNG, has no such header, or ends early.
+    """
+    if encoded.startswith(_PNG):
+        return _png_size(encoded)
+    if encoded.startswith(_JPEG):
+        return _jpeg_size(encoded)
+    return None
+
+
+def _png_size(encoded: bytes) -> tuple[int, int] | None:
+    """Walks all chunks, since OpenCV takes memory for what each of them says it holds."""
+    at = len(_PNG)
+    while length := _unpack(">I", encoded, at):
+        if encoded[at + 4 : at + 8] == b"IEND":
+            return _unpack(">II", encoded, len(_PNG) + 8)
+        at += 12 + length[0]
+    return None
+
+
+def _jpeg_size(encoded: bytes) -> tuple[int, int] | None:
+    """Walks the segments as libjpeg does, which skips what is none."""
+    at = len(_JPEG)
+    while (at := encoded.find(b"\xff", at)) >= 0:
+        while encoded[at : at + 1] == b"\xff":
+            at += 1
+        marker = encoded[at] if at < len(encoded) else 0
+        if marker in _FRAMES:
+            size = _unpack(">HH", encoded, at + 4)
+            return size and size[::-1]
+        if marker and marker not in _ALONE:
+            length = _unpack(">H", encoded, at + 1)
+            at += length[0] if length else 0
+        at += 1
+    return None
+
+
+def _unpack(form: str, encoded: bytes, at: int) -> tuple | None:
+    if at + struct.calcsize(form) > len(encoded):
+        return None
+    return struct.unpack_from(form, encoded, at)

@@ -16,6 +16,7 @@ from tcmax_jax import methods
 from tcmax_jax.data.datasets import Dataset, open_dataset
 from tcmax_jax.data.inputs import Input
 from tcmax_jax.data.pipeline import steps_per_epoch
+from tcmax_jax.data.preparation.prepare import prepare
 from tcmax_jax.models import MultimodalClassifier
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.locks import locked
@@ -154,7 +155,7 @@ def prepare_data(config: Config, data_dir: str | os.PathLike) -> str:
         Path(data_dir).mkdir(parents=True, exist_ok=True)
         alone = locked(Path(data_dir) / "preparing.lock", wait=True)
     with alone:
-        return str(config.data.prepare(data_dir).data_path)
+        return str(prepare(config.data, data_dir).data_path)
 
 
 def make_model(config: Config, num_classes: int) -> MultimodalClassifier:

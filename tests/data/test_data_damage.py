@@ -6,12 +6,13 @@ import pytest
 
 from tcmax_jax.data.datasets import DataError, open_dataset
 from tcmax_jax.data.pipeline import Process, Readers, eval_batches
+from tcmax_jax.data.preparation.prepare import prepare
 from tests.data.test_datasets import SETTINGS
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory):
-    return SETTINGS.prepare(tmp_path_factory.mktemp("data")).data_path
+    return prepare(SETTINGS, tmp_path_factory.mktemp("data")).data_path
 
 
 @pytest.fixture

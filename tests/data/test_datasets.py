@@ -10,6 +10,7 @@ from tcmax_jax.data.datasets import open_dataset
 from tcmax_jax.data.pictures import decode_image
 from tcmax_jax.data.preparation import builder
 from tcmax_jax.data.preparation.builder import prepare_clips
+from tcmax_jax.data.preparation.prepare import prepare
 from tcmax_jax.data.sources import synthetic
 from tcmax_jax.data.sources.manifest import ManifestData
 from tcmax_jax.data.sources.synthetic import SyntheticData, generate
@@ -39,7 +40,7 @@ def data_dir(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def prepared(data_dir):
-    return SETTINGS.prepare(data_dir).data_path
+    return prepare(SETTINGS, data_dir).data_path
 
 
 @pytest.fixture
@@ -77,14 +78,14 @@ def test_records_are_the_generated_examples(prepared, number, split):
 
 def test_second_preparation_finds_the_first(prepared, data_dir, monkeypatch):
     monkeypatch.setattr(synthetic, "generate", None)
-    again = dataclasses.replace(SETTINGS).prepare(data_dir)
+    again = prepare(dataclasses.replace(SETTINGS), data_dir)
     assert again.data_path == prepared
     assert again.info.splits["train"].num_examples == SIZES["train"]
 
 
 @pytest.mark.parametrize("change", [{"seed": 3}, {"train_examples": 12}, {"correlation": 0.3}])
 def test_other_settings_have_their_own_folder(prepared, data_dir, change):
-    other = dataclasses.replace(SETTINGS, **change).prepare(data_dir)
+    other = prepare(dataclasses.replace(SETTINGS, **change), data_dir)
     assert other.data_path != prepared
     assert other.is_prepared() and prepared.exists()
 

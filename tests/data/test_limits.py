@@ -13,8 +13,7 @@ import pytest
 from tcmax_jax.data import containers, limits, media
 from tcmax_jax.data.limits import MediaError
 from tcmax_jax.data.media import read_audio, read_frame_pairs, read_frames
-from tcmax_jax.data.picture_size import declared_size
-from tcmax_jax.data.pictures import decode_image, encode_image
+from tcmax_jax.data.pictures import declared_size, decode_image, encode_image
 from tests.data.media_files import RATE, flat_frames, quadrants, tone, write_media
 
 LEVELS = [40, 90, 140, 190]

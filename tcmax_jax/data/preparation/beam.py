@@ -11,20 +11,20 @@ from tcmax_jax.data.preparation.chunks import Chunk, Outcome, decode_chunk, read
 def decode_with_beam(
     stored: Mapping[str, Form], chunks: Sequence[Chunk], options: Sequence[str]
 ) -> list[list[Outcome]]:
-    """Decode chunks into their files with the machines of a Beam runner.
+    """Decodes chunks into their files with the machines of a Beam runner.
 
     The workers need this package, the raw data and the folder of the chunks under the same paths.
 
     Args:
-        stored: {modality: what is stored of it}.
-        chunks: The chunks.
-        options: Options of the pipeline, such as "--runner=FlinkRunner".
+      stored: {modality: what is stored of it}.
+      chunks: the chunks.
+      options: options of the pipeline, such as "--runner=FlinkRunner".
 
     Returns:
-        What became of the clips of each chunk.
+      What became of the clips of each chunk.
 
     Raises:
-        RawDataError: If Apache Beam is not installed.
+      RawDataError: Apache Beam is not installed.
     """
     try:
         import apache_beam as beam

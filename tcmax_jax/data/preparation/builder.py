@@ -14,11 +14,10 @@ from tcmax_jax.data.clips import SPLITS, Clip, Listing, RawDataError
 from tcmax_jax.data.preparation.beam import decode_with_beam
 from tcmax_jax.data.preparation.chunks import Chunk, Outcome, chunks_of, examples_of
 from tcmax_jax.data.preparation.decode import decode_chunks
-from tcmax_jax.data.preparation.naming import digest
-from tcmax_jax.data.preparation.progress import Progress
 from tcmax_jax.data.preparation.records import PreparedConfig, named, quiet, record_features
-from tcmax_jax.data.preparation.summary import summarise, summary_text
+from tcmax_jax.data.preparation.summary import Progress, summarise, summary_text
 from tcmax_jax.data.sources import ClipsSource
+from tcmax_jax.data.sources.base import digest
 from tcmax_jax.packages import DECODERS, versions
 
 # TFDS holds a shard in memory while it writes it.

@@ -27,8 +27,8 @@ class Chunk(NamedTuple):
     """Some clips of one split, and the file that keeps what was decoded of them.
 
     Attributes:
-        path: The file, an .npz of plain arrays.
-        clips: The clips.
+      path: the file, an .npz of plain arrays.
+      clips: the clips.
     """
 
     path: Path
@@ -39,12 +39,12 @@ class Outcome(NamedTuple):
     """What became of a clip.
 
     Attributes:
-        id: Name of the clip.
-        split: Its split.
-        label: Its class.
-        seconds: Length of its sound; None where none is stored or it was not decoded.
-        reason: Why it was left out, in a few words; None if it was decoded.
-        message: The same with file and place.
+      id: name of the clip.
+      split: its split.
+      label: its class.
+      seconds: length of its sound; None where none is stored or it was not decoded.
+      reason: why it was left out, in a few words; None if it was decoded.
+      message: the same with file and place.
     """
 
     id: str
@@ -59,8 +59,8 @@ def chunks_of(clips: Sequence[Clip], folder: Path) -> list[Chunk]:
     """Divide the clips of one split.
 
     Args:
-        clips: The clips, at least one.
-        folder: Folder of the chunks' files.
+      clips: the clips, at least one.
+      folder: folder of the chunks' files.
     """
     starts = range(0, len(clips), CLIPS_IN_CHUNK)
     return [
@@ -70,11 +70,11 @@ def chunks_of(clips: Sequence[Clip], folder: Path) -> list[Chunk]:
 
 
 def decode_chunk(stored: Mapping[str, Form], chunk: Chunk) -> list[Outcome]:
-    """Decode what is not yet in the chunk's file, and tell what became of every clip.
+    """Decodes what is not yet in the chunk's file, and tell what became of every clip.
 
     Args:
-        stored: {modality: what is stored of it}.
-        chunk: The chunk.
+      stored: {modality: what is stored of it}.
+      chunk: the chunk.
     """
     outcomes = {
         outcome.id: outcome for outcome in read_report(chunk.path) if outcome.reason is None
@@ -93,7 +93,7 @@ def decode_chunk(stored: Mapping[str, Form], chunk: Chunk) -> list[Outcome]:
 
 
 def examples_of(stored: Mapping[str, Form], chunk: Chunk) -> Iterator[tuple[str, dict]]:
-    """Yield (id, {"id", "label", modality: value}) of the decoded clips of a decoded chunk."""
+    """Yields (id, {"id", "label", modality: value}) of the decoded clips of a decoded chunk."""
     arrays = _load(chunk.path)
     for outcome in read_report(chunk.path):
         if outcome.reason is None:

@@ -18,18 +18,18 @@ _CHUNKS_AHEAD_PER_PROCESS = 2
 def decode_chunks(
     stored: Mapping[str, Form], chunks: Sequence[Chunk], processes: int
 ) -> Iterator[list[Outcome]]:
-    """Decode chunks into their files, in order; memory holds one chunk a process.
+    """Decodes chunks into their files, in order; memory holds one chunk a process.
 
     Args:
-        stored: {modality: what is stored of it}.
-        chunks: The chunks.
-        processes: Number of processes; 0 takes all cores.
+      stored: {modality: what is stored of it}.
+      chunks: the chunks.
+      processes: number of processes; 0 takes all cores.
 
     Yields:
-        What became of the clips of each chunk.
+      What became of the clips of each chunk.
 
     Raises:
-        RuntimeError: If a process died.
+      RuntimeError: a process died.
     """
     decode = functools.partial(decode_chunk, stored)
     processes = min(processes or os.cpu_count() or 1, len(chunks))
@@ -56,7 +56,7 @@ def decode_chunks(
 
 
 def _in_order(pool, decode, chunks: Sequence[Chunk], ahead: int) -> Iterator[tuple]:
-    """Map in a pool, submitting no more than `ahead` chunks before their results are taken."""
+    """Maps in a pool, submitting no more than `ahead` chunks before their results are taken."""
     pending = collections.deque()
     for chunk in chunks:
         if len(pending) == ahead:

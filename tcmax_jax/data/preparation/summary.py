@@ -1,14 +1,18 @@
-"""What became of a data set's clips, as plain data that JSON can hold, and as a text."""
+"""What becomes of a data set's clips: while they are decoded, as plain data, and as a text."""
 
 import hashlib
 import json
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+
+from tqdm import tqdm
 
 from tcmax_jax.data.clips import SPLITS, Listing
 from tcmax_jax.data.preparation.chunks import Outcome
 
 _SHOWN = 5
+_LINES = 10  # of progress, where there is no terminal
 _NO_TEST = (
     "no clip has the split test, so that results are those of validation, which also chose the "
     "checkpoint"
@@ -19,15 +23,15 @@ def summarise(listing: Listing, outcomes: Sequence[Outcome]) -> dict:
     """Summarises a prepared data set.
 
     Args:
-        listing: All clips.
-        outcomes: What became of each.
+      listing: all clips.
+      outcomes: what became of each.
 
     Returns:
-        {"splits": {split: {"listed", "used", "classes": {label: used clips}, "seconds": {"total",
-        "min", "mean", "max"} (None without sound)}}, "expected": {split: published number, train
-        with validation where validation is cut from it}, "skipped": [{"id", "split", "reason",
-        "message"}], "notes": [sentence],
-        "checksum": SHA-256 of the used clips' splits, ids and labels}.
+      {"splits": {split: {"listed", "used", "classes": {label: used clips}, "seconds": {"total",
+      "min", "mean", "max"} (None without sound)}}, "expected": {split: published number, train
+      with validation where validation is cut from it}, "skipped": [{"id", "split", "reason",
+      "message"}], "notes": [sentence],
+      "checksum": SHA-256 of the used clips' splits, ids and labels}.
     """
     used = [outcome for outcome in outcomes if outcome.reason is None]
     listed = Counter(clip.split for clip in listing.clips)
@@ -58,11 +62,11 @@ def summary_text(summary: Mapping) -> str:
     """Lays out a summary as a short table.
 
     Args:
-        summary: What `summarise` returns.
+      summary: what `summarise` returns.
 
     Returns:
-        A line for each split, the notes, the reasons for which clips were left out, and the first
-        of these clips.
+      A line for each split, the notes, the reasons for which clips were left out, and the first
+      of these clips.
     """
     skipped = summary["skipped"]
     lines = [
@@ -114,3 +118,33 @@ def _seconds(lengths: Sequence[float]) -> dict | None:
         "mean": total / len(lengths),
         "max": max(lengths),
     }
+
+
+class Progress:
+    """A bar over all clips on a terminal, a plain line for every tenth of them elsewhere."""
+
+    def __init__(self, total: int):
+        """Starts at none of `total` clips."""
+        self._total = total
+        self._done = 0
+        self._skipped = 0
+        # disable=None leaves the bar out where standard error is no terminal.
+        self._bar = tqdm(total=total, unit="clip", file=sys.stderr, disable=None)
+
+    def advance(self, outcomes: Sequence[Outcome]) -> None:
+        """Counts some clips of one split."""
+        before = self._done * _LINES // self._total
+        self._done += len(outcomes)
+        self._skipped += sum(outcome.reason is not None for outcome in outcomes)
+        split = outcomes[0].split
+        self._bar.set_description(split, refresh=False)
+        self._bar.set_postfix(skipped=self._skipped, refresh=False)
+        self._bar.update(len(outcomes))
+        if self._done == self._total:
+            self._bar.close()
+        if self._bar.disable and self._done * _LINES // self._total > before:
+            print(
+                f"decoded {self._done}/{self._total} clips, {self._skipped} skipped ({split})",
+                file=sys.stderr,
+                flush=True,
+            )

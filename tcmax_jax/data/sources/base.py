@@ -1,13 +1,14 @@
 """What a source of examples says and does, whatever it is made of."""
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 from tcmax_jax.data.clips import Listing
 from tcmax_jax.data.forms import Form, Frames, LogSpectrogram
-from tcmax_jax.data.preparation.naming import digest
 from tcmax_jax.section import CountOrZero, Family, FilePath, Limits, section
 
 Stored = Annotated[dict[str, Form], Limits(min_length=1)]
@@ -56,14 +57,6 @@ class Source(Family):
         """
         return Path(data_dir).expanduser() / self.kind / self.content_name() / self.version
 
-    def prepare(self, data_dir: str | Path):
-        """Prepares the data set unless it is there, and returns its TensorFlow Datasets builder.
-
-        Raises:
-          RawDataError: the raw data does not fit.
-        """
-        raise NotImplementedError
-
     def list_clips(self) -> Listing | None:
         """Returns the clips from the raw data; None where examples are generated.
 
@@ -106,12 +99,6 @@ class ClipsSource(Source):
         """{modality: what is stored of it}."""
         return self.stored
 
-    def prepare(self, data_dir):
-        """Decodes the clips unless that was done before, and says what became of them."""
-        from tcmax_jax.data.preparation.builder import prepare_clips
-
-        return prepare_clips(self, data_dir)
-
     def _content(self):
         stored = {name: dataclasses.asdict(form) for name, form in self.stored.items()}
         for form in stored.values():
@@ -131,3 +118,20 @@ class RawSource(ClipsSource):
     elsewhere: ClassVar = ("raw_dir", *ClipsSource.elsewhere)
 
     raw_dir: FilePath | None = None
+
+
+def digest(fields: Mapping, content: bytes = b"") -> str:
+    """Returns the first digits of a SHA-256 over settings (as JSON, sorted) and a file's bytes.
+
+    Numbers count by their value, so that 1 and 1.0 are the same setting.
+    """
+    text = json.dumps(_floats(fields), sort_keys=True).encode()
+    return hashlib.sha256(text + content).hexdigest()[:10]
+
+
+def _floats(value):
+    if isinstance(value, Mapping):
+        return {name: _floats(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_floats(each) for each in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value

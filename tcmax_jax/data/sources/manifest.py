@@ -26,8 +26,7 @@ from tcmax_jax.data.clips import (
 )
 from tcmax_jax.data.forms import Features
 from tcmax_jax.data.paths import inner_path
-from tcmax_jax.data.preparation.naming import digest
-from tcmax_jax.data.sources.base import ClipsSource
+from tcmax_jax.data.sources.base import ClipsSource, digest
 from tcmax_jax.data.sources.raw import check_text
 from tcmax_jax.section import FilePath, section
 
@@ -81,18 +80,18 @@ class ManifestData(ClipsSource):
 
 
 def read_manifest(path: str | os.PathLike, *, outside_paths: bool = False) -> Listing:
-    """Read and check a manifest; the media files themselves are not looked at.
+    """Reads and check a manifest; the media files themselves are not looked at.
 
     Args:
-        path: CSV file in UTF-8.
-        outside_paths: Whether paths may be absolute, or leave the CSV's folder through "..".
+      path: CSV file in UTF-8.
+      outside_paths: whether paths may be absolute, or leave the CSV's folder through "..".
 
     Returns:
-        A clip for each row in the order of the file, its paths joined to the CSV's folder; the
-        classes are the labels of the train rows, sorted.
+      A clip for each row in the order of the file, its paths joined to the CSV's folder; the
+      classes are the labels of the train rows, sorted.
 
     Raises:
-        RawDataError: If a column, a cell or the whole does not fit; the message names the line.
+      RawDataError: a column, a cell or the whole does not fit; the message names the line.
     """
     clips = _read(Path(path), REQUIRED, outside_paths)
     listing = Listing(clips, sorted({clip.label for clip in clips if clip.split == "train"}))
@@ -103,20 +102,20 @@ def read_manifest(path: str | os.PathLike, *, outside_paths: bool = False) -> Li
 def read_unlabelled(
     path: str | os.PathLike, class_names: Sequence[str], *, outside_paths: bool = False
 ) -> tuple[Clip, ...]:
-    """Read and check a list of clips whose classes are to be predicted.
+    """Reads and check a list of clips whose classes are to be predicted.
 
     Args:
-        path: CSV file in UTF-8 with the columns of a manifest, of which `id` alone is needed. A
-            label may be left empty, and splits are not looked at.
-        class_names: What labels may be, where there are some.
-        outside_paths: Whether paths may be absolute, or leave the CSV's folder through "..".
+      path: CSV file in UTF-8 with the columns of a manifest, of which `id` alone is needed. A
+        label may be left empty, and splits are not looked at.
+      class_names: what labels may be, where there are some.
+      outside_paths: whether paths may be absolute, or leave the CSV's folder through "..".
 
     Returns:
-        A clip for each row in the order of the file, of the split ""; its label is "" where the
-        file has none.
+      A clip for each row in the order of the file, of the split ""; its label is "" where the
+      file has none.
 
     Raises:
-        RawDataError: If a column, a cell or the whole does not fit; the message names the line.
+      RawDataError: a column, a cell or the whole does not fit; the message names the line.
     """
     rows = _read(Path(path), ("id",), outside_paths)
     # Whatever stands there: names of splits become those of files.

@@ -13,15 +13,15 @@ _DIGITS = 18
 
 
 def open_folder(raw_dir: str | None, layout: str, needed: Sequence[str] = ()) -> Path:
-    """Check that a raw folder is there and holds what it has to.
+    """Checks that a raw folder is there and holds what it has to.
 
     Args:
-        raw_dir: The folder; None if the user named none.
-        layout: How it has to lie there, for messages.
-        needed: Files or folders that have to be in it.
+      raw_dir: the folder; None if the user named none.
+      layout: how it has to lie there, for messages.
+      needed: files or folders that have to be in it.
 
     Raises:
-        RawDataError: If not.
+      RawDataError: it does not fit.
     """
     if raw_dir is None:
         raise RawDataError(
@@ -46,19 +46,19 @@ def open_folder(raw_dir: str | None, layout: str, needed: Sequence[str] = ()) ->
 def read_rows(
     path: Path, columns: int, *, delimiter: str = ",", encoding: str = "utf-8-sig"
 ) -> Iterator[tuple[str, list[str]]]:
-    """Read the rows of a text table without a header.
+    """Reads the rows of a text table without a header.
 
     Args:
-        path: The file.
-        columns: Number of cells that each row has to have.
-        delimiter: What separates them.
-        encoding: Of the text.
+      path: the file.
+      columns: number of cells that each row has to have.
+      delimiter: what separates them.
+      encoding: of the text.
 
     Yields:
-        (place for messages, stripped cells) of each row that is not blank.
+      (place for messages, stripped cells) of each row that is not blank.
 
     Raises:
-        RawDataError: If the file is missing, is no text, or has a row of another length.
+      RawDataError: the file is missing, is no text, or has a row of another length.
     """
     for place, cells in _rows(path, delimiter, encoding):
         if len(cells) != columns:
@@ -70,17 +70,17 @@ def read_rows(
 
 
 def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Read a CSV file with a header.
+    """Reads a CSV file with a header.
 
     Args:
-        path: The file.
-        columns: Names of columns that have to be there.
+      path: the file.
+      columns: names of columns that have to be there.
 
     Yields:
-        (place for messages, {column: stripped cell}) of each row that is not blank.
+      (place for messages, {column: stripped cell}) of each row that is not blank.
 
     Raises:
-        RawDataError: If the file is missing or no text, or a column or a cell is missing.
+      RawDataError: the file is missing or no text, or a column or a cell is missing.
     """
     rows = _rows(path, ",", "utf-8-sig")
     place, header = next(rows, (f"{path}, line 1", []))
@@ -99,10 +99,10 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[s
 
 
 def check_text(place: str, cells: Iterable[str]) -> None:
-    """Check that cells hold no zero byte and no line break, which names written to files lose.
+    """Checks that cells hold no zero byte and no line break, which names written to files lose.
 
     Raises:
-        RawDataError: If one does.
+      RawDataError: one does.
     """
     for cell in cells:
         for mark in ("\0", "\n", "\r"):
@@ -117,7 +117,7 @@ def whole_number(place: str, cell: str) -> int:
     """Returns a cell's number.
 
     Raises:
-        RawDataError: If the cell does not hold one.
+      RawDataError: the cell does not hold one.
     """
     if not cell.isdecimal() or len(cell) > _DIGITS:
         raise RawDataError(
@@ -127,10 +127,10 @@ def whole_number(place: str, cell: str) -> int:
 
 
 def find_media(folder: Path) -> dict[str, Path]:
-    """Find media files at any depth.
+    """Finds media files at any depth.
 
     Returns:
-        {name without its ending: file}; of files of one name the first in the order of their paths.
+      {name without its ending: file}; of files of one name the first in the order of their paths.
     """
     found = {}
     for parent, folders, names in os.walk(folder):

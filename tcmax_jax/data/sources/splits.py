@@ -10,11 +10,11 @@ def held_out(names: Iterable[str], share: float) -> set[str]:
     """Chooses a share of names, by the order of their SHA-256.
 
     Args:
-        names: The names; repeated ones count once.
-        share: Share to choose, at least one name of two or more and never all.
+      names: the names; repeated ones count once.
+      share: share to choose, at least one name of two or more and never all.
 
     Returns:
-        The chosen names.
+      The chosen names.
     """
     names = sorted(set(names), key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     if len(names) < 2 or not share:
@@ -34,13 +34,13 @@ def move(
     """Moves a share of the groups of the train split to another split.
 
     Args:
-        clips: The clips, of any splits.
-        share: Share of the groups of each stratum.
-        to: The other split.
-        group_of: Name of a clip's group, of which all clips move or none; by default each clip is
-            its own.
-        stratum_of: Name of a clip's stratum, from each of which the share is taken; by default
-            there is one.
+      clips: the clips, of any splits.
+      share: share of the groups of each stratum.
+      to: the other split.
+      group_of: name of a clip's group, of which all clips move or none; by default each clip is
+        its own.
+      stratum_of: name of a clip's stratum, from each of which the share is taken; by default
+        there is one.
     """
     groups = {}
     for clip in clips:

@@ -98,12 +98,6 @@ class SyntheticData(Source):
         """Names of the classes."""
         return [f"class{label}" for label in range(self.num_classes)]
 
-    def prepare(self, data_dir):
-        """Generates the set unless that was done before."""
-        from tcmax_jax.data.preparation.generated import prepare_generated
-
-        return prepare_generated(self, data_dir)
-
     def examples(self, split: str) -> Iterator[tuple[str, dict]]:
         """Yields (key, record) of every example of a split."""
         settings = self._content()
@@ -119,7 +113,7 @@ class SyntheticData(Source):
 
 
 def _blur_matrix(size, blur):
-    """Return K float32 [size, size], a Gaussian blur that keeps white noise at variance 1.
+    """Returns K float32 [size, size], a Gaussian blur that keeps white noise at variance 1.
 
     K[i, j] is proportional to exp(-(i - j)^2 / (2 blur^2)), `blur` in cells, with every row scaled
     to Euclidean norm 1, for then (K n)_i has the variance of n_j, at the borders too.
@@ -130,7 +124,7 @@ def _blur_matrix(size, blur):
 
 
 def _smooth_noise(rng, shape, blur):
-    """Return a Gaussian field float32 `shape`, blurred along its last two axes, variance 1.
+    """Returns a Gaussian field float32 `shape`, blurred along its last two axes, variance 1.
 
     Neighbouring cells are correlated, for a pattern averaged over hundreds of independent cells
     would stand out of any noise through which it can be seen.
@@ -140,7 +134,7 @@ def _smooth_noise(rng, shape, blur):
 
 
 def _standardise(patterns):
-    """Return `patterns` [K, ...] as float32, each shifted to mean 0 and scaled to mean square 1."""
+    """Returns `patterns` [K, ...] float32, shifted to mean 0 and scaled to mean square 1 each."""
     axes = tuple(range(1, patterns.ndim))
     centred = patterns - patterns.mean(axis=axes, keepdims=True)
     rms = np.sqrt(np.mean(centred**2, axis=axes, keepdims=True))
@@ -148,7 +142,7 @@ def _standardise(patterns):
 
 
 def audio_patterns(count, audio_shape):
-    """Return `count` spectrogram patterns float32 [count, F, T], each a sum of four ridges.
+    """Returns `count` spectrogram patterns float32 [count, F, T], each a sum of four ridges.
 
     A ridge is exp(-((f - f0 - g (t - t0)) / w_f)^2 / 2 - ((t - t0) / w_t)^2 / 2) with f and t in
     [0, 1]: narrow in frequency, long in time and gliding at slope g, like a formant. Each sum is
@@ -167,7 +161,7 @@ def audio_patterns(count, audio_shape):
 
 
 def visual_patterns(count, visual_shape):
-    """Return `count` pictures float32 [count, 3, H, W]: colour clouds, mean 0, mean square 1.
+    """Returns `count` pictures float32 [count, 3, H, W]: colour clouds, mean 0, mean square 1.
 
     A picture has no time axis; the frames of one example differ in polarity and noise only.
     """
@@ -188,7 +182,7 @@ def generate(
     audio_shape,
     visual_shape,
 ):
-    """Draw labelled pairs of a spectrogram and a short clip.
+    """Draws labelled pairs of a spectrogram and a short clip.
 
     With class patterns A_y, V_y and style patterns A'_k, V'_k, all of mean square 1, smooth unit
     noise n and m, a style u ~ N(0, I/K) of K = 4 numbers per example and a polarity s_t = +1 or -1
@@ -204,23 +198,23 @@ def generate(
     so that calls which differ only in strengths share their labels, signs and noise.
 
     Args:
-        num_examples: N.
-        seed: non-negative integer from which the examples (not the patterns) are drawn.
-        num_classes: C.
-        audio_signal: strength of the class pattern in the spectrogram, in its (unit) scale.
-        audio_noise: standard deviation of the noise in the spectrogram, in the same scale.
-        visual_signal: strength of the class pattern in the picture; 1 is 63.75 grey levels.
-        visual_noise: standard deviation of the noise in the picture, in the same scale.
-        correlation: strength of the shared style in both modalities, in [0, 1].
-        audio_shape: (F, T), frequency bins and time steps of the spectrogram.
-        visual_shape: (T, H, W), frames, rows and columns of the clip; it always has 3 colours.
+      num_examples: n.
+      seed: non-negative integer from which the examples (not the patterns) are drawn.
+      num_classes: c.
+      audio_signal: strength of the class pattern in the spectrogram, in its (unit) scale.
+      audio_noise: standard deviation of the noise in the spectrogram, in the same scale.
+      visual_signal: strength of the class pattern in the picture; 1 is 63.75 grey levels.
+      visual_noise: standard deviation of the noise in the picture, in the same scale.
+      correlation: strength of the shared style in both modalities, in [0, 1].
+      audio_shape: (F, T), frequency bins and time steps of the spectrogram.
+      visual_shape: (T, H, W), frames, rows and columns of the clip; it always has 3 colours.
 
     Returns:
-        dict of "audio" float16 [N, F, T], "visual" uint8 [N, T, H, W, 3] and "label" int32 [N].
-        Labels are balanced (class counts differ by one at most) and in random order.
+      dict of "audio" float16 [N, F, T], "visual" uint8 [N, T, H, W, 3] and "label" int32 [N].
+      Labels are balanced (class counts differ by one at most) and in random order.
 
     Raises:
-        ValueError: If `correlation` is outside [0, 1].
+      ValueError: `correlation` is outside [0, 1].
     """
     if not 0 <= correlation <= 1:
         raise ValueError(f"Expected a correlation in [0, 1], got {correlation}; scale it down")

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from tcmax_jax.commands.doctor.speed import Speed
 from tcmax_jax.packages import install_line
 from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.build import batch_problems
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.doctor.speed import Speed
 from tcmax_jax.training.pretrained import check_weights
 
 _GB = 10**9

@@ -7,15 +7,26 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from tcmax_jax.commands.modes import Options, Outcome
+from tcmax_jax.commands.recipe import run_config
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.tree import ConfigError, to_dict
+from tcmax_jax.training.processes import say
 from tcmax_jax.training.trained import Trained, classifier, load_trained
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 FILES = _PARAMS, _ABOUT, _FUNCTION = "params.npz", "model.json", "classifier.jax_export"
 
 
-def export(workdir: Path, folder: Path, *, recalibrated: bool = False) -> None:
+def export(options: Options) -> Outcome:
+    """Writes the classifier as files that are used without this project."""
+    run_config(options)
+    say(f"exporting the classifier for {', '.join(PLATFORMS)} ...")
+    write_export(Path(options.workdir), Path(options.export), recalibrated=options.recalibrated)
+    return Outcome(f"written to {options.export}: {', '.join(FILES)}")
+
+
+def write_export(workdir: Path, folder: Path, *, recalibrated: bool = False) -> None:
     """Writes the best checkpoint of a run as a folder of three files, whole or not at all.
 
     params.npz: {path: array} of all parameters and statistics, such as

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 
 import jax
 
-from tcmax_jax.training.doctor.findings import Finding
+from tcmax_jax.commands.doctor.findings import Finding
 
 _TAKEN_MEMORY = 0.1  # of a GPU; less than that are contexts and displays
 _GPU_QUERY = [

@@ -1,16 +1,17 @@
-"""Preparation of generated data sets."""
+"""From a source to prepared data, of clips or generated."""
 
 import os
 import sys
 
 import tensorflow_datasets as tfds
 
+from tcmax_jax.data.preparation.builder import prepare_clips
 from tcmax_jax.data.preparation.records import PreparedConfig, named, quiet, record_features
-from tcmax_jax.data.sources import Source
+from tcmax_jax.data.sources import ClipsSource, Source
 
 
 class GeneratedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Writes the examples that a source yields."""
+    """Writes the examples that a source yields, which has `class_names`, `splits`, `examples`."""
 
     VERSION = tfds.core.Version(Source.version)
 
@@ -27,16 +28,21 @@ class GeneratedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         raise NotImplementedError  # The splits are generators already.
 
 
-def prepare_generated(source: Source, data_dir: str | os.PathLike) -> tfds.core.DatasetBuilder:
-    """Generates a data set unless that was done before.
+def prepare(source: Source, data_dir: str | os.PathLike) -> tfds.core.DatasetBuilder:
+    """Prepares a data set unless that was done before.
 
     Args:
-      source: with `class_names`, `splits` and `examples`.
+      source: the data set.
       data_dir: folder that holds the prepared data sets.
 
     Returns:
       The builder of the prepared data.
+
+    Raises:
+      RawDataError: see `tcmax_jax.data.preparation.builder.prepare_clips`.
     """
+    if isinstance(source, ClipsSource):
+        return prepare_clips(source, data_dir)
     config = PreparedConfig(name=source.content_name(), source=source)
     with quiet():
         builder = named(GeneratedBuilder, source)(

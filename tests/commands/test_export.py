@@ -8,13 +8,13 @@ import jax.export
 import numpy as np
 import pytest
 
+from tcmax_jax.commands import export as exports
 from tcmax_jax.data.datasets import open_dataset
 from tcmax_jax.data.forms import Features, Flow, Frames, LogSpectrogram
 from tcmax_jax.data.inputs import FeaturesInput, FlowInput, FramesInput, SpectrogramInput
 from tcmax_jax.data.sources.manifest import ManifestData
 from tcmax_jax.evaluation.outputs import read_outputs
 from tcmax_jax.models import MLPEncoder
-from tcmax_jax.training import export as exports
 from tcmax_jax.training import loop
 from tcmax_jax.training.build import make_method, make_model, prepare_data
 from tcmax_jax.training.checkpoint import CheckpointError
@@ -42,7 +42,7 @@ def run(data_dir, tmp_path_factory):
 @pytest.fixture(scope="module")
 def folder(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export") / "model"
-    exports.export(run, folder)
+    exports.write_export(run, folder)
     return folder
 
 
@@ -80,7 +80,7 @@ def test_the_function_says_what_the_run_said(run, folder, data_dir):
 
 
 def test_a_recalibrated_function_weighs_the_modalities(run, tmp_path, data_dir):
-    exports.export(run, tmp_path / "model", recalibrated=True)
+    exports.write_export(run, tmp_path / "model", recalibrated=True)
     about = json.loads((tmp_path / "model" / "model.json").read_text())
     found = json.loads((run / "analysis.json").read_text())["test"]["recalibration"]
     assert about["recalibration"] == {name: found[name] for name in ("weights", "offsets")}
@@ -101,13 +101,13 @@ def test_the_recalibration_of_another_checkpoint_is_refused(run, tmp_path):
     results = json.loads((moved / "results.json").read_text())
     (moved / "results.json").write_text(json.dumps(results | {"step": 1}))
     with pytest.raises(ValueError, match=r"of the best checkpoint, .*got one of step 1\. Evaluate"):
-        exports.export(moved, tmp_path / "model", recalibrated=True)
+        exports.write_export(moved, tmp_path / "model", recalibrated=True)
     (moved / "results.json").unlink()
     with pytest.raises(ValueError, match=r"of the best checkpoint, .*got one of step unknown\. Ev"):
-        exports.export(moved, tmp_path / "model", recalibrated=True)
+        exports.write_export(moved, tmp_path / "model", recalibrated=True)
     (moved / "analysis.json").unlink()
     with pytest.raises(ValueError, match=r"Expected the analyses of an evaluation in .*got none"):
-        exports.export(moved, tmp_path / "model", recalibrated=True)
+        exports.write_export(moved, tmp_path / "model", recalibrated=True)
     assert not (tmp_path / "model").exists()
 
 
@@ -141,7 +141,7 @@ def test_the_description(folder):
 def test_a_folder_that_holds_something_is_left_alone(run, tmp_path):
     (tmp_path / "thesis.tex").write_text("text")
     with pytest.raises(FileExistsError, match=r"new or empty folder .*got .*Choose another --exp"):
-        exports.export(run, tmp_path)
+        exports.write_export(run, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
@@ -151,7 +151,7 @@ def test_a_run_without_its_label_prior_is_refused(run, tmp_path):
     assert data.pop("label_prior") == pytest.approx([24 / 70, 23 / 70, 23 / 70])
     (old / "data.json").write_text(json.dumps(data))
     with pytest.raises(ConfigError, match=r"Expected the label prior .*earlier version.*Train an"):
-        exports.export(old, tmp_path / "model")
+        exports.write_export(old, tmp_path / "model")
 
 
 def test_damaged_parameters_are_found(run, tmp_path):
@@ -161,7 +161,7 @@ def test_damaged_parameters_are_found(run, tmp_path):
         about["arrays"]["params/head/bias"][2] += 1
         path.write_text(json.dumps(about))
     with pytest.raises(CheckpointError, match=r"is damaged \(its description\)"):
-        exports.export(damaged, tmp_path / "model")
+        exports.write_export(damaged, tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 

@@ -5,26 +5,31 @@ import os
 import shutil
 import sys
 import textwrap
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 import jax
 
+from tcmax_jax.commands.doctor import findings as checks
+from tcmax_jax.commands.doctor import machine
+from tcmax_jax.commands.doctor.findings import Finding
+from tcmax_jax.commands.doctor.speed import Speed, UnknownShapeError, measure_speed, stand_in
+from tcmax_jax.commands.modes import Options, Outcome
+from tcmax_jax.commands.recipe import data_folder, recipe_of, run_folder
+from tcmax_jax.data.clips import Listing
 from tcmax_jax.data.datasets import open_dataset
+from tcmax_jax.data.limits import MediaError
 from tcmax_jax.data.sources import Source
+from tcmax_jax.packages import install_line
 from tcmax_jax.training import passes
 from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.build import assemble, batch_problems
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.doctor import findings as checks
-from tcmax_jax.training.doctor import machine, media
-from tcmax_jax.training.doctor.findings import Finding
-from tcmax_jax.training.doctor.speed import Speed, measure_speed
-from tcmax_jax.training.doctor.stand_in import UnknownShapeError, stand_in
 from tcmax_jax.training.environment import versions
 from tcmax_jax.training.parallel import KINDS
-from tcmax_jax.training.processes import say
+from tcmax_jax.training.processes import is_primary, say
 
 # Seconds for the test of the speed: compiling for an accelerator may take minutes, steps do not.
 _LIMIT_ON_CPU, _LIMIT = 60.0, 300.0
@@ -60,6 +65,18 @@ class _Data(NamedTuple):
     findings: list[Finding]
 
 
+class Decoded(NamedTuple):
+    """What came of a clip.
+
+    Attributes:
+      lines: what was decoded, a line for each modality.
+      findings: what is wrong.
+    """
+
+    lines: list[str]
+    findings: list[Finding]
+
+
 class _Trial(NamedTuple):
     """What came of some steps of training."""
 
@@ -67,6 +84,18 @@ class _Trial(NamedTuple):
     findings: Sequence[Finding] = ()
     checkpoint_size: int = 0
     speed: Speed | None = None
+
+
+def doctor(options: Options) -> Outcome:
+    """Examines a recipe, its data and this machine."""
+    config = recipe_of(options)
+    report = examine(config, run_folder(options, config), data_folder(options))
+    text = report_text(report)
+    if report.speed and report.speed.unfinished:
+        if is_primary():
+            print(text)
+        leave(int(report.failed))
+    return Outcome(text, code=int(report.failed))
 
 
 def examine(config: Config, workdir: Path, data_dir: str) -> Report:
@@ -110,6 +139,42 @@ def examine(config: Config, workdir: Path, data_dir: str) -> Report:
         "speed": trial.lines,
     }
     return Report(sections, trial.speed, findings)
+
+
+def try_clip(config: Config, listing: Listing) -> Decoded:
+    """Decodes the first listed clip in each stored form of a configuration.
+
+    Args:
+      config: a configuration of clips.
+      listing: its clips.
+    """
+    lines, findings = [], []
+    missing = {"train", "validation"} - {clip.split for clip in listing.clips}
+    if missing:
+        text = f"No clip has the split {' or '.join(sorted(missing))}. Preparation refuses that."
+        findings.append(Finding("error", text))
+    if not listing.clips:
+        return Decoded(lines, findings)
+    clip = listing.clips[0]
+    for modality, form in config.data.forms.items():
+        file, begin = form.file(clip), time.monotonic()
+        try:
+            if file is None:
+                raise MediaError(
+                    "no file", f"{clip.place}: expected a file for {modality}, got none"
+                )
+            value = form.read(clip).value
+        except MediaError as error:
+            findings.append(Finding("error", f"The first clip cannot be decoded: {error}."))
+        except ModuleNotFoundError as error:
+            text = f"Clips cannot be decoded without {error.name}: {install_line(error.name)}"
+            findings.append(Finding("error", text))
+        else:
+            seconds = time.monotonic() - begin
+            shape = " x ".join(map(str, form.shape))
+            size = f"{sum(map(len, value))} bytes" if form.dtype is None else str(value.dtype)
+            lines.append(f"{modality} of {file}: {shape}, {size}, {1000 * seconds:.0f} ms")
+    return Decoded(lines, findings)
 
 
 def report_text(report: Report) -> str:
@@ -186,7 +251,7 @@ def _look_for_data(config: Config, data_dir: str) -> _Data:
             ]
             text = "The data is not prepared. Training does so first; or run the same command with "
             findings = [Finding("warning", f"{text}--mode=prepare.")]
-            decoded = media.try_clip(config, listing)
+            decoded = try_clip(config, listing)
             lines += decoded.lines
             findings += decoded.findings
     except (ValueError, OSError) as error:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tcmax_jax.estimators.config import Estimation
+from tcmax_jax.commands.estimate import Estimation
 from tcmax_jax.training.config.overrides import override
 from tcmax_jax.training.config.tree import ConfigError
 from tests.command import launch, launch_here

@@ -9,14 +9,13 @@ import jax
 import numpy as np
 import pytest
 
+from tcmax_jax.commands.doctor import examine as doctor
+from tcmax_jax.commands.doctor import findings, machine, speed
+from tcmax_jax.commands.doctor.speed import StepTime, UnknownShapeError, stand_in, summarise
 from tcmax_jax.data.sources.manifest import ManifestData
 from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.build import prepare_data
 from tcmax_jax.training.config.overrides import load_experiment, override
-from tcmax_jax.training.doctor import examine as doctor
-from tcmax_jax.training.doctor import findings, machine, media, speed
-from tcmax_jax.training.doctor.speed import StepTime, summarise
-from tcmax_jax.training.doctor.stand_in import UnknownShapeError, stand_in
 from tests.data.media_files import flat_frames, tone, write_media
 from tests.test_experiments import EXPERIMENTS, RECIPES, abstract_inputs
 from tests.training.tiny import tiny_config
@@ -293,19 +292,19 @@ def clips_config(folder, rows):
 
 def test_the_first_clip_is_decoded_in_every_stored_form(tmp_path, monkeypatch):
     config = clips_config(tmp_path, "a,train,x,a.mkv\nb,validation,x,a.mkv\n")
-    audio, visual = media.try_clip(config, config.data.list_clips()).lines
+    audio, visual = doctor.try_clip(config, config.data.list_clips()).lines
     assert re.fullmatch(rf"audio of {tmp_path}/a.mkv: 257 x 501, float16, \d+ ms", audio)
     assert re.fullmatch(rf"visual of {tmp_path}/a.mkv: 3, \d+ bytes, \d+ ms", visual)
     monkeypatch.setitem(sys.modules, "tcmax_jax.data.media", None)
     monkeypatch.setitem(sys.modules, "av", None)
-    findings = media.try_clip(config, config.data.list_clips()).findings
+    findings = doctor.try_clip(config, config.data.list_clips()).findings
     assert len(findings) == 2
     assert "Clips cannot be decoded without" in findings[0].text
 
 
 def test_a_broken_clip_and_a_missing_split_are_found(tmp_path):
     config = clips_config(tmp_path, "a,train,x,broken.mkv\n")
-    split, audio, visual = media.try_clip(config, config.data.list_clips()).findings
+    split, audio, visual = doctor.try_clip(config, config.data.list_clips()).findings
     assert split.text == "No clip has the split validation. Preparation refuses that."
     assert "The first clip cannot be decoded: " in audio.text and "broken.mkv" in audio.text
     assert {split.level, audio.level, visual.level} == {"error"}

@@ -13,6 +13,8 @@ import numpy as np
 from flax.errors import ScopeParamShapeError
 from tqdm import tqdm
 
+from tcmax_jax.commands.modes import Options, Outcome
+from tcmax_jax.commands.recipe import run_config
 from tcmax_jax.data.clips import Clip, RawDataError
 from tcmax_jax.data.forms import Form
 from tcmax_jax.data.preparation.chunks import chunks_of, examples_of
@@ -41,6 +43,20 @@ class Prediction(NamedTuple):
     class_names: Sequence[str]
     probabilities: Mapping[str, Mapping[str, np.ndarray]]
     reasons: Mapping[str, str]
+
+
+def predict(options: Options) -> Outcome:
+    """Predicts a list of new clips."""
+    config = run_config(options)
+    prediction = predict_file(
+        Path(options.workdir),
+        Path(options.clips),
+        Path(options.predictions),
+        allow_skipped=options.allow_skipped,
+        outside_paths=getattr(config.data, "outside_paths", False),
+        recalibrated=options.recalibrated,
+    )
+    return Outcome(f"{prediction_text(prediction)}\nwritten to {options.predictions}")
 
 
 def predict_file(

@@ -9,17 +9,18 @@ import jax
 import numpy as np
 import pytest
 
+from tcmax_jax.commands import predict
+from tcmax_jax.commands.predict import predict_file, prediction_text
 from tcmax_jax.data.clips import RawDataError
 from tcmax_jax.data.forms import Frames, LogSpectrogram
 from tcmax_jax.data.inputs import FramesInput, SpectrogramInput
 from tcmax_jax.data.sources.manifest import ManifestData
 from tcmax_jax.evaluation.outputs import read_outputs
 from tcmax_jax.models import MLPEncoder
-from tcmax_jax.training import loop, predict
+from tcmax_jax.training import loop
 from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.config import Config, Modality, Training
 from tcmax_jax.training.config.tree import ConfigError
-from tcmax_jax.training.predict import predict_file, prediction_text
 from tests.data.media_files import RATE, flat_frames, tone, write_media
 from tests.training.tiny import tiny_config
 
@@ -248,7 +249,5 @@ def test_runs_on_the_synthetic_set_have_no_media(run, media, tmp_path):
         name, class_names, summary = "synthetic", ("cat", "dog"), {}
 
     workdirs.claim(made_up, tiny_config(), Data)
-    with pytest.raises(
-        ConfigError, match=r"on clips, got one on the data set synthetic, .*ma"
-    ):
+    with pytest.raises(ConfigError, match=r"on clips, got one on the data set synthetic, .*ma"):
         predict_file(made_up, media, tmp_path / "out.csv")

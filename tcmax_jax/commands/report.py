@@ -11,7 +11,7 @@ from tcmax_jax.evaluation.reports.write import write_report
 def analyse(options: Options) -> Outcome:
     """Writes the analyses of a run anew."""
     # JAX, which pages do without.
-    from tcmax_jax.estimators.command import fit_bars
+    from tcmax_jax.commands.estimate import fit_bars
     from tcmax_jax.evaluation.stored import analyse_stored
     from tcmax_jax.evaluation.text import analysis_text
 
