@@ -44,7 +44,17 @@ def files(layer):
         ("data", ["data", "npz", "packages", "section"]),
         (
             "evaluation",
-            ["evaluation", "losses", "estimators", "models", "methods", "npz", "files", "upgrade"],
+            [
+                "evaluation",
+                "losses",
+                "estimators",
+                "models",
+                "methods",
+                "npz",
+                "files",
+                "upgrade",
+                "run_folder",
+            ],
         ),
         (
             "training",
@@ -58,6 +68,7 @@ def files(layer):
                 "step_bound",
                 "files",
                 "packages",
+                "run_folder",
                 "section",
                 "upgrade",
             ],
@@ -122,7 +133,7 @@ def test_only_one_file_maps_over_devices():
     assert users == ["parallel.py"]
 
 
-@pytest.mark.parametrize("name", ["section", "upgrade"])
+@pytest.mark.parametrize("name", ["section", "upgrade", "run_folder"])
 def test_what_everything_stands_on_needs_the_standard_library_alone(name):
     used = {each.split(".")[0] for each in imports_of(PACKAGE / f"{name}.py")}
     assert used <= set(sys.stdlib_module_names)

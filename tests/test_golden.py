@@ -110,12 +110,12 @@ def test_each_method_trains_to_the_same_numbers(name, devices, tmp_path_factory)
     case = TRAINING[name]
     options = {f"method__{name}": text for name, text in case["options"].items()}
     config = tiny_config(method__kind=case["method"], model__fusion=case["fusion"], **options)
-    parts = build.build(config, str(tmp_path_factory.getbasetemp() / "golden-data"), devices[:2])
-    state = parts.parallel.replicate(passes.initial_state(parts))
-    state = passes.epoch_opener(parts)(state, 1)
-    step = passes.training_step(parts)
-    batches = passes.training_batches(parts, 0)
+    setup = build.build(config, str(tmp_path_factory.getbasetemp() / "golden-data"), devices[:2])
+    state = setup.parallel.replicate(passes.initial_state(setup))
+    state = passes.epoch_opener(setup)(state, 1)
+    step = passes.training_step(setup)
+    batches = passes.training_batches(setup, 0)
     for expected, batch in zip(case["steps"], batches, strict=False):
-        state, metrics = step(state, parts.parallel.put(batch))
+        state, metrics = step(state, setup.parallel.put(batch))
         # The last bits of float32 sums are another release of XLA's; a change of a formula is more.
-        assert parts.parallel.scalars(metrics) == pytest.approx(expected, rel=1e-5, abs=1e-6)
+        assert setup.parallel.scalars(metrics) == pytest.approx(expected, rel=1e-5, abs=1e-6)

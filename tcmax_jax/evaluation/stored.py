@@ -8,6 +8,7 @@ from tcmax_jax.evaluation.analysis import analyse, analyse_recalibrated
 from tcmax_jax.evaluation.chain import total_correlation_chain
 from tcmax_jax.evaluation.outputs import Outputs, read_outputs, write_outputs
 from tcmax_jax.files import write_atomically
+from tcmax_jax.run_folder import RunFolder
 
 SPLITS = ("validation", "test")
 _CHAIN = "total_correlation"
@@ -41,7 +42,7 @@ def stored_recalibration(folder: Path) -> dict:
     Raises:
       ValueError: the run was not evaluated, or its analyses have none.
     """
-    path = folder / "analysis.json"
+    path = RunFolder(folder).analysis
     if not path.exists():
         raise ValueError(
             f"Expected the analyses of an evaluation in {folder}, got none. Write them with "
@@ -88,7 +89,7 @@ def analyse_stored(folder: Path, *, chain: bool = False, **options) -> dict:
     last = there[-1]
     if chain:
         analyses[last][_CHAIN] = total_correlation_chain(outputs[last], **options)
-    elif (path := folder / "analysis.json").exists():
+    elif (path := RunFolder(folder).analysis).exists():
         before = json.loads(path.read_text())
         analyses[last] |= {name: x for name, x in before.get(last, {}).items() if name == _CHAIN}
     _write_analyses(folder, analyses)
@@ -96,4 +97,4 @@ def analyse_stored(folder: Path, *, chain: bool = False, **options) -> dict:
 
 
 def _write_analyses(folder, analyses):
-    write_atomically(folder / "analysis.json", json.dumps(analyses, indent=2) + "\n")
+    write_atomically(RunFolder(folder).analysis, json.dumps(analyses, indent=2) + "\n")

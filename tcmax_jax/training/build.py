@@ -24,8 +24,37 @@ from tcmax_jax.training.parallel import AXIS_NAME, KINDS, Parallel
 from tcmax_jax.training.processes import primary_first, say
 
 
-class Parts(NamedTuple):
-    """All that a run needs, built before any training.
+class Epochs(NamedTuple):
+    """Which epoch, counted from 1, a step belongs to, counted from 1 too.
+
+    Attributes:
+      number: of epochs in the run.
+      steps: in an epoch.
+    """
+
+    number: int
+    steps: int
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.number * self.steps
+
+    def of(self, step: int) -> int:
+        """Returns the epoch of a step."""
+        return -(-step // self.steps)
+
+    def begins(self, step: int) -> bool:
+        """Returns whether a step is the first of its epoch."""
+        return (step - 1) % self.steps == 0
+
+    def ends(self, step: int) -> bool:
+        """Returns whether a step is the last of its epoch."""
+        return step % self.steps == 0
+
+
+class Setup(NamedTuple):
+    """What a run is made of, built before any training.
 
     Attributes:
       config: the configuration.
@@ -36,7 +65,7 @@ class Parts(NamedTuple):
       schedule: learning rate by step.
       optimizer: the update rule.
       parallel: the devices, and how steps are mapped over them.
-      steps_per_epoch: steps in an epoch.
+      epochs: how long it trains.
     """
 
     config: Config
@@ -47,11 +76,11 @@ class Parts(NamedTuple):
     schedule: optax.Schedule
     optimizer: optax.GradientTransformation
     parallel: Parallel
-    steps_per_epoch: int
+    epochs: Epochs
 
 
-def build(config: Config, data_dir: str | os.PathLike, devices=None) -> Parts:
-    """Builds the parts of a run; prepares its data unless that was done before.
+def build(config: Config, data_dir: str | os.PathLike, devices=None) -> Setup:
+    """Builds what a run is made of; prepares its data unless that was done before.
 
     Args:
       config: the configuration.
@@ -113,8 +142,8 @@ def fit_batch(config: Config, num_train: int, count: int) -> Config:
     return dataclasses.replace(config, training=dataclasses.replace(training, batch_size=size))
 
 
-def assemble(config: Config, dataset: Dataset, parallel: Parallel) -> Parts:
-    """Returns the parts of a run on data that is open.
+def assemble(config: Config, dataset: Dataset, parallel: Parallel) -> Setup:
+    """Returns what a run is made of, on data that is open.
 
     Args:
       config: the configuration.
@@ -128,7 +157,7 @@ def assemble(config: Config, dataset: Dataset, parallel: Parallel) -> Parts:
     training = config.training
     steps = steps_per_epoch(dataset.sources["train"], training.batch_size)
     schedule = config.optimizer.rate(epochs=training.epochs, steps_per_epoch=steps)
-    return Parts(
+    return Setup(
         config=config,
         dataset=dataset,
         inputs=config.inputs,
@@ -137,7 +166,7 @@ def assemble(config: Config, dataset: Dataset, parallel: Parallel) -> Parts:
         schedule=schedule,
         optimizer=config.optimizer.make(schedule),
         parallel=parallel,
-        steps_per_epoch=steps,
+        epochs=Epochs(training.epochs, steps),
     )
 
 

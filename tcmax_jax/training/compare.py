@@ -15,6 +15,7 @@ from tcmax_jax.evaluation.comparison import (
 )
 from tcmax_jax.files import write_atomically
 from tcmax_jax.models import HeadOptions
+from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.section import SectionError
 from tcmax_jax.training import loop, processes
 from tcmax_jax.training import workdir as workdirs
@@ -133,7 +134,7 @@ def _names(config):
 
 def is_finished(folder: Path) -> bool:
     """Returns whether the run of a folder has come to its end; it may be evaluated before."""
-    return (folder / "results.json").exists() and _stored(folder)["finished"]
+    return RunFolder(folder).results.exists() and _stored(folder)["finished"]
 
 
 def _check_same_data(folder, results, datasets):
@@ -148,7 +149,7 @@ def _check_same_data(folder, results, datasets):
 
 
 def _stored(folder):
-    return json.loads((folder / "results.json").read_text())
+    return json.loads(RunFolder(folder).results.read_text())
 
 
 def _write(workdir, comparison):

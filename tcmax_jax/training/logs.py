@@ -15,6 +15,7 @@ from tensorboardX.summary import hparams
 from tqdm import tqdm
 
 from tcmax_jax.files import write_atomically
+from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.listing import fields_of
 from tcmax_jax.training.config.tree import to_dict
@@ -64,7 +65,7 @@ class RunLog:
 
     def __init__(self, workdir: Path, config: Config, *, first_step: int, total_steps: int):
         """Opens the log; entries after `first_step`, left by an interrupted run, are dropped."""
-        path = workdir / "metrics.jsonl"
+        path = RunFolder(workdir).log
         write_atomically(path, "".join(_lines_up_to(path, first_step)))
         self._file = path.open("a")
         self._events = SummaryWriter(str(workdir), purge_step=first_step + 1)

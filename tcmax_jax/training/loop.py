@@ -10,9 +10,10 @@ from tcmax_jax.evaluation.outputs import Outputs
 from tcmax_jax.evaluation.probe import probe_accuracies
 from tcmax_jax.evaluation.stored import SPLITS, analyse_splits, store
 from tcmax_jax.files import write_atomically
+from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training import passes
 from tcmax_jax.training import workdir as workdirs
-from tcmax_jax.training.build import Parts, build
+from tcmax_jax.training.build import Setup, build
 from tcmax_jax.training.checkpoint import CheckpointError, Checkpoints
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.fit import fit
@@ -49,24 +50,24 @@ def train(config: Config, workdir: Path, data_dir: str, devices=None) -> dict:
     """
     with together():
         workdirs.check(workdir, config)
-        if not (workdir / "checkpoints").exists():
+        if not RunFolder(workdir).checkpoints.exists():
             check_weights(config)
-    parts = build(config, data_dir, devices)
+    setup = build(config, data_dir, devices)
     with workdirs.occupied(workdir):
         with together():  # Preparing the data may have taken hours.
             workdirs.check(workdir, config)
-            workdirs.check_data(workdir, parts.dataset)
-        workdirs.claim(workdir, config, parts.dataset, parts.method.label_prior)
-        with Checkpoints(workdir / "checkpoints") as checkpoints:
+            workdirs.check_data(workdir, setup.dataset)
+        workdirs.claim(workdir, config, setup.dataset, setup.method.label_prior)
+        with Checkpoints(RunFolder(workdir).checkpoints) as checkpoints:
             say("compiling the initialisation ...")
-            fresh = passes.initial_state(parts)
+            fresh = passes.initial_state(setup)
             state = checkpoints.restore_latest(fresh)
             if state is None:
                 with together():
                     state = load_weights(config, fresh)
-            workdirs.record_environment(workdir, int(state.step), parts.parallel, say)
-            fit(parts, state, checkpoints, workdir)
-        return _evaluate(parts, workdir)
+            workdirs.record_environment(workdir, int(state.step), setup.parallel, say)
+            fit(setup, state, checkpoints, workdir)
+        return _evaluate(setup, workdir)
 
 
 def evaluate(
@@ -98,22 +99,61 @@ def evaluate(
       FileNotFoundError: the run has no checkpoint yet, or none of that step.
       CheckpointError: the checkpoint is damaged.
     """
-    parts = build(workdirs.stored_config(workdir), data_dir, devices)
-    workdirs.check_data(workdir, parts.dataset)
-    return _evaluate(parts, workdir, probe=probe, dropped=dropped, step=step)
+    setup = build(workdirs.stored_config(workdir), data_dir, devices)
+    workdirs.check_data(workdir, setup.dataset)
+    return _evaluate(setup, workdir, probe=probe, dropped=dropped, step=step)
 
 
-def _evaluate(parts: Parts, workdir: Path, *, probe=False, dropped=(), step=None) -> dict:
-    folder = workdir if step is None else workdir / "steps" / str(step)
-    with Checkpoints(workdir / "checkpoints", clean=False) as checkpoints:
+def _evaluate(setup: Setup, workdir: Path, *, probe=False, dropped=(), step=None) -> dict:
+    folder = RunFolder(workdir).at(step)
+    step, state, finished = _restored(setup, workdir, step)
+    say(f"evaluating the checkpoint of step {step} ...")
+    state = setup.parallel.replicate(state)
+    evaluations = _evaluations(setup, state, dropped)
+    outputs = {split: _outputs(setup, split, own) for split, own in evaluations.items()}
+    say("analysing the predictions ...")
+    analyses = analyse_splits(outputs)
+    metrics = {split: dict(evaluation.metrics) for split, evaluation in evaluations.items()}
+    if probe or setup.config.training.probe:
+        say("fitting linear probes on the features of each encoder ...")
+        for split, accuracies in _probe(setup, state, list(metrics)).items():
+            metrics[split] |= {f"probe/{m}": value for m, value in accuracies.items()}
+    for split, analysis in analyses.items():
+        if recalibration := analysis.get("recalibration"):
+            metrics[split]["recalibrated"] = recalibration["accuracy"]
+    results = {
+        "run": workdir.name,
+        "dataset": setup.dataset.name,
+        "data": clip_counts(setup.dataset),
+        "method": setup.config.method.kind,
+        "seed": setup.config.seed,
+        "finished": finished,
+        "step": step,
+        "epoch": step // setup.epochs.steps,
+        "splits": metrics,
+        "collapsed": list(evaluations.values())[-1].collapsed,
+    }
+    if is_primary():
+        folder.path.mkdir(parents=True, exist_ok=True)
+        store(folder.path, outputs, analyses)
+        write_atomically(folder.results, json.dumps(results, indent=2) + "\n")
+        if folder.path == workdir:
+            write_final_metrics(workdir, setup.config, metrics)
+    wait_for_all("results")
+    return results
+
+
+def _restored(setup: Setup, workdir: Path, step: int | None) -> tuple:
+    """Returns (step, state, whether all epochs are trained) of a checkpoint, the best for None."""
+    with Checkpoints(RunFolder(workdir).checkpoints, clean=False) as checkpoints:
         if step is None:
-            step = best_step(checkpoints, workdir, parts.config)
+            step = best_step(checkpoints, workdir, setup.config)
         elif step not in checkpoints.steps:
             raise FileNotFoundError(
                 f"Expected a checkpoint after {step} steps in {workdir}, got those after "
                 f"{', '.join(map(str, checkpoints.steps))}. The latest two and the best are kept."
             )
-        like = passes.initial_state(parts)
+        like = passes.initial_state(setup)
         try:
             with together():
                 state = checkpoints.restore(step, like)
@@ -122,70 +162,41 @@ def _evaluate(parts: Parts, workdir: Path, *, probe=False, dropped=(), step=None
                 f"The checkpoint of step {step} cannot be evaluated: {error}. Restore it from "
                 "a copy, or move its folder away to evaluate the best of the others."
             ) from error
-        finished = checkpoints.latest == parts.config.training.epochs * parts.steps_per_epoch
-    say(f"evaluating the checkpoint of step {step} ...")
-    evaluate_on = passes.evaluator(parts)
-    replicated = parts.parallel.replicate(state)
-    splits = [s for s in SPLITS if s in parts.dataset.sources]
+        return step, state, checkpoints.latest == setup.epochs.total_steps
+
+
+def _evaluations(setup: Setup, state, dropped) -> dict[str, Evaluation]:
+    """Returns {split: evaluation} of a replicated state."""
+    evaluate_on = passes.evaluator(setup)
+    splits = [split for split in SPLITS if split in setup.dataset.sources]
     # What is only looked at once is the last split, which nothing was chosen by.
-    evaluations = {
+    return {
         split: evaluate_on(
-            replicated,
+            state,
             split,
             dropped=dropped,
             hard=split == splits[-1],
-            noise=parts.config.training.noise,
+            noise=setup.config.training.noise,
         )
         for split in splits
     }
-    metrics = {split: evaluation.metrics for split, evaluation in evaluations.items()}
-    if probe or parts.config.training.probe:
-        say("fitting linear probes on the features of each encoder ...")
-        for split, accuracies in _probe(parts, replicated, splits).items():
-            metrics[split] |= {f"probe/{m}": value for m, value in accuracies.items()}
-    say("analysing the predictions ...")
-    outputs = {s: _outputs(parts, s, own) for s, own in evaluations.items()}
-    analyses = analyse_splits(outputs)
-    for split, analysis in analyses.items():
-        if recalibration := analysis.get("recalibration"):
-            metrics[split]["recalibrated"] = recalibration["accuracy"]
-    results = {
-        "run": workdir.name,
-        "dataset": parts.dataset.name,
-        "data": clip_counts(parts.dataset),
-        "method": parts.config.method.kind,
-        "seed": parts.config.seed,
-        "finished": finished,
-        "step": step,
-        "epoch": step // parts.steps_per_epoch,
-        "splits": metrics,
-        "collapsed": evaluations[splits[-1]].collapsed,
-    }
-    if is_primary():
-        folder.mkdir(parents=True, exist_ok=True)
-        store(folder, outputs, analyses)
-        write_atomically(folder / "results.json", json.dumps(results, indent=2) + "\n")
-        if folder == workdir:
-            write_final_metrics(workdir, parts.config, metrics)
-    wait_for_all("results")
-    return results
 
 
-def _outputs(parts: Parts, split: str, evaluation: Evaluation) -> Outputs:
+def _outputs(setup: Setup, split: str, evaluation: Evaluation) -> Outputs:
     return Outputs(
         labels=evaluation.labels,
         scores=evaluation.scores,
         features=evaluation.features,
         predicted=evaluation.predicted,
-        class_names=list(parts.dataset.class_names),
-        dataset=parts.dataset.name,
+        class_names=list(setup.dataset.class_names),
+        dataset=setup.dataset.name,
         split=split,
     )
 
 
-def _probe(parts: Parts, state, splits) -> dict:
+def _probe(setup: Setup, state, splits) -> dict:
     """Returns {split: {modality: accuracy}} of linear probes on the frozen encoders' features."""
-    encode = passes.split_encoder(parts)
-    encoded = {split: encode(state, parts.dataset.sources[split]) for split in ("train", *splits)}
+    encode = passes.split_encoder(setup)
+    encoded = {split: encode(state, setup.dataset.sources[split]) for split in ("train", *splits)}
     features, labels = encoded.pop("train")
-    return probe_accuracies(features, labels, encoded, len(parts.dataset.class_names))
+    return probe_accuracies(features, labels, encoded, len(setup.dataset.class_names))

@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 
 from tcmax_jax.training import passes
-from tcmax_jax.training.build import Parts
+from tcmax_jax.training.build import Setup
 
 
 def used_memory() -> dict:
@@ -27,17 +27,17 @@ def used_memory() -> dict:
     return used
 
 
-def step_memory(parts: Parts) -> float | None:
+def step_memory(setup: Setup) -> float | None:
     """Returns the memory that the compiled training step needs on a device, in MiB.
 
     Activations and other temporary arrays, without parameters, optimizer state and batch. Compiles
     the step; None where the platform does not tell.
     """
-    state = parts.parallel.replicate(passes.initial_state(parts))
-    batches = passes.training_batches(parts, 0)
+    state = setup.parallel.replicate(passes.initial_state(setup))
+    batches = passes.training_batches(setup, 0)
     with contextlib.closing(batches):
-        batch = parts.parallel.put(next(batches))
-    memory = passes.training_step(parts).lower(state, batch).compile().memory_analysis()
+        batch = setup.parallel.put(next(batches))
+    memory = passes.training_step(setup).lower(state, batch).compile().memory_analysis()
     return None if memory is None else memory.temp_size_in_bytes / 2**20
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from tcmax_jax.evaluation.comparison import interval
 from tcmax_jax.evaluation.study import point_folder, study_markdown
 from tcmax_jax.files import write_atomically
+from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training import processes
 from tcmax_jax.training.build import build
 from tcmax_jax.training.compare import is_finished, plan, run_comparison, run_name
@@ -119,7 +120,7 @@ def _costs(recipe, folder, data_dir, memory) -> Mapping:
         run = folder / run_name(each)
         if not is_finished(run):
             continue
-        lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+        lines = map(json.loads, RunFolder(run).log.read_text().splitlines())
         windows = [entry for entry in lines if entry["split"] == "train"]
         # The first epoch has compiled; a run of one epoch has no other.
         later = [entry for entry in windows if entry["epoch"] > 1] or windows

@@ -14,6 +14,7 @@ from tcmax_jax.evaluation.recalibration import recalibrate
 from tcmax_jax.evaluation.stored import stored_recalibration
 from tcmax_jax.methods import Method
 from tcmax_jax.models import MultimodalClassifier, head_of
+from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.build import has_empirical_prior, make_method, make_model
 from tcmax_jax.training.checkpoint import Checkpoints
@@ -69,7 +70,7 @@ def load_trained(workdir: Path, *, recalibrated: bool = False) -> Trained:
             f"Expected the label prior of method.label_prior=empirical in {workdir}, got a run of "
             "an earlier version, which did not keep it. Train anew in another --workdir."
         )
-    with Checkpoints(workdir / "checkpoints", clean=False) as checkpoints:
+    with Checkpoints(RunFolder(workdir).checkpoints, clean=False) as checkpoints:
         step = best_step(checkpoints, workdir, config)
         variables = checkpoints.restore_variables(step)
     return Trained(
@@ -102,7 +103,7 @@ def best_step(checkpoints: Checkpoints, workdir: Path, config: Config) -> int:
 
 def _recalibration(workdir: Path, step: int) -> Mapping:
     recalibration = stored_recalibration(workdir)
-    results = workdir / "results.json"
+    results = RunFolder(workdir).results
     evaluated = json.loads(results.read_text())["step"] if results.exists() else "unknown"
     if evaluated != step:
         raise ValueError(

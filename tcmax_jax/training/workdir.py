@@ -9,6 +9,7 @@ import numpy as np
 
 from tcmax_jax.data.datasets import Dataset
 from tcmax_jax.files import write_atomically
+from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.overrides import differences
 from tcmax_jax.training.config.tree import ConfigError, from_dict, to_dict
@@ -17,7 +18,6 @@ from tcmax_jax.training.locks import LockedError, holder, locked
 from tcmax_jax.training.parallel import Parallel
 from tcmax_jax.training.processes import is_primary, together, wait_for_all
 
-_CONFIG, _DATA, _ENVIRONMENTS, _LOCK = "config.json", "data.json", "environments.json", "lock"
 # Fields that change no number: a run may go on with others, on a machine of other speed.
 _FREE = (
     "training.log_every",
@@ -39,7 +39,7 @@ def check(workdir: Path, config: Config) -> None:
     Raises:
       ConfigError: it belongs to a run of another configuration; says in what they differ.
     """
-    if not (workdir / _CONFIG).exists():
+    if not (RunFolder(workdir).config).exists():
         return
     # What came of the raw data is compared by `check_data`.
     free = (*_FREE, *(f"data.{name}" for name in config.data.elsewhere))
@@ -59,7 +59,7 @@ def check_data(workdir: Path, dataset: Dataset) -> None:
     Raises:
       ConfigError: the data (its name holds a digest of its settings and its list) has changed.
     """
-    if not (workdir / _DATA).exists():
+    if not (RunFolder(workdir).data).exists():
         return
     stored = stored_data(workdir)
     now = _identity(dataset)
@@ -88,7 +88,7 @@ def occupied(workdir: Path) -> Iterator[None]:
 def _enter(stack, workdir):
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(locked(workdir / _LOCK, wait=False))
+        stack.enter_context(locked(RunFolder(workdir).lock, wait=False))
     except LockedError as error:
         raise ConfigError(
             f"A run is going on in {workdir} ({error}). Wait for its end, stop it, or choose "
@@ -103,7 +103,7 @@ def _enter(stack, workdir):
 
 def owner(workdir: Path) -> str | None:
     """Returns which process keeps others out of the folder, None if nobody does."""
-    return holder(workdir / _LOCK)
+    return holder(RunFolder(workdir).lock)
 
 
 def claim(
@@ -118,12 +118,12 @@ def claim(
       label_prior: [C] prior of the method that was counted on the data; None for none. With it the
         classifier can be used where the data is not.
     """
-    if is_primary() and not (workdir / _CONFIG).exists():
+    if is_primary() and not (RunFolder(workdir).config).exists():
         prior = None if label_prior is None else np.asarray(label_prior).tolist()
         decoded = dataset.summary.get("versions", {})
         data = _identity(dataset) | {"label_prior": prior, "versions": dict(decoded)}
-        write_atomically(workdir / _DATA, json.dumps(data, indent=2))
-        write_atomically(workdir / _CONFIG, json.dumps(to_dict(config), indent=2))
+        write_atomically(RunFolder(workdir).data, json.dumps(data, indent=2))
+        write_atomically(RunFolder(workdir).config, json.dumps(to_dict(config), indent=2))
     wait_for_all("claim")
 
 
@@ -141,7 +141,7 @@ def record_environment(
       parallel: the devices.
       say: function of a text.
     """
-    path, now = workdir / _ENVIRONMENTS, describe_environment(parallel.devices)
+    path, now = RunFolder(workdir).environments, describe_environment(parallel.devices)
     before = json.loads(path.read_text()) if path.exists() else []
     # What lies after the checkpoint is taken again, here.
     before = [entry for entry in before if entry["after_step"] < step]
@@ -168,10 +168,10 @@ def stored_config(workdir: Path) -> Config:
     Raises:
       ConfigError: there is no run.
     """
-    path = workdir / _CONFIG
+    path = RunFolder(workdir).config
     if not path.exists():
         raise ConfigError(
-            f"Expected the folder of a run, got {workdir} without a {_CONFIG}. Train first, or "
+            f"Expected the folder of a run, got {workdir} without a {path.name}. Train first, or "
             "correct --workdir."
         )
     try:
@@ -187,7 +187,7 @@ def stored_data(workdir: Path) -> dict:
       {"name", "class_names", "checksum", "label_prior", "versions": of the packages that prepared
       it}; runs of earlier versions lack the last ones.
     """
-    return json.loads((workdir / _DATA).read_text())
+    return json.loads((RunFolder(workdir).data).read_text())
 
 
 def _identity(dataset):

@@ -177,9 +177,9 @@ def test_steps_that_take_too_long(times, first):
 
 def test_a_step_that_hangs_is_left_behind(monkeypatch):
     monkeypatch.setattr(speed, "_steps", lambda *_: iter_slowly())
-    parts = type("Parts", (), {"config": tiny_config(), "_replace": lambda self, config: self})()
+    setup = type("Setup", (), {"config": tiny_config(), "_replace": lambda self, config: self})()
     begin = time.monotonic()
-    measured = speed.measure_speed(parts, None, repeat=True, limit=0.2)
+    measured = speed.measure_speed(setup, None, repeat=True, limit=0.2)
     assert time.monotonic() - begin < 2
     assert (measured.first_step, measured.unfinished) == (1.0, True)
 

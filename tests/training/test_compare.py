@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tcmax_jax.methods import AGM, MLA, OGM, Joint, TCMax, Unimodal
+from tcmax_jax.methods import AGM, MLA, OGM, OGMGE, Joint, TCMax, Unimodal
 from tcmax_jax.training import compare, fit, logs, loop
 from tcmax_jax.training.config import Comparison
 from tcmax_jax.training.config.tree import ConfigError, from_dict, to_dict
@@ -121,7 +121,7 @@ def joint_fails(monkeypatch):
     train = loop.train
 
     def failing(config, *args):
-        if config.method.name == "joint":
+        if config.method.kind == "joint":
             raise NonFiniteError("loss = nan at step 3")
         return train(config, *args)
 
@@ -169,7 +169,7 @@ def test_where_every_run_fails_the_failures_are_written_down(tmp_path, monkeypat
 
 
 def test_repetition_is_refused():
-    comparing(OGM(), OGM(name="ogm_ge"), OGM(alpha=0.1))
+    comparing(OGM(), OGMGE(), OGM(alpha=0.1))
     with pytest.raises(ValueError, match=r"comparison.methods names each one once, got .*'ogm'"):
         comparing(OGM(), OGM(alpha=0.1), OGM(alpha=0.8))
     with pytest.raises(ValueError, match=r"comparison.seeds names each one once, got \[1, 1\]"):

@@ -114,8 +114,8 @@ def preempted(tmp_path, unbroken, monkeypatch):
     workdir, data_dir = tmp_path / "run", str(unbroken[0].parent / "data")
     original = passes.training_batches
 
-    def batches(parts, first_step):
-        for number, batch in enumerate(original(parts, first_step), start=first_step):
+    def batches(setup, first_step):
+        for number, batch in enumerate(original(setup, first_step), start=first_step):
             if number == 6:  # while the fifth step is taken: two batches are fetched ahead
                 os.kill(os.getpid(), signal.SIGTERM)
             yield batch

@@ -105,7 +105,7 @@ def test_a_study_is_run_once_and_told(tmp_path, monkeypatch):
     assert lines[2].startswith("| 8 | tcmax-num_negatives=8 | concat | 2 | 0.")
 
     monkeypatch.setattr(loop, "train", lambda *args: pytest.fail("trained again"))
-    monkeypatch.setattr(study, "step_memory", lambda parts: pytest.fail("compiled again"))
+    monkeypatch.setattr(study, "step_memory", lambda setup: pytest.fail("compiled again"))
     assert study.run_study(config, tmp_path / "study", data_dir, said.append) == found
 
 

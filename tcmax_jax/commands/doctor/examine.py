@@ -274,11 +274,11 @@ def _try(config: Config, workdir: Path, data: _Data, limit: float) -> _Trial:
             allowed = getattr(config.data, "allow_skipped", False)
             findings += checks.incomplete(dataset.summary, allowed)
             workdirs.check_data(workdir, dataset)
-        parts = assemble(config, dataset, parallel)
+        setup = assemble(config, dataset, parallel)
         say("Compiling, and timing a few steps ...")
-        state = passes.initial_state(parts)
+        state = passes.initial_state(setup)
         size = sum(array.nbytes for array in jax.tree.leaves(state))
-        speed = measure_speed(parts, state, repeat=repeat, limit=limit)
+        speed = measure_speed(setup, state, repeat=repeat, limit=limit)
     except UnknownShapeError as error:
         return _Trial([f"not measured: {error}"])
     except (ValueError, OSError, ArithmeticError, RuntimeError) as error:

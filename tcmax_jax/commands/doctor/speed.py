@@ -15,7 +15,7 @@ import numpy as np
 from tcmax_jax.data.datasets import Dataset
 from tcmax_jax.data.pipeline import BUFFERED_BATCHES
 from tcmax_jax.training import passes
-from tcmax_jax.training.build import Parts
+from tcmax_jax.training.build import Setup
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.feed import Feed
 from tcmax_jax.training.measures import used_memory
@@ -59,11 +59,11 @@ class Speed(NamedTuple):
     unfinished: bool
 
 
-def measure_speed(parts: Parts, state: TrainState, *, repeat: bool, limit: float) -> Speed:
+def measure_speed(setup: Setup, state: TrainState, *, repeat: bool, limit: float) -> Speed:
     """Times steps of training; leaves nothing behind.
 
     Args:
-      parts: the parts of a run.
+      setup: the setup of a run.
       state: the state before the first step, on the host.
       repeat: whether to take the first batch again and again, and so never wait for data.
       limit: seconds after which no more steps are taken, and none is waited for.
@@ -71,7 +71,7 @@ def measure_speed(parts: Parts, state: TrainState, *, repeat: bool, limit: float
     Raises:
       Exception: what a step raises, such as `jax.errors.JaxRuntimeError` without enough memory.
     """
-    training = parts.config.training
+    training = setup.config.training
     buffered = (
         _BUFFERED_BY_FEED
         + max(BUFFERED_BATCHES, training.threads)
@@ -82,12 +82,12 @@ def measure_speed(parts: Parts, state: TrainState, *, repeat: bool, limit: float
     training = dataclasses.replace(
         training, epochs=steps, workers=0 if repeat else training.workers
     )
-    parts = parts._replace(config=dataclasses.replace(parts.config, training=training))
+    setup = setup._replace(config=dataclasses.replace(setup.config, training=training))
     times, raised, stop = [], [], threading.Event()
 
     def take():
         try:
-            with contextlib.closing(_steps(parts, state, repeat)) as taken:
+            with contextlib.closing(_steps(setup, state, repeat)) as taken:
                 for taken_time in itertools.islice(taken, steps):
                     times.append(taken_time)
                     if stop.is_set():
@@ -126,11 +126,11 @@ def summarise(times: list[StepTime], *, waits: bool, unfinished: bool) -> Speed:
     )
 
 
-def _steps(parts: Parts, state: TrainState, repeat: bool) -> Iterator[StepTime]:
-    step_fn = passes.training_step(parts)
-    state = parts.parallel.replicate(state)
-    with contextlib.closing(passes.training_batches(parts, 0)) as batches:
-        feed = Feed(itertools.repeat(next(batches)) if repeat else batches, parts.parallel.put)
+def _steps(setup: Setup, state: TrainState, repeat: bool) -> Iterator[StepTime]:
+    step_fn = passes.training_step(setup)
+    state = setup.parallel.replicate(state)
+    with contextlib.closing(passes.training_batches(setup, 0)) as batches:
+        feed = Feed(itertools.repeat(next(batches)) if repeat else batches, setup.parallel.put)
         begin = time.monotonic()
         for batch in feed:
             state, metrics = step_fn(state, batch)

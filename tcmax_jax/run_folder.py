@@ -1,0 +1,39 @@
+"""The folder of a run, and what its files are called."""
+
+from pathlib import Path
+
+
+class _Entry:
+    """A file or folder in the folder of a run."""
+
+    def __init__(self, name: str):
+        self._name = name
+
+    def __get__(self, folder, owner):
+        return folder.path / self._name
+
+
+class RunFolder:
+    """Paths of all that a run leaves; steps/<step> in it holds evaluations of other checkpoints."""
+
+    config = _Entry("config.json")
+    data = _Entry("data.json")  # what it was trained on
+    environments = _Entry("environments.json")  # where it began or went on
+    log = _Entry("metrics.jsonl")
+    checkpoints = _Entry("checkpoints")
+    results = _Entry("results.json")
+    analysis = _Entry("analysis.json")
+    profile = _Entry("profile")
+    lock = _Entry("lock")
+
+    def __init__(self, path: Path):
+        """Takes the path of the folder, which need not be there yet."""
+        self.path = Path(path)
+
+    def outputs(self, split: str) -> Path:
+        """Returns the file of what the classifier said of every example of a split."""
+        return self.path / f"outputs-{split}.npz"
+
+    def at(self, step: int | None) -> "RunFolder":
+        """Returns where the evaluation of a checkpoint is kept; that of the best one is here."""
+        return self if step is None else RunFolder(self.path / "steps" / str(step))
