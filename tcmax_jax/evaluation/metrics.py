@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from tcmax_jax.losses import AdditiveHead, tcmax_loss
+from tcmax_jax.losses import AdditiveHead, Sampled, tcmax_loss
 
 # A share of one predicted class above which a prediction counts as constant.
 _CONSTANT = 0.99
@@ -33,13 +33,13 @@ def split_metrics(method, head, features, labels, scores) -> dict[str, float]:
         part for that modality (`split`).
     """
     fused = scores["fused"]
+    additive = isinstance(head, AdditiveHead)
     bound = -tcmax_loss(
         head,
         features,
         labels,
         label_prior=method.label_prior,
-        num_negatives=None if isinstance(head, AdditiveHead) else _BOUND_TUPLES,
-        key=jax.random.key(0),
+        negatives=None if additive else Sampled(_BOUND_TUPLES, jax.random.key(0)),
     )
     metrics = {
         "accuracy": accuracy(fused, labels),

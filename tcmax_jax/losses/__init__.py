@@ -1,19 +1,26 @@
 """TCMax losses: pure functions of arrays that need only JAX, for any Flax or JAX project."""
 
-from tcmax_jax.losses.adaptive import adaptive_tcmax_loss
+from tcmax_jax.losses.adaptive import Adaptive
 from tcmax_jax.losses.additive import additive_tcmax_loss
 from tcmax_jax.losses.ceiling import sampled_tcmax_ceiling, tcmax_ceiling
 from tcmax_jax.losses.collectives import masked_mean
-from tcmax_jax.losses.dispatch import tcmax_loss, tcmax_terms
 from tcmax_jax.losses.exhaustive import exhaustive_tcmax_loss
 from tcmax_jax.losses.heads import AdditiveHead, MultilinearHead, Projections
-from tcmax_jax.losses.sampled import sampled_tcmax_loss
+from tcmax_jax.losses.sampled import Sampled
+from tcmax_jax.losses.tcmax import (
+    adaptive_tcmax_loss,
+    sampled_tcmax_loss,
+    tcmax_loss,
+    tcmax_terms,
+)
 from tcmax_jax.losses.terms import TCMaxTerms
 
 __all__ = [
+    "Adaptive",
     "AdditiveHead",
     "MultilinearHead",
     "Projections",
+    "Sampled",
     "TCMaxTerms",
     "adaptive_tcmax_loss",
     "additive_tcmax_loss",

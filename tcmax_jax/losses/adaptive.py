@@ -13,27 +13,14 @@ from tcmax_jax.losses.draws import draw_orders, tuples_of_all, tuples_within_cla
 from tcmax_jax.losses.exhaustive import exhaustive_terms
 from tcmax_jax.losses.sampled import score_tuples
 from tcmax_jax.losses.streaming import stream_logsumexp
-from tcmax_jax.losses.terms import TCMaxTerms, evaluate_head, finish, stream_sums
+from tcmax_jax.losses.terms import Measure, TCMaxTerms, evaluate_head, finish, stream_sums
 
-TARGET_ERROR = 0.05
-MAX_NEGATIVES = 2**16
 # Passes from which the spread between passes is first estimated.
 _MIN_PASSES = 8
 
 
-def adaptive_tcmax_loss(
-    head,
-    features,
-    labels,
-    key,
-    *,
-    target_error=TARGET_ERROR,
-    max_negatives=MAX_NEGATIVES,
-    label_prior=None,
-    where=None,
-    axis_name=None,
-):
-    """TCMax loss from as many sampled tuples as its log-partition takes to be known well enough.
+class Adaptive(NamedTuple):
+    """Samples as many tuples as the log-partition of TCMax takes to be known well enough.
 
       loss_i = -F(z_i, y_i) + log (p W + (1 - p) A)
 
@@ -43,139 +30,106 @@ def adaptive_tcmax_loss(
     error of the mean over K passes of P possible ones, sd(passes) sqrt(1/K - 1/P), is below its
     part of the target. Early in training all tuples weigh the same and the least number of passes
     (8 of each) does. Late in training nearly all the weight lies within the classes, where tuples
-    are few. Value and gradient are computed together, pass by pass, in the memory of one pass.
+    are few. Value and gradient are computed together, pass by pass, in the memory of one pass. On
+    mapped devices each one takes every D-th pass, and all stop together.
 
-    Args:
-      head: function {modality: [N, ...]} -> [N, C], row by row (no batch statistics), or a head of
-        `tcmax_jax.losses.heads`.
-      features: {modality: [B, ...]}, M >= 2 of them.
-      labels: [B] integers in 0 .. C - 1.
+    Attributes:
       key: a PRNG key, the same on every device.
       target_error: standard error of the log-partition in nats at which to stop; it biases the loss
-        by minus half its square. The default, 0.05, is far below the spread of the loss from batch
-        to batch, and needs no tuning.
+        by minus half its square. The default is far below the spread of the loss from batch to
+        batch, and needs no tuning.
       max_negatives: most tuples to sample, over all devices (static), whatever the error. Where
         the batch has no more tuples than the least number of passes, all are taken.
-      label_prior: [C] reference distribution of the label, uniform when None.
-      where: [B] bool, False for rows to leave out.
-      axis_name: name of the mapped axis that holds the rest of the batch. Each device takes every
-        D-th pass; all stop together.
-
-    Returns:
-      [B] float32 (or wider) losses in nats, 0 at masked rows; the caller takes the mean. Number of
-      tuples and standard error: see `tcmax_terms`.
-
-    Raises:
-      ValueError, TypeError: shapes, dtypes, labels or the target do not fit.
 
     Source: an answer to the question that TCMax (arXiv 2602.13015) leaves open, how many negatives
     to sample; worked out here.
 
     Example:
       >>> import jax, jax.numpy as jnp
+      >>> from tcmax_jax.losses import tcmax_loss
       >>> z = {"audio": jnp.array([[1.0], [-1.0]]), "visual": jnp.array([[1.0], [-1.0]])}
       >>> gated = lambda z: jnp.concatenate([z["audio"] * z["visual"], -z["audio"]], axis=1)
-      >>> print(adaptive_tcmax_loss(gated, z, jnp.array([0, 0]), jax.random.key(0)))
+      >>> print(tcmax_loss(gated, z, jnp.array([0, 0]), negatives=Adaptive(jax.random.key(0))))
       [-0.5662191 -0.5662191]
     """
-    return adaptive_terms(
-        head,
-        features,
-        labels,
-        key,
-        target_error=target_error,
-        max_negatives=max_negatives,
-        label_prior=label_prior,
-        where=where,
-        axis_name=axis_name,
-    ).loss
 
+    key: jax.Array
+    target_error: float = 0.05
+    max_negatives: int = 2**16
 
-def adaptive_terms(
-    head,
-    features,
-    labels,
-    key,
-    *,
-    target_error,
-    max_negatives,
-    label_prior,
-    where,
-    axis_name,
-) -> TCMaxTerms:
-    """Returns the loss of `adaptive_tcmax_loss` (same arguments) and its partition function."""
-    checks.check_positive(target_error, "target_error")
-    checks.check_positive_int(max_negatives, "max_negatives")
-    parts, logits, log_prior = evaluate_head(head, features, labels, where, label_prior)
-    devices, device = device_count(axis_name), device_index(axis_name)
-    global_size = len(labels) * devices
-    all_tuples = global_size ** len(features)
-    if all_tuples <= min(max_negatives, 2 * _MIN_PASSES * global_size):
-        options = {"label_prior": label_prior, "where": where, "axis_name": axis_name}
-        return exhaustive_terms(head, features, labels, chunk_size=None, **options)
+    def terms(self, head, features, labels, over: Measure) -> TCMaxTerms:
+        """Returns the loss and its partition function."""
+        checks.check_adaptive(self)
+        scorer, logits, log_prior = evaluate_head(head, features, labels, over)
+        _, where, axis_name = over
+        devices, device = device_count(axis_name), device_index(axis_name)
+        global_size = len(labels) * devices
+        all_tuples = global_size ** len(features)
+        if all_tuples <= min(self.max_negatives, 2 * _MIN_PASSES * global_size):
+            return exhaustive_terms(head, features, labels, over)
 
-    rows = all_gather(parts.rows, axis_name)
-    valid = None if where is None else all_gather(where, axis_name)
-    orders = draw_orders(key, all_gather(labels, axis_name), len(rows), where=valid)
-    n, dtype = orders.num_rows, logits.dtype
-    share = orders.share_within(dtype)
-    position = jnp.arange(global_size, dtype=jnp.int32)
-    most_passes = min(-(-max_negatives // (2 * global_size)), all_tuples // global_size)
-    most_blocks = -(-most_passes // devices)
+        rows = all_gather(scorer.rows, axis_name)
+        valid = None if where is None else all_gather(where, axis_name)
+        orders = draw_orders(self.key, all_gather(labels, axis_name), len(rows), where=valid)
+        n, dtype = orders.num_rows, logits.dtype
+        share = orders.share_within(dtype)
+        position = jnp.arange(global_size, dtype=jnp.int32)
+        most_passes = min(-(-self.max_negatives // (2 * global_size)), all_tuples // global_size)
+        most_blocks = -(-most_passes // devices)
 
-    def estimate(draw, periods, is_enough):
-        """Estimates the mean over a stratum by passes; `is_enough(_Passes) -> bool` ends them."""
+        def estimate(draw, periods, is_enough):
+            """Estimates the mean over a stratum; `is_enough(_Passes) -> bool` ends the passes."""
 
-        def block_scores(block, rows):
-            tuples, counts = draw(orders, (block * devices + device) * n + position % n)
-            counts = jnp.where(position < n, counts, 0).astype(dtype)
-            total = jnp.sum(counts)
-            log_weights = jnp.log(counts / jnp.where(total > 0, total, 1))
-            return score_tuples(parts.tuples, rows, tuples, log_prior) + log_weights[:, None]
+            def block_scores(block, rows):
+                tuples, counts = draw(orders, (block * devices + device) * n + position % n)
+                counts = jnp.where(position < n, counts, 0).astype(dtype)
+                total = jnp.sum(counts)
+                log_weights = jnp.log(counts / jnp.where(total > 0, total, 1))
+                return score_tuples(scorer.score, rows, tuples, log_prior) + log_weights[:, None]
 
-        def summary(pass_log_means, visited):
-            log_means = all_gather(pass_log_means, axis_name)
-            return _summarise(log_means, visited.astype(dtype) * devices, periods)
+            def summary(pass_log_means, visited):
+                log_means = all_gather(pass_log_means, axis_name)
+                return _summarise(log_means, visited.astype(dtype) * devices, periods)
 
-        def enough(pass_log_means, visited):
-            passes = summary(pass_log_means, visited)
-            return passes.is_complete | (passes.number >= _MIN_PASSES) & is_enough(passes)
+            def enough(pass_log_means, visited):
+                passes = summary(pass_log_means, visited)
+                return passes.is_complete | (passes.number >= _MIN_PASSES) & is_enough(passes)
 
-        stream = stream_logsumexp(block_scores, most_blocks, rows, enough=enough)
-        passes = summary(stream.block_log_sums, stream.visited)
-        log_sum, log_squares = stream_sums(stream, axis_name)
-        number = jnp.log(passes.number)
-        return log_sum - number, log_squares - 2 * number, passes
+            stream = stream_logsumexp(block_scores, most_blocks, rows, enough=enough)
+            passes = summary(stream.block_log_sums, stream.visited)
+            log_sum, log_squares = stream_sums(stream, axis_name)
+            number = jnp.log(passes.number)
+            return log_sum - number, log_squares - 2 * number, passes
 
-    def part_across(passes):
-        """Returns the part of the whole that is owed to the tuples across classes."""
-        both = jnp.stack([log_shares[0] + log_within, log_shares[1] + passes.log_mean])
-        return jnp.exp(both[1] - logsumexp(both))
+        def part_across(passes):
+            """Returns the part of the whole that is owed to the tuples across classes."""
+            both = jnp.stack([log_shares[0] + log_within, log_shares[1] + passes.log_mean])
+            return jnp.exp(both[1] - logsumexp(both))
 
-    allowed = target_error / math.sqrt(2)
-    log_shares = jnp.log(jnp.stack([share, 1 - share]))
-    within_mean, within_squares, within_passes = estimate(
-        tuples_within_classes,
-        orders.pairings(dtype),
-        lambda passes: passes.error <= allowed,
-    )
-    log_within = lax.stop_gradient(within_mean)
-    across_mean, across_squares, across_passes = estimate(
-        tuples_of_all,
-        n.astype(dtype)[None] ** (len(rows) - 1),
-        lambda passes: passes.error * part_across(passes) <= allowed,
-    )
-    part = part_across(across_passes)
-    error = jnp.hypot(within_passes.error * (1 - part), across_passes.error * part)
-    return finish(
-        logits,
-        labels,
-        logsumexp(log_shares + jnp.stack([within_mean, across_mean])),
-        logsumexp(2 * log_shares + jnp.stack([within_squares, across_squares])),
-        where,
-        tuples=(within_passes.number + across_passes.number) * n.astype(dtype),
-        standard_error=error,
-    )
+        allowed = self.target_error / math.sqrt(2)
+        log_shares = jnp.log(jnp.stack([share, 1 - share]))
+        within_mean, within_squares, within_passes = estimate(
+            tuples_within_classes,
+            orders.pairings(dtype),
+            lambda passes: passes.error <= allowed,
+        )
+        log_within = lax.stop_gradient(within_mean)
+        across_mean, across_squares, across_passes = estimate(
+            tuples_of_all,
+            n.astype(dtype)[None] ** (len(rows) - 1),
+            lambda passes: passes.error * part_across(passes) <= allowed,
+        )
+        part = part_across(across_passes)
+        error = jnp.hypot(within_passes.error * (1 - part), across_passes.error * part)
+        return finish(
+            logits,
+            labels,
+            logsumexp(log_shares + jnp.stack([within_mean, across_mean])),
+            logsumexp(2 * log_shares + jnp.stack([within_squares, across_squares])),
+            where,
+            tuples=(within_passes.number + across_passes.number) * n.astype(dtype),
+            standard_error=error,
+        )
 
 
 class _Passes(NamedTuple):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from tcmax_jax.losses import checks
 from tcmax_jax.losses.collectives import count, logsumexp, to_float32
-from tcmax_jax.losses.terms import TCMaxTerms, finish, keep_valid, log_label_prior
+from tcmax_jax.losses.terms import Measure, TCMaxTerms, finish, keep_valid, log_label_prior
 
 
 def additive_tcmax_loss(modality_logits, labels, *, label_prior=None, where=None, axis_name=None):
@@ -45,13 +45,12 @@ def additive_tcmax_loss(modality_logits, labels, *, label_prior=None, where=None
       >>> print(loss)
       [-0.5662191 -0.5662191]
     """
-    return additive_terms(
-        modality_logits, labels, label_prior=label_prior, where=where, axis_name=axis_name
-    ).loss
+    return additive_terms(modality_logits, labels, Measure(label_prior, where, axis_name)).loss
 
 
-def additive_terms(modality_logits, labels, *, label_prior, where, axis_name) -> TCMaxTerms:
-    """Returns the loss of `additive_tcmax_loss` (same arguments) and its partition function."""
+def additive_terms(modality_logits, labels, over: Measure) -> TCMaxTerms:
+    """Returns the loss of `additive_tcmax_loss` and its partition function."""
+    label_prior, where, axis_name = over
     if not isinstance(modality_logits, Mapping):
         modality_logits = dict(enumerate(modality_logits))
     batch_size, num_classes = checks.check_modality_logits(modality_logits)

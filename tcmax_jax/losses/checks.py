@@ -170,17 +170,25 @@ def check_positive(value, name):
         raise ValueError(f"Expected {name} to be a positive number, got {value!r}.")
 
 
-def check_num_negatives(value):
-    """Checks how many tuples to sample: a whole number of at least 1, "adaptive", or None.
+def check_sampled(sampled):
+    """Checks a `Sampled`.
 
     Raises:
-      ValueError: anything else.
+      ValueError: no number of tuples, or no key.
     """
-    if isinstance(value, str) and value != "adaptive":
-        raise ValueError(
-            'Expected num_negatives to be a whole number of at least 1, "adaptive", or None for '
-            f"all tuples, got {value!r}."
-        )
+    check_positive_int(sampled.number, "the number of Sampled negatives")
+    _check_key(sampled.key)
+
+
+def check_adaptive(adaptive):
+    """Checks an `Adaptive`.
+
+    Raises:
+      ValueError: a target or a limit that is not positive, or no key.
+    """
+    check_positive(adaptive.target_error, "target_error")
+    check_positive_int(adaptive.max_negatives, "max_negatives")
+    _check_key(adaptive.key)
 
 
 def check_projections(projections, features):
@@ -211,6 +219,14 @@ def check_projections(projections, features):
                 f"Expected {name} of shape [batch, {width}] beside a kernel of shape "
                 f"{(size, num_classes)}, got shape {jnp.shape(value)}."
             )
+
+
+def _check_key(key):
+    if key is None:
+        raise ValueError(
+            "Expected a PRNG key to draw negatives with, got None. Pass "
+            "jax.random.fold_in(base_key, step), the same on every device."
+        )
 
 
 def _check_array(value, name):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from tcmax_jax.losses import checks
 from tcmax_jax.losses.collectives import count, to_float32
-from tcmax_jax.losses.terms import TCMaxTerms, evaluate_head, finish, stream_sums
+from tcmax_jax.losses.terms import Measure, TCMaxTerms, evaluate_head, finish, stream_sums
 from tcmax_jax.losses.tuples import logsumexp_over_tuples, row_counts, with_partners
 
 # Floats that one block of tuples may hold: 4 MiB, so that it stays in a cache.
@@ -58,32 +58,24 @@ def exhaustive_tcmax_loss(
       >>> print(exhaustive_tcmax_loss(gated, z, jnp.array([0, 0])))
       [-0.5662191 -0.5662191]
     """
-    return exhaustive_terms(
-        head,
-        features,
-        labels,
-        chunk_size=chunk_size,
-        label_prior=label_prior,
-        where=where,
-        axis_name=axis_name,
-    ).loss
+    over = Measure(label_prior, where, axis_name)
+    return exhaustive_terms(head, features, labels, over, chunk_size=chunk_size).loss
 
 
-def exhaustive_terms(
-    head, features, labels, *, chunk_size, label_prior, where, axis_name
-) -> TCMaxTerms:
-    """Returns the loss of `exhaustive_tcmax_loss` (same arguments) and its partition function."""
+def exhaustive_terms(head, features, labels, over: Measure, *, chunk_size=None) -> TCMaxTerms:
+    """Returns the loss of `exhaustive_tcmax_loss` and its partition function."""
     if chunk_size is not None:
         checks.check_positive_int(chunk_size, "chunk_size")
-    parts, logits, log_prior = evaluate_head(head, features, labels, where, label_prior)
-    rows, kept = with_partners(parts.rows, where, axis_name)
+    _, where, axis_name = over
+    scorer, logits, log_prior = evaluate_head(head, features, labels, over)
+    rows, kept = with_partners(scorer.rows, where, axis_name)
     sizes = row_counts(kept)
     if chunk_size is None:
-        tuple_floats = parts.product_floats(sizes) / math.prod(sizes)
+        tuple_floats = scorer.product_floats(sizes) / math.prod(sizes)
         chunk_size = max(1, math.floor(_BLOCK_FLOATS / tuple_floats))
 
     def product_scores(rows):
-        return to_float32(parts.product(rows)) + jnp.expand_dims(log_prior, range(len(rows)))
+        return to_float32(scorer.product(rows)) + jnp.expand_dims(log_prior, range(len(rows)))
 
     stream = logsumexp_over_tuples(product_scores, rows, kept, chunk_size)
     tuples = count(where, len(logits), axis_name, logits.dtype) ** len(rows)

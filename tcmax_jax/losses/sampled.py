@@ -21,22 +21,11 @@ from tcmax_jax.losses.draws import (
     tuples_within_classes,
 )
 from tcmax_jax.losses.exhaustive import exhaustive_terms
-from tcmax_jax.losses.terms import TCMaxTerms, evaluate_head, finish
+from tcmax_jax.losses.terms import Measure, TCMaxTerms, evaluate_head, finish
 
 
-def sampled_tcmax_loss(
-    head,
-    features,
-    labels,
-    key,
-    num_negatives,
-    *,
-    stratified=True,
-    label_prior=None,
-    where=None,
-    axis_name=None,
-):
-    """TCMax loss with the partition function estimated from N sampled tuples.
+class Sampled(NamedTuple):
+    """Estimates the partition function of TCMax from N sampled tuples.
 
       loss_i = -F(z_i, y_i) + log (1/N) sum_n sum_y q(y) exp F((z_1[j_n1] .. z_M[j_nM]), y)
 
@@ -44,91 +33,68 @@ def sampled_tcmax_loss(
     and tuples j_n of the global batch's rows. Stratified draws take half of the tuples from those
     whose rows are all of one class, and weight the two kinds by how many such tuples there are. The
     mean inside the log is unbiased, so the loss lies below the exact one on average by about half
-    the variance of its log, and tends to it with N.
+    the variance of its log, and tends to it with N. On mapped devices the N tuples are shared out.
 
-    Args:
-      head: function {modality: [N, ...]} -> [N, C], row by row (no batch statistics), or a head of
-        `tcmax_jax.losses.heads`.
-      features: {modality: [B, ...]}, M >= 2 of them.
-      labels: [B] integers in 0 .. C - 1.
+    Attributes:
+      number: N, the number of tuples (static); a choice of cost, not of the objective.
       key: a PRNG key, the same on every device.
-      num_negatives: N, the number of tuples (static); a choice of cost, not of the objective.
       stratified: True samples tuples within a class and across classes apart, in passes that use
         all rows equally often, and from N = B^M on takes all tuples; False draws each tuple
         independently, as in the paper, with an error several times larger late in training.
-      label_prior: [C] reference distribution of the label, uniform when None.
-      where: [B] bool, False for rows to leave out.
-      axis_name: name of the mapped axis that holds the rest of the batch. The N tuples are shared
-        out over the devices.
-
-    Returns:
-      [B] float32 (or wider) losses in nats, 0 at masked rows; the caller takes the mean.
-
-    Raises:
-      ValueError, TypeError: shapes, dtypes or labels do not fit; see `tcmax_jax.losses.checks`.
 
     Source: TCMax (arXiv 2602.13015), the sampled objective; the stratified draws are added here.
 
     Example:
       >>> import jax, jax.numpy as jnp
+      >>> from tcmax_jax.losses import tcmax_loss
       >>> z = {"audio": jnp.array([[1.0], [-1.0]]), "visual": jnp.array([[1.0], [-1.0]])}
       >>> gated = lambda z: jnp.concatenate([z["audio"] * z["visual"], -z["audio"]], axis=1)
-      >>> print(sampled_tcmax_loss(gated, z, jnp.array([0, 0]), jax.random.key(0), 4))
+      >>> print(tcmax_loss(gated, z, jnp.array([0, 0]), negatives=Sampled(4, jax.random.key(0))))
       [-0.5662191 -0.5662191]
     """
-    return sampled_terms(
-        head,
-        features,
-        labels,
-        key,
-        num_negatives,
-        stratified=stratified,
-        label_prior=label_prior,
-        where=where,
-        axis_name=axis_name,
-    ).loss
 
+    number: int
+    key: jax.Array
+    stratified: bool = True
 
-def sampled_terms(
-    head, features, labels, key, num_negatives, *, stratified, label_prior, where, axis_name
-) -> TCMaxTerms:
-    """Returns the loss of `sampled_tcmax_loss` (same arguments) and its partition function.
+    def terms(self, head, features, labels, over: Measure) -> TCMaxTerms:
+        """Returns the loss and its partition function.
 
-    The standard error takes the draws of a stratum as independent, which they are better than.
-    """
-    checks.check_positive_int(num_negatives, "num_negatives")
-    parts, logits, log_prior = evaluate_head(head, features, labels, where, label_prior)
-    global_size = len(labels) * device_count(axis_name)
-    if stratified and num_negatives >= global_size ** len(features):
-        options = {"label_prior": label_prior, "where": where, "axis_name": axis_name}
-        return exhaustive_terms(head, features, labels, chunk_size=None, **options)
-    rows = all_gather(parts.rows, axis_name)
-    valid = None if where is None else all_gather(where, axis_name)
+        The standard error takes the draws of a stratum as independent, which they are better than.
+        """
+        checks.check_sampled(self)
+        scorer, logits, log_prior = evaluate_head(head, features, labels, over)
+        number, (_, where, axis_name) = self.number, over
+        global_size = len(labels) * device_count(axis_name)
+        if self.stratified and number >= global_size ** len(features):
+            return exhaustive_terms(head, features, labels, over)
+        rows = all_gather(scorer.rows, axis_name)
+        valid = None if where is None else all_gather(where, axis_name)
 
-    share = -(-num_negatives // device_count(axis_name))
-    numbers = device_index(axis_name) * share + jnp.arange(share, dtype=jnp.int32)
-    if stratified:
-        orders = draw_orders(key, all_gather(labels, axis_name), len(rows), where=valid)
-        tuples, strata = _stratified(orders, numbers, num_negatives, logits.dtype)
-    else:
-        tuples = independent_tuples(key, num_negatives, len(rows), global_size, where=valid)
-        tuples = tuples[jnp.minimum(numbers, num_negatives - 1)]
-        strata = [_Stratum(1.0, (numbers < num_negatives).astype(logits.dtype))]
+        share = -(-number // device_count(axis_name))
+        numbers = device_index(axis_name) * share + jnp.arange(share, dtype=jnp.int32)
+        if self.stratified:
+            orders = draw_orders(self.key, all_gather(labels, axis_name), len(rows), where=valid)
+            tuples, strata = _stratified(orders, numbers, number, logits.dtype)
+        else:
+            tuples = independent_tuples(self.key, number, len(rows), global_size, where=valid)
+            tuples = tuples[jnp.minimum(numbers, number - 1)]
+            strata = [_Stratum(1.0, (numbers < number).astype(logits.dtype))]
 
-    log_weights = _log_weights(strata, axis_name)
-    scores = score_tuples(parts.tuples, rows, tuples, log_prior) + log_weights[:, None]
-    log_partition = logsumexp(scores, axis_name=axis_name)
-    log_squares = logsumexp(2 * scores, axis_name=axis_name)
-    energies = logsumexp(scores, axis=1) - log_partition
-    return finish(
-        logits,
-        labels,
-        log_partition,
-        log_squares,
-        where,
-        tuples=num_negatives,
-        standard_error=_standard_error(energies, strata, axis_name),
-    )
+        log_weights = _log_weights(strata, axis_name)
+        scores = score_tuples(scorer.score, rows, tuples, log_prior) + log_weights[:, None]
+        log_partition = logsumexp(scores, axis_name=axis_name)
+        log_squares = logsumexp(2 * scores, axis_name=axis_name)
+        energies = logsumexp(scores, axis=1) - log_partition
+        return finish(
+            logits,
+            labels,
+            log_partition,
+            log_squares,
+            where,
+            tuples=number,
+            standard_error=_standard_error(energies, strata, axis_name),
+        )
 
 
 class _Stratum(NamedTuple):

@@ -1,7 +1,7 @@
 """What all forms of the TCMax loss share: the score of the true pair, the reference measure."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,21 @@ from jax import lax
 
 from tcmax_jax.losses import checks
 from tcmax_jax.losses.collectives import logsumexp, to_float32
-from tcmax_jax.losses.parts import decompose
+from tcmax_jax.losses.heads import tuple_scorer
+
+
+class Measure(NamedTuple):
+    """What the means of a loss go over.
+
+    Attributes:
+      label_prior: [C] reference distribution of the label; uniform when None.
+      where: [B] bool, False for rows to leave out; None for none.
+      axis_name: name of the mapped axis that holds the rest of the batch; None for none.
+    """
+
+    label_prior: Any = None
+    where: Any = None
+    axis_name: str | None = None
 
 
 class TCMaxTerms(NamedTuple):
@@ -70,30 +84,29 @@ def log_label_prior(label_prior, num_classes, dtype):
     return jnp.log(jnp.asarray(label_prior, dtype))
 
 
-def evaluate_head(head, features, labels, where, label_prior):
+def evaluate_head(head, features, labels, over: Measure):
     """Checks the inputs of a loss that calls its head, and calls it on the true tuples.
 
     Args:
       head: an `AdditiveHead`, a `MultilinearHead`, or a function {modality: [N, ...]} -> [N, C].
       features: {modality: [B, ...]}.
       labels: [B] integers.
-      where: [B] bool or None.
-      label_prior: [C] or None.
+      over: what the means go over.
 
     Returns:
-      (what `parts.decompose` makes of the head and the features, masked rows zeroed; logits [B, C],
-      float32 or wider; log of the label's reference measure, [C]).
+      (`TupleScorer` of the head and the features, masked rows zeroed; logits [B, C], float32 or
+      wider; log of the label's reference measure, [C]).
     """
     batch_size = checks.check_features(features)
-    checks.check_where(where, batch_size)
-    features = {name: keep_valid(features[name], where) for name in sorted(features)}
-    parts = decompose(head, features)
-    logits = parts.tuples(parts.rows)
+    checks.check_where(over.where, batch_size)
+    features = {name: keep_valid(features[name], over.where) for name in sorted(features)}
+    scorer = tuple_scorer(head, features)
+    logits = scorer.score(scorer.rows)
     num_classes = checks.check_logits(logits, batch_size)
-    checks.check_labels(labels, batch_size, num_classes, where)
-    checks.check_label_prior(label_prior, num_classes)
+    checks.check_labels(labels, batch_size, num_classes, over.where)
+    checks.check_label_prior(over.label_prior, num_classes)
     logits = to_float32(logits)
-    return parts, logits, log_label_prior(label_prior, num_classes, logits.dtype)
+    return scorer, logits, log_label_prior(over.label_prior, num_classes, logits.dtype)
 
 
 def keep_valid(x, where):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from tcmax_jax.losses.collectives import all_gather, logsumexp
-from tcmax_jax.losses.parts import along
+from tcmax_jax.losses.heads import along
 from tcmax_jax.losses.streaming import Stream, stream_logsumexp
 
 

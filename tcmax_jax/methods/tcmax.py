@@ -4,7 +4,13 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from tcmax_jax.losses import sampled_tcmax_ceiling, tcmax_ceiling, tcmax_terms
+from tcmax_jax.losses import (
+    Adaptive,
+    Sampled,
+    sampled_tcmax_ceiling,
+    tcmax_ceiling,
+    tcmax_terms,
+)
 from tcmax_jax.methods.base import Loss, Method, MethodOptions, follow
 from tcmax_jax.section import Count, section
 
@@ -67,8 +73,7 @@ class TCMax(MethodOptions):
                 forward.head,
                 forward.features,
                 forward.labels,
-                num_negatives=self.num_negatives,
-                key=forward.key,
+                negatives=self._negatives(forward.key),
                 **shared,
             )
             metrics = {"effective_sample_size": terms.effective_sample_size}
@@ -88,3 +93,12 @@ class TCMax(MethodOptions):
             return logits if label_prior is None else logits + jnp.log(label_prior)[None]
 
         return follow(loss, predict, label_prior=label_prior)
+
+    def _negatives(self, key):
+        match self.num_negatives:
+            case None:
+                return None
+            case "adaptive":
+                return Adaptive(key)
+            case number:
+                return Sampled(number, key)
