@@ -14,11 +14,13 @@ BLOCKS = re.findall(r"((?:<!--[^>]*-->\n)?)```(sh|python)\n(.*?)```", PAGE.read_
 
 
 def type_shell(text, folder):
-    """Runs lines of a shell with the commands of this environment."""
+    """Runs lines of a shell with the commands of this environment, on one device as at home."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    flags = re.sub(r"device_count=\d+", "device_count=1", os.environ["XLA_FLAGS"])
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", text],
-        cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False,
+        cwd=folder, env=os.environ | {"PATH": path, "XLA_FLAGS": flags},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 

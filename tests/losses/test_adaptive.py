@@ -1,5 +1,7 @@
 """The adaptive number of negatives: as accurate as asked, no more work than needed."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -26,12 +28,20 @@ def run(weight, scale=0.5, target_error=0.05, max_negatives=2**16, keys=200, bat
     features, labels = make_batch(0, batch_size=batch_size, scale=scale, dtype=np.float32)
     centres = weight * np.eye(3, dtype=np.float32)[labels]
     features = {m: z + centres for m, z in features.items()}
-    exact = tcmax_terms(PRODUCT, features, labels).log_partition
-    options = {"target_error": target_error, "max_negatives": max_negatives, **SHARED}
-    terms = jax.jit(
-        jax.vmap(lambda key: adaptive_terms(PRODUCT, features, labels, key, **options))
-    )(jax.random.split(jax.random.key(1), keys))
+    exact = exact_terms(PRODUCT, features, labels).log_partition
+    terms = draws(features, labels, target_error, max_negatives, keys)
     return np.asarray(terms.log_partition - exact), terms
+
+
+exact_terms = jax.jit(tcmax_terms, static_argnums=0)
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+def draws(features, labels, target_error, max_negatives, keys):
+    """Returns the terms of each key."""
+    options = {"target_error": target_error, "max_negatives": max_negatives, **SHARED}
+    terms = lambda key: adaptive_terms(PRODUCT, features, labels, key, **options)
+    return jax.vmap(terms)(jax.random.split(jax.random.key(1), keys))
 
 
 @pytest.mark.parametrize("weight", [0, 2])
@@ -133,7 +143,7 @@ def test_gradient_is_that_of_the_visited_tuples():
                 product_head, z, labels, jax.random.key(0), max_negatives=400
             ).mean()
         )
-        gradient = jax.grad(loss)(features)
+        gradient = jax.jit(jax.grad(loss))(features)
         step = 1e-6 * np.eye(40, 3)
         up, down = (float(loss(features | {"m0": features["m0"] + s * step})) for s in (1, -1))
     along = np.sum(np.asarray(gradient["m0"]) * np.eye(40, 3))

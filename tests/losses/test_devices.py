@@ -103,6 +103,11 @@ def shard(x):
     return x.reshape(4, B // 4, *x.shape[1:])
 
 
+def vmap(step, in_axes, axis_name):
+    """Maps by vmap, compiled as a whole."""
+    return jax.jit(jax.vmap(step, in_axes, axis_name=axis_name))
+
+
 def shard_map(step, in_axes, axis_name):
     """Maps like pmap does, through shard_map on the four devices."""
     mesh = jax.make_mesh((4,), (axis_name,), axis_types=(jax.sharding.AxisType.Auto,))
@@ -125,7 +130,7 @@ def shard_map(step, in_axes, axis_name):
 # Without a mask nothing depends on the mapping that does not with one.
 @pytest.mark.parametrize(
     ("mapping", "masked"),
-    [(jax.pmap, False), (jax.pmap, True), (jax.vmap, True), (shard_map, True)],
+    [(jax.pmap, False), (jax.pmap, True), (vmap, True), (shard_map, True)],
 )
 @pytest.mark.parametrize("loss", [additive, exhaustive, multilinear, sampled, adaptive])
 def test_four_devices_equal_one(devices, problem, loss, mapping, masked):
@@ -149,11 +154,14 @@ def test_four_devices_equal_one(devices, problem, loss, mapping, masked):
 def test_the_sampled_ceiling_is_that_of_the_whole_batch(devices, problem):
     params, inputs, labels, where = problem
     logits = gated(params, project(params, inputs))
-    whole = sampled_tcmax_ceiling(logits, labels, 1.5, 2, where=where)
-    ceiling = functools.partial(sampled_tcmax_ceiling, axis_name="batch")
-    sharded = jax.pmap(
-        lambda logits, labels, where: ceiling(logits, labels, 1.5, 2, where=where), "batch"
-    )(shard(logits), shard(labels), shard(where))
+
+    def ceiling(logits, labels, where, axis_name=None):
+        return sampled_tcmax_ceiling(logits, labels, 1.5, 2, where=where, axis_name=axis_name)
+
+    whole = jax.jit(ceiling)(logits, labels, where)
+    sharded = jax.pmap(functools.partial(ceiling, axis_name="batch"), "batch")(
+        shard(logits), shard(labels), shard(where)
+    )
     np.testing.assert_allclose(sharded, np.full(4, whole), rtol=1e-5)
 
 
@@ -168,5 +176,5 @@ def test_summing_the_gradients_over_devices_is_four_times_too_much(devices, prob
     summed = jax.pmap(step, in_axes=(None, 0, 0), axis_name="batch")(
         params, jax.tree.map(shard, inputs), shard(labels)
     )
-    whole = jax.grad(lambda p: additive(p, inputs, labels).mean())(params)
+    whole = jax.jit(jax.grad(lambda p: additive(p, inputs, labels).mean()))(params)
     np.testing.assert_allclose(summed["a"][0], 4 * whole["a"], rtol=1e-4, atol=1e-5)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tcmax_jax.methods import MethodOptions
-from tcmax_jax.models import head_of
+from tcmax_jax.models import MLP, head_of
 from tcmax_jax.training.checkpoint import SELECTED_BY, Checkpoints
 from tests.methods.problem import B, C, NormedEncoder, Problem, heads_of, make_batch
 from tests.methods.reference import cross_entropy, random_params
@@ -26,6 +26,7 @@ CASES = {name: (name, ACTIVE.get(name, {})) for name in METHODS} | {
     "pmr-binary": ("pmr", {"weights": "binary"}),
     "opm-ratio": ("opm", {"warmup_epochs": 0, "probabilities": "ratio"}),
 }
+THREE = ("audio", "visual", "text")
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -69,12 +70,14 @@ def test_four_devices_equal_one_and_nothing_compiles_twice(devices, case):
 def test_batch_statistics_follow_every_encoder_on_any_number_of_devices(devices, case):
     if case not in METHODS:
         pytest.skip("variants of a method encode as the method does")
-    toy = problem(case, encoder=NormedEncoder)
-    (one, _), (four, _) = (toy.run(used, batches(2)) for used in (devices[:1], devices))
+    toy = problem(case, THREE, encoder=NormedEncoder)
+    (one, _), (four, _) = (
+        toy.run(used, batches(2, modalities=THREE)) for used in (devices[:1], devices)
+    )
     assert_states_close(one, four, rtol=1e-3, atol=1e-5)
-    for m in ("encoders_audio", "encoders_visual"):
-        mean = one.batch_stats[m]["BatchNorm_0"]["mean"]
-        assert np.any(mean != toy.state.batch_stats[m]["BatchNorm_0"]["mean"])
+    for m in THREE:
+        mean = one.batch_stats[f"encoders_{m}"]["BatchNorm_0"]["mean"]
+        assert np.any(mean != toy.state.batch_stats[f"encoders_{m}"]["BatchNorm_0"]["mean"])
 
 
 def test_the_state_keeps_structure_shapes_and_dtypes(devices, case):
@@ -181,11 +184,10 @@ def test_extreme_logits_stay_finite(devices, case, size):
 def test_three_modalities(devices, case):
     if case not in METHODS:
         pytest.skip("variants of a method take modalities as the method does")
-    modalities = ("audio", "visual", "text")
-    toy = problem(case, modalities)
-    after, metrics = toy.run(devices[:1], batches(3, modalities=modalities))
+    toy = problem(case, THREE, encoder=NormedEncoder)
+    after, metrics = toy.run(devices[:1], batches(3, modalities=THREE))
     assert np.isfinite([m["loss"] for m in metrics]).all()
-    for m in modalities:
+    for m in THREE:
         moved = jax.tree.map(
             lambda x, y: np.any(x != y), after.params[f"encoders_{m}"],
             toy.state.params[f"encoders_{m}"],
@@ -193,10 +195,14 @@ def test_three_modalities(devices, case):
         assert any(jax.tree.leaves(moved)), m
 
 
+# A single layer, since tracing one is most of the time of the next test.
+SMALL_ENCODER = functools.partial(MLP, sizes=(4,))
+
+
 def test_every_registered_fusion_trains():
     for name in METHODS:
         for fusion in heads_of(name):
-            toy = Problem(name, fusion=fusion, **ACTIVE.get(name, {}))
+            toy = Problem(name, fusion=fusion, encoder=SMALL_ENCODER, **ACTIVE.get(name, {}))
             shapes = jax.eval_shape(toy.step, jax.eval_shape(toy.init), make_batch())
             assert shapes[0].step.dtype == jnp.int32, (name, fusion)
             assert toy.model.head.num_classes == C

@@ -1,6 +1,9 @@
 """A run that kills itself (SIGKILL) at the n-th time it comes to a certain place.
 
-python -m tests.training.killed WORKDIR DATA_DIR PLACE TIMES
+python -m tests.training.killed WORKDIR DATA_DIR [PLACE TIMES]...
+
+With several places it is started again after each death, and ends well if it has died in all.
+Without any it goes to its end.
 """
 
 import os
@@ -44,8 +47,22 @@ def kill_at(place, times):
     setattr(owner, name, function)
 
 
+def check_death(workdir, data_dir, place, times):
+    """Trains until the place in a fork of this process, since importing takes most of the time."""
+    child = os.fork()
+    if child == 0:
+        kill_at(place, times)
+        loop.train(config(), workdir, data_dir)
+        sys.exit()
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code != -signal.SIGKILL or (workdir / "results.json").exists():
+        sys.exit(f"{place}: the run was to be killed there, and ended with {code}")
+
+
 if __name__ == "__main__":
     workdir, data_dir, *where = sys.argv[1:]
-    if where:
-        kill_at(where[0], int(where[1]))
-    loop.train(config(), Path(workdir), data_dir)
+    for place, times in zip(where[::2], where[1::2], strict=True):
+        check_death(Path(workdir), data_dir, place, int(times))
+    if not where:
+        loop.train(config(), Path(workdir), data_dir)

@@ -21,7 +21,7 @@ from tcmax_jax.training import loop, passes, processes
 from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.build import build
 from tcmax_jax.training.checkpoint import Checkpoints
-from tests.training.two_processes import COUNT, RUNS, config_of
+from tests.training.two_processes import BLIND, COUNT, RUNS, config_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,25 +38,23 @@ def two_devices():
     return os.environ | {"XLA_FLAGS": flags}
 
 
-def start_all(*arguments):
-    """Starts both processes."""
-    port = str(free_port())
-    return [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.training.two_processes", port, str(i), *arguments],
-            cwd=ROOT, env=two_devices(), stderr=subprocess.PIPE, text=True,
-        )
-        for i in range(COUNT)
-    ]  # fmt: skip
+def run_both(folder, *names):
+    """Lets two processes train; returns how they ended, and what they said to standard error."""
+    command = [sys.executable, "-m", "tests.training.two_processes", str(free_port())]
+    said = subprocess.run(
+        [*command, str(folder), *names],
+        cwd=ROOT, env=two_devices(), stdout=subprocess.PIPE, text=True, timeout=480, check=True,
+    ).stdout  # fmt: skip
+    errors = [(folder / f"errors{i}.txt").read_text() for i in range(COUNT)]
+    return json.loads(said.splitlines()[-1]), errors
 
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
     """Returns the folder of all runs, trained by two processes."""
     folder = tmp_path_factory.mktemp("processes")
-    running = start_all(str(folder), *RUNS)
-    errors = [process.communicate(timeout=240)[1] for process in running]
-    assert [process.returncode for process in running] == [0, 0], "\n".join(errors)
+    codes, errors = run_both(folder, *RUNS, BLIND)
+    assert codes == [0, 0], "\n".join(errors)
     # Progress is that of the first process alone.
     assert ["TC bound\n" in error for error in errors] == [True, False]
     return folder
@@ -156,24 +154,17 @@ def test_sigterm_to_one_of_two_saves_and_stops_both(tmp_path):
 
 def test_an_error_in_one_process_ends_both_with_a_message(tmp_path):
     with workdirs.occupied(tmp_path / "additive"):  # which the first process alone finds out
-        running = start_all(str(tmp_path), "additive")
-        errors = [process.communicate(timeout=100)[1] for process in running]
-    assert all(process.returncode for process in running)
+        codes, errors = run_both(tmp_path, "additive")
+    assert all(codes)
     assert f"ConfigError: A run is going on in {tmp_path / 'additive'} (process" in errors[0]
     assert "ValueError: Another process could not go on; its message says why." in errors[1]
 
 
-def test_a_checkpoint_that_one_process_cannot_read_is_passed_over_by_both(together, tmp_path):
-    # In a copy that has two checkpoints; the worker's second process loses sight of the latest.
-    folder = tmp_path / "runs"
-    shutil.copytree(together / "additive", folder / "additive")
-    shutil.copytree(together / "data", folder / "data")
-    steps = sorted(int(p.name) for p in (folder / "additive" / "checkpoints").iterdir())
+def test_a_checkpoint_that_one_process_cannot_read_is_passed_over_by_both(together):
+    # In a copy that has two checkpoints; the second process loses sight of the latest.
+    steps = sorted(int(p.name) for p in (together / "additive" / "checkpoints").iterdir())
     assert steps[-1] == 8
-    running = start_all(str(folder), "--blind", "additive")
-    errors = [process.communicate(timeout=150)[1] for process in running]
-    assert [process.returncode for process in running] == [0, 0], "\n".join(errors)
-    assert f"Going on after step {steps[-2]} instead." in errors[0]
+    assert f"Going on after step {steps[-2]} instead." in (together / "errors0.txt").read_text()
     before = json.loads((together / "additive" / "results.json").read_text())
-    after = json.loads((folder / "additive" / "results.json").read_text())
+    after = json.loads((together / BLIND / "results.json").read_text())
     assert after["splits"] == before["splits"]

@@ -1,12 +1,19 @@
-"""One of several processes that train the runs of test_processes.py, each on two fake devices.
+"""Several processes that train the runs of test_processes.py, each on two fake devices.
 
-python -m tests.training.two_processes PORT INDEX FOLDER [--blind] NAME...
+python -m tests.training.two_processes PORT FOLDER NAME...
 
-With --blind the second process fails to read the latest checkpoint, step 8.
+Prints how each of them ended, and leaves in FOLDER what each said to standard error. The run named
+blind goes on from a copy of the first, of which the second process fails to read the latest
+checkpoint, step 8.
 """
 
+import json
+import os
+import shutil
 import sys
 from pathlib import Path
+
+from jax.experimental import multihost_utils
 
 from tcmax_jax.training import loop, processes
 from tcmax_jax.training.checkpoint import Checkpoints, _DamagedError
@@ -14,6 +21,7 @@ from tcmax_jax.training.config import Config
 from tests.training.tiny import tiny_config
 
 COUNT = 2
+BLIND = "blind"
 RUNS = {
     "additive": {},
     "exhaustive": {"model__fusion": "gated", "training__parallel": "shard_map"},
@@ -41,15 +49,38 @@ def lose_sight_of(step):
     Checkpoints._read = read
 
 
-def main(port, index, folder, *names):
+def go_on_blindly(index, folder):
+    """Goes on from a copy, in which the second process does not see the latest checkpoint."""
+    if index == 0:
+        shutil.copytree(folder / "additive", folder / BLIND)
+    multihost_utils.sync_global_devices("copied")
+    if index == 1:
+        lose_sight_of(8)
+    loop.train(config_of("additive"), folder / BLIND, str(folder / "data"))
+
+
+def train(port, index, folder, names):
     """Joins the other process and trains."""
-    processes.join(f"localhost:{port}", COUNT, int(index))
-    if names[0] == "--blind":
-        names = names[1:]
-        if int(index) == 1:
-            lose_sight_of(8)
+    processes.join(f"localhost:{port}", COUNT, index)
     for name in names:
-        loop.train(config_of(name), Path(folder) / name, str(Path(folder) / "data"))
+        if name == BLIND:
+            go_on_blindly(index, folder)
+        else:
+            loop.train(config_of(name), folder / name, str(folder / "data"))
+
+
+def main(port, folder, *names):
+    """Forks both processes, since importing takes much of their time, and waits for them."""
+    children = []
+    for index in range(COUNT):
+        children.append(os.fork())
+        if children[-1] == 0:
+            with (Path(folder) / f"errors{index}.txt").open("w") as errors:
+                os.dup2(errors.fileno(), sys.stderr.fileno())
+            train(port, index, Path(folder), names)
+            return
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    print(json.dumps(codes))
 
 
 if __name__ == "__main__":
