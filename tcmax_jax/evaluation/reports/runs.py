@@ -1,11 +1,11 @@
-"""Folders of finished runs as plain data, and whether they may stand in one table."""
+"""Folders of finished runs as plain data: in what they differ, and if one table may hold them."""
 
 import glob
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tcmax_jax.evaluation.reports.naming import method_labels, order
+from tcmax_jax.evaluation.reports.style import order
 
 _FILES = ("config", "data", "environments", "analysis", "results")
 # What other modes train in place of the rest of a configuration; no run reads it.
@@ -260,3 +260,45 @@ def _identity(run):
 def _short(value):
     text = ", ".join(value) if isinstance(value, list) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def method_labels(sections: Sequence[Mapping]) -> list[str]:
+    """Returns the name of each method, with the options in which methods of that name differ.
+
+    Args:
+      sections: the section `method` of each configuration.
+
+    Returns:
+      Labels such as "joint" and, where another run has another projection, "mla (projection=owm)".
+    """
+    groups = {}
+    for section in sections:
+        groups.setdefault(section["name"], []).append(section)
+    differing = {name: [path for path, _ in differing_fields(g)] for name, g in groups.items()}
+    labels = []
+    for section in sections:
+        options = [f"{o}={section.get(o)}" for o in differing[section["name"]]]
+        labels.append(section["name"] + (f" ({', '.join(options)})" if options else ""))
+    return labels
+
+
+def flat(tree: Mapping, path: str = "") -> dict:
+    """Returns {"section.field": value} of a configuration."""
+    fields = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            fields |= flat(value, f"{path}{name}.")
+        else:
+            fields[path + name] = value
+    return fields
+
+
+def differing_fields(configs: Sequence[Mapping]) -> list[tuple[str, list]]:
+    """Returns (path, the value in each configuration) of the fields that are not equal in all.
+
+    A field that a configuration does not have is None there.
+    """
+    trees = [flat(config) for config in configs]
+    paths = dict.fromkeys(path for tree in trees for path in tree)
+    values = [(path, [tree.get(path) for tree in trees]) for path in paths]
+    return [(path, own) for path, own in values if any(value != own[0] for value in own)]

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Field, NonNegativeInt
 
-from tcmax_jax.evaluation.study import point_folder
+from tcmax_jax.evaluation.reports.studies import point_folder
 from tcmax_jax.models.fusion import FUSIONS
 from tcmax_jax.training.config.method import ALL_METHODS, Method, label
 from tcmax_jax.training.config.section import section
