@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tcmax_jax.evaluation.quantities import QUANTITIES
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "tcmax_jax"
 
@@ -154,8 +156,25 @@ def test_only_the_launch_script_reads_flags():
     assert defining == ["launch.py"]
 
 
+def test_the_table_of_quantities_is_plain_data():
+    names = imports_of(PACKAGE / "evaluation" / "quantities.py")
+    assert {name.split(".")[0] for name in names} <= set(sys.stdlib_module_names)
+
+
+def test_only_the_table_of_quantities_spells_titles_and_units():
+    spelled = [own.title for own in QUANTITIES if "{}" not in own.title]
+    spelled += [f"({own.unit})" for own in QUANTITIES if own.unit]
+    for layer in ("evaluation", "training", "commands"):
+        for path in files(layer):
+            tree = ast.parse(path.read_text())
+            texts = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)}
+            titles = texts & set(spelled)
+            assert not titles or path.name == "quantities.py", (path, titles)
+
+
 def test_results_as_text_read_result_files_only():
-    assert not [n for n in imports_of(PACKAGE / "evaluation" / "text.py") if "tcmax_jax" in n]
+    modules = modules_after_importing("tcmax_jax.evaluation.text")
+    assert not {"jax", "flax", "pydantic", "grain"} & set(modules)
 
 
 def test_reports_read_result_files_only():
@@ -167,19 +186,24 @@ def test_reports_read_result_files_only():
         if name.startswith("tcmax_jax.")
     }
     assert {name.rpartition(".")[0] for name in own if ".reports" not in name} == {
-        "tcmax_jax.evaluation.analysis",
         "tcmax_jax.evaluation.comparison",
         "tcmax_jax.evaluation.outputs",
-        "tcmax_jax.evaluation.study",
+        "tcmax_jax.evaluation.quantities",
+        "tcmax_jax.evaluation.tables",
         "tcmax_jax.files",
         "tcmax_jax.upgrade",
     }
 
 
 def test_importing_reports_imports_no_jax():
-    modules = modules_after_importing("tcmax_jax.evaluation.reports.write")
+    modules = modules_after_importing("tcmax_jax.evaluation.reports.report")
     assert "matplotlib" in modules
     assert not {"jax", "flax", "pydantic", "grain", "matplotlib.pyplot"} & set(modules)
+
+
+def test_the_configuration_and_studies_need_no_matplotlib():
+    for name in ("tcmax_jax.training.config", "tcmax_jax.evaluation.reports.studies"):
+        assert "matplotlib" not in modules_after_importing(name)
 
 
 def test_importing_everything_uses_no_device():

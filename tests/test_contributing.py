@@ -20,7 +20,7 @@ SPELLINGS = {
 }
 # Places that name a stand-in for other reasons: numbers of the paper, networks of the estimators,
 # the function that writes what a mode asks for.
-ASIDE = {"evaluation/reports/quoted.py", "training/export.py"}
+ASIDE = {"evaluation/reports/report.py", "training/export.py"}
 
 
 def rows():

@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from tcmax_jax.evaluation.analysis import analyse_splits
 from tcmax_jax.evaluation.comparison import comparison_csv
 from tcmax_jax.evaluation.outputs import read_outputs
-from tcmax_jax.evaluation.reports.write import write_report
-from tcmax_jax.evaluation.stored import analyse_splits
+from tcmax_jax.evaluation.reports.report import write_report
 from tcmax_jax.evaluation.text import results_table
 from tcmax_jax.training import build, passes
 from tcmax_jax.training import workdir as workdirs

@@ -3,7 +3,7 @@
 from tcmax_jax.commands.modes import Options, Outcome
 from tcmax_jax.commands.recipe import data_folder, recipe_of, workdir_of
 from tcmax_jax.evaluation.comparison import comparison_table
-from tcmax_jax.evaluation.study import study_cells
+from tcmax_jax.evaluation.reports.studies import study_cells
 from tcmax_jax.evaluation.tables import text_table
 from tcmax_jax.training.compare import run_comparison
 from tcmax_jax.training.study import run_study

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from tcmax_jax.commands.modes import Options, Outcome
 from tcmax_jax.evaluation.reports.difference import write_difference
-from tcmax_jax.evaluation.reports.write import write_report
+from tcmax_jax.evaluation.reports.report import write_report
 
 
 def analyse(options: Options) -> Outcome:
     """Writes the analyses of a run anew."""
     # JAX, which pages do without.
     from tcmax_jax.commands.estimate import fit_bars
-    from tcmax_jax.evaluation.stored import analyse_stored
+    from tcmax_jax.evaluation.analysis import analyse_stored
     from tcmax_jax.evaluation.text import analysis_text
 
     folder = Path(options.workdir)

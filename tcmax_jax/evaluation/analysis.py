@@ -4,19 +4,30 @@ Scores are [N, C], and p_i = softmax(scores_i) is the prediction of example i. `
 of them from what an evaluation has stored; no model need be loaded again.
 """
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from scipy.special import log_softmax, logsumexp
 
-from tcmax_jax.evaluation.outputs import Outputs
+from tcmax_jax.estimators import tc_report
+from tcmax_jax.evaluation.metrics import accuracy, mean_cross_entropy
+from tcmax_jax.evaluation.outputs import (
+    BINS,
+    SPLITS,
+    Outputs,
+    read_outputs,
+    store,
+)
 from tcmax_jax.evaluation.recalibration import (
     cross_recalibrate,
     fit_recalibration,
     recalibrate,
 )
+from tcmax_jax.run_folder import RunFolder
 
-BINS = 15
+_CHAIN = "total_correlation"
 
 
 def js_divergence(scores: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -66,9 +77,9 @@ def entropy_ratio(scores: Mapping[str, np.ndarray]) -> float:
 
 def multimodal_gain(scores: Mapping[str, np.ndarray], labels: np.ndarray) -> float:
     """Returns the accuracy of "fused" less that of the best single modality."""
-    hits = {name: np.mean(np.argmax(x, axis=-1) == labels) for name, x in scores.items()}
-    fused = hits.pop("fused")
-    return float(fused - max(hits.values()))
+    shares = {name: accuracy(x, labels) for name, x in scores.items()}
+    fused = shares.pop("fused")
+    return fused - max(shares.values())
 
 
 def reliability(scores: np.ndarray, labels: np.ndarray, *, bins: int = BINS) -> list[dict]:
@@ -165,31 +176,27 @@ def analyse(outputs: Outputs) -> dict:
       "multimodal_gain".
     """
     scores, labels = outputs.scores, outputs.labels
-    logs = {name: log_softmax(np.float64(x), axis=-1) for name, x in scores.items()}
-    rows = np.arange(len(labels))
     names = list(outputs.features)
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
     found = {
         "dataset": outputs.dataset,
         "split": outputs.split,
         "examples": len(labels),
-        "accuracy": {m: float(np.mean(x.argmax(-1) == labels)) for m, x in scores.items()},
-        "cross_entropy": {m: float(-x[rows, labels].mean()) for m, x in logs.items()},
+        "accuracy": {m: accuracy(x, labels) for m, x in scores.items()},
+        "cross_entropy": {m: mean_cross_entropy(x, labels) for m, x in scores.items()},
         "entropy": {m: float(prediction_entropy(x).mean()) for m, x in scores.items()},
         "calibration_error": {m: calibration_error(x, labels) for m, x in scores.items()},
         "reliability": {m: reliability(x, labels) for m, x in scores.items()},
         "confusion": confusion(scores["fused"], labels).tolist(),
         "cka": {f"{a}+{b}": linear_cka(outputs.features[a], outputs.features[b]) for a, b in pairs},
     }
-    hits = {c: float(np.mean(x == labels)) for c, x in outputs.predicted.items()}
-    for condition, share in hits.items():
-        kind, _, which = condition.partition("/")
-        if kind == "without":
-            found.setdefault("accuracy_without", {})[which] = share
+    for condition, chosen in outputs.predicted.items():
+        share = float(np.mean(chosen == labels))
+        if condition.missing:
+            found.setdefault("accuracy_without", {})["+".join(condition.missing)] = share
         else:
-            modality, _, strength = which.rpartition("=")
-            noisy = found.setdefault("accuracy_under_noise", {})
-            noisy.setdefault(modality, {})[strength] = share
+            noisy = found.setdefault("accuracy_under_noise", {}).setdefault(condition.noisy, {})
+            noisy[f"{condition.strength:g}"] = share
     if len(outputs.modalities) > 1:
         own = {m: scores[m] for m in outputs.modalities}
         divergence = js_divergence(own)
@@ -225,12 +232,90 @@ def analyse_recalibrated(validation: Outputs, others: Mapping[str, Outputs]) -> 
 
 
 def _judge(scores, labels):
-    log_p = log_softmax(np.float64(scores), axis=-1)
     return {
-        "accuracy": float(np.mean(scores.argmax(-1) == labels)),
-        "cross_entropy": float(-log_p[np.arange(len(labels)), labels].mean()),
+        "accuracy": accuracy(scores, labels),
+        "cross_entropy": mean_cross_entropy(scores, labels),
         "calibration_error": calibration_error(scores, labels),
     }
+
+
+def total_correlation_chain(outputs: Outputs, **options) -> dict:
+    """Estimates what the features of a split share with the label and with each other.
+
+    Args:
+      outputs: what an evaluation has stored, of a split that nothing was trained on.
+      **options: of `tcmax_jax.estimators.tc_report`, which says what the terms are.
+
+    Returns:
+      {"terms": {name: {"nats", "standard_error"}}, lower bounds of I(y; a), I(y; v), I(a; v | y),
+      I(a; v) and TC among them, "sums": the same of its two decompositions, "difference" of these,
+      "difference_error", "agree" and "verdict"}.
+
+    Raises:
+      ValueError: examples that are too few, or features that are not finite.
+    """
+    report = tc_report(outputs.features, outputs.labels, **options)
+
+    def plain(estimate):
+        return {"nats": float(estimate.value), "standard_error": float(estimate.standard_error)}
+
+    return {
+        "terms": {name: plain(estimate) for name, estimate in report.terms.items()},
+        "sums": {each.name: plain(each) for each in report.decompositions},
+        "difference": float(report.difference),
+        "difference_error": float(report.difference_error),
+        "agree": bool(report.agree),
+        "verdict": report.verdict,
+    }
+
+
+def analyse_splits(outputs: Mapping[str, Outputs]) -> dict:
+    """Returns {split: see `analyse`}, with "recalibration", see `analyse_recalibrated`.
+
+    That is there for additive heads, where the validation split is among the outputs.
+    """
+    analyses = {split: analyse(own) for split, own in outputs.items()}
+    others = dict(outputs)
+    validation = others.pop("validation", None)
+    if validation is None or not validation.modalities:
+        return analyses
+    for split, found in analyse_recalibrated(validation, others).items():
+        analyses[split]["recalibration"] = found
+    return analyses
+
+
+def analyse_stored(folder: Path, *, chain: bool = False, **options) -> dict:
+    """Makes analysis.json anew from the stored outputs; neither model nor data is needed.
+
+    Args:
+      folder: of a run that was evaluated.
+      chain: whether to estimate the chain of total correlation of the last split as well, which
+        fits seven small networks; one that is there already is kept.
+      **options: of `tcmax_jax.estimators.tc_report`.
+
+    Returns:
+      What analysis.json holds, see `analyse_splits`; with a chain also "total_correlation", see
+      `total_correlation_chain`.
+
+    Raises:
+      ValueError: there are no outputs, or they are damaged or too few.
+    """
+    there = [split for split in SPLITS if RunFolder(folder).outputs(split).exists()]
+    if not there:
+        raise ValueError(
+            f"Expected outputs of an evaluation in {folder}, got none. Write them with "
+            "--mode=evaluate."
+        )
+    outputs = {split: read_outputs(RunFolder(folder).outputs(split)) for split in there}
+    analyses = analyse_splits(outputs)
+    last = there[-1]
+    if chain:
+        analyses[last][_CHAIN] = total_correlation_chain(outputs[last], **options)
+    elif (path := RunFolder(folder).analysis).exists():
+        before = json.loads(path.read_text())
+        analyses[last] |= {name: x for name, x in before.get(last, {}).items() if name == _CHAIN}
+    store(folder, {}, analyses)
+    return analyses
 
 
 def _entropy(log_probabilities):

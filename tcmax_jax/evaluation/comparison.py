@@ -4,19 +4,17 @@ Works on plain results: `runs` is a list of {"method", "fusion", "seed", "metric
 and `failed`, of runs that came to nothing, one of {"method", "fusion", "seed", "reason"}.
 """
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import stats
 
-from tcmax_jax.evaluation.tables import text_table
+from tcmax_jax.evaluation.quantities import Name, mean, ordered, read_name, title, write_name
+from tcmax_jax.evaluation.tables import csv_table, markdown_table, text_table
 
 _CONFIDENCE = 0.95
-_FUSED = {"accuracy": "fused", "recalibrated": "recalibrated"}
-_KINDS = {"accuracy": "split", "probe": "probe"}
+_ACCURACY = Name("accuracy")
 _RECALIBRATED = (
     " Recalibrated: fused, with a weight for each modality and an offset for each class that were "
     "fitted on validation."
@@ -103,11 +101,9 @@ def comparison_table(comparison: Mapping, width: int | None = None) -> str:
 
 def comparison_markdown(comparison: Mapping) -> str:
     """Lays out a comparison as a Markdown table: how to read it, and which runs failed."""
-    head, *rows = comparison_cells(comparison)
-    lines = [_markdown_row(head), _markdown_row(["---"] * len(head)), *map(_markdown_row, rows)]
     failures = "".join(f"- {line}\n" for line in comparison_failures(comparison))
-    reading = comparison_reading(comparison)
-    return "\n".join(lines) + f"\n\n{reading}\n" + (failures and f"\n{failures}")
+    table, reading = markdown_table(comparison_cells(comparison)), comparison_reading(comparison)
+    return f"{table}\n\n{reading}\n" + (failures and f"\n{failures}")
 
 
 def comparison_reading(comparison: Mapping) -> str:
@@ -124,32 +120,24 @@ def comparison_reading(comparison: Mapping) -> str:
 def comparison_cells(comparison: Mapping) -> list[list[str]]:
     """Returns the head and the rows of the table as lists of text."""
     rows = comparison["rows"]
-    present = dict.fromkeys(name for row in rows for name in row["metrics"])
-    columns = {n: title for n, title in _FUSED.items() if n in present or n == "accuracy"} | {
-        n: f"{n.partition('/')[2]} ({title})"
-        for kind, title in _KINDS.items()
-        for n in present
-        if n.startswith(f"{kind}/")
-    }
-    head = ["method", "fusion", "seeds", *columns.values(), f"minus {comparison['baseline']}"]
-    lines = [head]
+    there = (read_name(key) for row in rows for key in row["metrics"])
+    columns = ordered([_ACCURACY, *there], "comparison")
+    titles = [title(name, short=True) for name in columns]
+    lines = [["method", "fusion", "seeds", *titles, f"minus {comparison['baseline']}"]]
     for row in rows:
-        shares = [_share(row["metrics"].get(name)) for name in columns]
-        lines.append([row["method"], row["fusion"], _seeds(row), *shares, _difference(row)])
+        cells = [mean(n, row["metrics"].get(write_name(n)), short=True) for n in columns]
+        lines.append([row["method"], row["fusion"], _seeds(row), *cells, _difference(row)])
     return lines
 
 
 def comparison_csv(runs: Sequence[Mapping], failed: Sequence[Mapping] = ()) -> str:
     """Returns a line for each run, every metric in full precision; failed ones have a reason."""
     names = list(dict.fromkeys(name for run in runs for name in run["metrics"]))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["method", "fusion", "seed", "failed", *names])
+    lines = [["method", "fusion", "seed", "failed", *names]]
     for run in (*runs, *failed):
         values = [run.get("metrics", {}).get(name, "") for name in names]
-        reason = run.get("reason", "")
-        writer.writerow([run["method"], run["fusion"], run["seed"], reason, *values])
-    return text.getvalue()
+        lines.append([run["method"], run["fusion"], run["seed"], run.get("reason", ""), *values])
+    return csv_table(lines)
 
 
 def _key(run):
@@ -185,26 +173,4 @@ def _difference(row):
     """Returns the paired difference, with the baseline's head where that is not the row's own."""
     other = row["against"] and row["against"]["fusion"]
     head = "" if other in (None, row["fusion"]) else f" ({other})"
-    return _points(row["difference"]) + head
-
-
-def _share(x):
-    if x is None:
-        return "-"
-    half = "" if x["half_width"] is None else f" ±{_three(x['half_width'])}"
-    return f"{_three(x['mean'])}{half}"
-
-
-def _three(value):
-    return f"{value:.3f}".removeprefix("0")
-
-
-def _points(x):
-    if x is None:
-        return "-"
-    half = "" if x["half_width"] is None else f" ±{100 * x['half_width']:.1f}"
-    return f"{100 * x['mean']:+.1f}{half}"
-
-
-def _markdown_row(cells):
-    return "| " + " | ".join(cells) + " |"
+    return mean(Name("difference"), row["difference"], short=True) + head

@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from tcmax_jax.losses import AdditiveHead, Sampled, tcmax_loss
+from tcmax_jax.methods.base import correct, cross_entropy
 
 # A share of one predicted class above which a prediction counts as constant.
 _CONSTANT = 0.99
@@ -41,15 +41,14 @@ def split_metrics(method, head, features, labels, scores) -> dict[str, float]:
         label_prior=method.label_prior,
         negatives=None if additive else Sampled(_BOUND_TUPLES, jax.random.key(0)),
     )
-    metrics = {
-        "accuracy": accuracy(fused, labels),
-        "cross_entropy": _cross_entropy(fused, labels),
-        "tc_bound": bound.mean(),
-    }
     parts = {name: logits for name, logits in scores.items() if name != "fused"}
-    metrics |= {f"accuracy/{m}": accuracy(logits, labels) for m, logits in parts.items()}
-    metrics |= {f"cross_entropy/{m}": _cross_entropy(x, labels) for m, x in parts.items()}
-    return {name: float(value) for name, value in metrics.items()}
+    return {
+        "accuracy": accuracy(fused, labels),
+        "cross_entropy": mean_cross_entropy(fused, labels),
+        "tc_bound": float(bound.mean()),
+        **{f"accuracy/{m}": accuracy(logits, labels) for m, logits in parts.items()},
+        **{f"cross_entropy/{m}": mean_cross_entropy(x, labels) for m, x in parts.items()},
+    }
 
 
 def predictions(method, head, features):
@@ -65,11 +64,12 @@ def predictions(method, head, features):
 
 def accuracy(scores, labels) -> float:
     """Returns the share of rows whose largest score is the label's."""
-    return float(np.mean(np.argmax(np.asarray(scores), axis=-1) == labels))
+    return float(np.mean(correct(np.asarray(scores), labels)))
 
 
-def _cross_entropy(scores, labels):
-    return optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean()
+def mean_cross_entropy(scores, labels) -> float:
+    """Returns -mean log softmax(scores)[label], nats."""
+    return float(np.mean(np.asarray(cross_entropy(scores, labels)), dtype=np.float64))
 
 
 def collapsed(features, labels, scores) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a classifier said of every example of a split: the file from which all analyses are made."""
+"""The files of an evaluation: what a classifier said of every example, and analyses of that."""
 
 import json
 import os
@@ -8,9 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tcmax_jax.evaluation.quantities import Condition, Name, read_name, under, without, write_name
+from tcmax_jax.files import write_atomically
 from tcmax_jax.npz import DAMAGED, check_size
+from tcmax_jax.run_folder import RunFolder
 
+SPLITS = ("validation", "test")
+BINS = 15  # of equal width, of the confidences in "reliability"
 _SCORES, _FEATURES, _PREDICTED = "scores/", "features/", "predicted/"
+# Metrics that results.json has too, where that of the fused prediction goes without its name.
+_METRICS = ("accuracy", "cross_entropy")
 
 
 class Outputs(NamedTuple):
@@ -22,7 +29,7 @@ class Outputs(NamedTuple):
         are those of its part of an additive head.
       features: {modality: [N, D]}, what the encoders gave.
       predicted: {condition: [N] int32}, the class that is predicted where a modality is missing or
-        noisy, see `tcmax_jax.evaluation.conditions`.
+        noisy.
       class_names: names of the C classes.
       dataset: name of the data set, which holds a digest of its settings.
       split: name of the split.
@@ -31,7 +38,7 @@ class Outputs(NamedTuple):
     labels: np.ndarray
     scores: Mapping[str, np.ndarray]
     features: Mapping[str, np.ndarray]
-    predicted: Mapping[str, np.ndarray]
+    predicted: Mapping[Condition, np.ndarray]
     class_names: Sequence[str]
     dataset: str
     split: str
@@ -48,7 +55,10 @@ def write_outputs(path: Path, outputs: Outputs) -> None:
     arrays = {"labels": np.asarray(outputs.labels, np.int32), "about": np.array(json.dumps(about))}
     arrays |= {_SCORES + m: np.asarray(x, np.float32) for m, x in outputs.scores.items()}
     arrays |= {_FEATURES + m: np.asarray(x, np.float32) for m, x in outputs.features.items()}
-    arrays |= {_PREDICTED + c: np.asarray(x, np.int32) for c, x in outputs.predicted.items()}
+    arrays |= {
+        _PREDICTED + write_name(under(c)): np.asarray(x, np.int32)
+        for c, x in outputs.predicted.items()
+    }
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
@@ -70,7 +80,7 @@ def read_outputs(path: Path) -> Outputs:
                 labels=arrays["labels"],
                 scores=_named(arrays, _SCORES),
                 features=_named(arrays, _FEATURES),
-                predicted=_named(arrays, _PREDICTED),
+                predicted={read_name(key).of: x for key, x in _named(arrays, _PREDICTED).items()},
                 **{name: about[name] for name in ("class_names", "dataset", "split")},
             )
     except DAMAGED as error:
@@ -82,3 +92,84 @@ def read_outputs(path: Path) -> Outputs:
 
 def _named(arrays, prefix):
     return {n.removeprefix(prefix): x for n, x in arrays.items() if n.startswith(prefix)}
+
+
+def store(folder: Path, outputs: Mapping[str, Outputs], analyses: Mapping[str, Mapping]) -> None:
+    """Writes outputs-<split>.npz of each split, and analysis.json.
+
+    Args:
+      folder: of a run, or of one of its checkpoints.
+      outputs: {split: outputs}.
+      analyses: {split: see `tcmax_jax.evaluation.analysis.analyse_splits`}.
+    """
+    for split, own in outputs.items():
+        write_outputs(RunFolder(folder).outputs(split), own)
+    write_atomically(RunFolder(folder).analysis, json.dumps(analyses, indent=2) + "\n")
+
+
+def stored_recalibration(folder: Path) -> dict:
+    """Returns the recalibration in analysis.json, see `fit_recalibration`.
+
+    Raises:
+      ValueError: the run was not evaluated, or its analyses have none.
+    """
+    path = RunFolder(folder).analysis
+    if not path.exists():
+        raise ValueError(
+            f"Expected the analyses of an evaluation in {folder}, got none. Write them with "
+            "--mode=evaluate."
+        )
+    found = json.loads(path.read_text()).get("validation", {}).get("recalibration")
+    if found is None:
+        raise ValueError(
+            f"Expected a recalibration in {path}, got none. Heads that are no sum of modalities "
+            "have none; for all others --mode=analyse adds it."
+        )
+    return {name: found[name] for name in ("weights", "offsets")}
+
+
+def analysis_numbers(analysis: Mapping) -> dict[Name, tuple[float, float | None]]:
+    """Returns {name: (number, standard error or None)} of all that an analysis says in one number.
+
+    Args:
+      analysis: of a split, as analysis.json has it, see `tcmax_jax.evaluation.analysis.analyse`.
+        Further entries are numbers, {"mean", "standard_error"}, or numbers by what they are of.
+    """
+    found = {}
+    for key, value in analysis.items():
+        match key, value:
+            case "recalibration", {"weights": weights, "accuracy": share, **own}:
+                found[Name("recalibrated")] = share, None
+                found |= {Name("weight", m): (w, None) for m, w in weights.items()}
+                own.pop("offsets", None)
+                found |= {Name(kind, "recalibrated"): (x, None) for kind, x in own.items()}
+            case "total_correlation", {"terms": terms}:
+                found |= {
+                    Name("chain", term): (x["nats"], x["standard_error"])
+                    for term, x in terms.items()
+                }
+            case "accuracy_without", _:
+                found |= {under(without(m.split("+"))): (x, None) for m, x in value.items()}
+            case "accuracy_under_noise", _:
+                found |= {
+                    under(Condition(noisy=m, strength=float(s))): (x, None)
+                    for m, shares in value.items()
+                    for s, x in shares.items()
+                }
+            case _, {"mean": mean, "standard_error": error}:
+                found[Name(key)] = mean, error
+            case "examples", _:
+                pass
+            case _, Mapping():
+                found |= {
+                    _named_as_metrics(key, of): (x, None)
+                    for of, x in value.items()
+                    if isinstance(x, int | float)
+                }
+            case _, int() | float():
+                found[Name(key)] = value, None
+    return found
+
+
+def _named_as_metrics(kind, of):
+    return Name(kind, "" if of == "fused" and kind in _METRICS else of)

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from tcmax_jax.evaluation.metrics import accuracy
+from tcmax_jax.methods.base import cross_entropy
 
 _TOLERANCE = 1e-5
 
@@ -95,7 +96,7 @@ def probe_accuracies(train_features: Mapping, train_labels, splits: Mapping, num
 def _minimise(x, labels, num_classes, l2, max_steps):
     def objective(params):
         kernel, bias = params
-        losses = optax.softmax_cross_entropy_with_integer_labels(x @ kernel + bias, labels)
+        losses = cross_entropy(x @ kernel + bias, labels)
         return losses.mean() + l2 / 2 * jnp.sum(kernel**2)
 
     optimizer = optax.lbfgs()

@@ -1,5 +1,10 @@
-"""Tables of text, as wide as the terminal."""
+"""Tables of cells as text that fits the terminal, as Markdown and as CSV.
 
+A table is a sequence of rows of cells, the titles first.
+"""
+
+import csv
+import io
 import shutil
 import textwrap
 from collections.abc import Sequence
@@ -30,6 +35,32 @@ def text_table(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
         block.append(column)
     blocks.append(block)
     return "\n\n".join(_lines(block) for block in blocks)
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """Lays out cells as Markdown, without a newline at the end.
+
+    Args:
+      rows: the titles, then a row of cells each.
+    """
+    head, *rest = rows
+    return "\n".join(map(_markdown_row, (head, ["---"] * len(head), *rest)))
+
+
+def csv_table(rows: Sequence[Sequence]) -> str:
+    """Lays out cells as CSV; numbers in full precision.
+
+    Args:
+      rows: the titles, then a row of cells each.
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _markdown_row(cells):
+    escaped = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
+    return f"| {' | '.join(escaped)} |"
 
 
 def _column(cells):

@@ -58,9 +58,8 @@ class Forward(NamedTuple):
 
         "accuracy", and "cross_entropy" in nats, which compares methods whose losses differ.
         """
-        correct = jnp.argmax(scores, axis=-1) == self.labels
-        loss = cross_entropy(scores, self.labels)
-        return {"accuracy": self.mean(correct), "cross_entropy": self.mean(loss)}
+        hits, losses = correct(scores, self.labels), cross_entropy(scores, self.labels)
+        return {"accuracy": self.mean(hits), "cross_entropy": self.mean(losses)}
 
     def within(self, first_epoch, last_epoch):
         """Returns whether the epoch, counted from 0, lies between two, both included."""
@@ -302,6 +301,11 @@ def follow(loss: Callable, predict: Callable, rule=None, **fields) -> Method:
 def joint_logits(head, features):
     """Returns the head's logits [B, C], the prediction rule of most methods."""
     return head(features)
+
+
+def correct(scores, labels):
+    """Returns whether the largest score of each row is the label's, [B] bool; of any arrays."""
+    return scores.argmax(axis=-1) == labels
 
 
 def cross_entropy(logits, labels):

@@ -14,6 +14,7 @@ from tensorboardX import SummaryWriter
 from tensorboardX.summary import hparams
 from tqdm import tqdm
 
+from tcmax_jax.evaluation.quantities import Name, number, ordered, read_name, title, write_name
 from tcmax_jax.files import write_atomically
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training.config import Config
@@ -103,7 +104,7 @@ class RunLog:
         self._progress = values
         shown = {
             "epoch": epoch,
-            "loss": f"{values['loss']:.3f}",
+            "loss": number(Name("loss"), values["loss"], short=True),
             "examples/s": f"{values['examples_per_second']:.0f}",
             "wait": f"{values['input_wait']:.0%}",
         }
@@ -112,22 +113,18 @@ class RunLog:
 
     def validation(self, step: int, epoch: int, epochs: int, values: dict) -> None:
         """Prints a line with the progress and the validation metrics, sometimes with titles."""
-        accuracies = {
-            name.removeprefix("accuracy/"): value
-            for name, value in values.items()
-            if name.startswith("accuracy")
-        }
-        accuracies = {"fused": accuracies.pop("accuracy"), **accuracies}
+        names = ordered(map(read_name, values), "epoch")
         progress = self._progress
         cells = {
             "epoch": (f"{epoch}/{epochs}", 2 * len(str(epochs)) + 1),
             "step": (f"{step}", 0),
-            "loss": (f"{progress['loss']:.3f}", 7),
+            "loss": (number(Name("loss"), progress["loss"], short=True), 7),
             "examples/s": (f"{progress['examples_per_second']:.0f}", 0),
             "wait": (f"{progress['input_wait']:.0%}", 0),
-            **{name: (f"{value:.3f}", 5) for name, value in accuracies.items()},
-            "TC bound": (f"{values['tc_bound']:.3f}", 0),
         }
+        for name in names:
+            text = number(name, values[write_name(name)], short=True)
+            cells[name.of or title(name, short=True, unit=False)] = (text, 5)
         widths = {name: max(len(name), least, 5) for name, (_, least) in cells.items()}
         if self._validations % _LINES_UNDER_TITLES == 0:
             self.say("  ".join(f"{name:>{width}}" for name, width in widths.items()))

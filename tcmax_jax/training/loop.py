@@ -5,10 +5,10 @@ from collections.abc import Collection
 from pathlib import Path
 
 from tcmax_jax.data.datasets import clip_counts
+from tcmax_jax.evaluation.analysis import analyse_splits
 from tcmax_jax.evaluation.evaluate import Evaluation
-from tcmax_jax.evaluation.outputs import Outputs
+from tcmax_jax.evaluation.outputs import SPLITS, Outputs, store
 from tcmax_jax.evaluation.probe import probe_accuracies
-from tcmax_jax.evaluation.stored import SPLITS, analyse_splits, store
 from tcmax_jax.files import write_atomically
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training import passes

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tcmax_jax.evaluation.comparison import interval
-from tcmax_jax.evaluation.study import point_folder, study_markdown
+from tcmax_jax.evaluation.reports.studies import point_folder, study_markdown
 from tcmax_jax.files import write_atomically
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training import processes

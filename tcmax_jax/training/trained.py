@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from tcmax_jax.evaluation.metrics import predictions
+from tcmax_jax.evaluation.outputs import stored_recalibration
 from tcmax_jax.evaluation.recalibration import recalibrate
-from tcmax_jax.evaluation.stored import stored_recalibration
 from tcmax_jax.methods import Method
 from tcmax_jax.models import MultimodalClassifier, head_of
 from tcmax_jax.run_folder import RunFolder

@@ -38,7 +38,12 @@ def test_prepare_train_evaluate(tmp_path):
     # Some releases of grain and XLA log lines of their own.
     lines = [line for line in lines if not re.match(r"[IWEF]\d{4} |WARNING:", line)]
     assert max(map(len, lines)) <= 80
-    for title in ("fused accuracy", "audio accuracy (split)", "cross-entropy", "TC bound (nats)"):
+    for title in (
+        "fused accuracy",
+        "accuracy of audio (split)",
+        "cross-entropy",
+        "TC bound (nats)",
+    ):
         assert title in trained.stdout
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert f"{results['splits']['test']['accuracy']:.4f}" in trained.stdout
@@ -82,7 +87,7 @@ def test_compare_again_and_probe(tmp_path):
     probed = launch_here("--mode=probe", dropped, f"--workdir={run}", arguments[0], cwd=tmp_path)
     assert probed.returncode == 0, probed.stderr
     assert "fused accuracy without visual" in probed.stdout
-    assert "audio accuracy (probe)" in probed.stdout
+    assert "accuracy of audio (probe)" in probed.stdout
     analysed = launch_here("--mode=analyse", f"--workdir={run}", cwd=tmp_path)
     assert analysed.returncode == 0, analysed.stderr
     assert "accuracy without visual" in analysed.stdout
@@ -215,7 +220,7 @@ def test_a_missing_package_is_named_with_its_install_line(tmp_path, monkeypatch)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     for name in [n for n in sys.modules if n.startswith("tcmax_jax.evaluation.reports")]:
         monkeypatch.delitem(sys.modules, name)
-    for name in [n for n in sys.modules if n == "tcmax_jax.commands.pages"]:
+    for name in [n for n in sys.modules if n == "tcmax_jax.commands.report"]:
         monkeypatch.delitem(sys.modules, name)
     result = launch_here("--mode=report", "--runs=a", cwd=tmp_path)
     assert result.returncode == 1

@@ -1,19 +1,34 @@
 """Analyses against values by hand and against independent computations."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 from tcmax_jax.estimators.fit import Estimate
 from tcmax_jax.estimators.report import Report, Sum
-from tcmax_jax.evaluation import analysis, chain, stored
-from tcmax_jax.evaluation.outputs import Outputs, read_outputs, write_outputs
+from tcmax_jax.evaluation import analysis
+from tcmax_jax.evaluation.outputs import (
+    Outputs,
+    analysis_numbers,
+    read_outputs,
+    store,
+    stored_recalibration,
+    write_outputs,
+)
+from tcmax_jax.evaluation.quantities import Condition, Name, under, without
 from tcmax_jax.evaluation.recalibration import cross_recalibrate, fit_recalibration
 from tcmax_jax.evaluation.text import analysis_text
 
 LOG = np.log
-CONDITIONS = ("without/audio", "without/visual", "noise/audio=0.5", "noise/audio=2")
+# With their keys in files.
+CONDITIONS = {
+    "without/audio": without(["audio"]),
+    "without/visual": without(["visual"]),
+    "noise/audio=0.5": Condition(noisy="audio", strength=0.5),
+    "noise/audio=2": Condition(noisy="audio", strength=2.0),
+}
 
 
 def scores_of(*probabilities):
@@ -105,7 +120,7 @@ def outputs():
         labels=labels.astype(np.int32),
         scores={"fused": own["audio"] + own["visual"], **own},
         features={m: rng.normal(size=(40, 5)).astype(np.float32) for m in own},
-        predicted={c: rng.integers(0, 3, 40, dtype=np.int32) for c in CONDITIONS},
+        predicted={c: rng.integers(0, 3, 40, dtype=np.int32) for c in CONDITIONS.values()},
         class_names=["a", "b", "c"],
         dataset="tiny/1.0.0",
         split="test",
@@ -115,6 +130,8 @@ def outputs():
 def test_outputs_come_back_as_they_were(outputs, tmp_path):
     path = tmp_path / "outputs.npz"
     write_outputs(path, outputs)
+    with np.load(path) as file:
+        assert {f"predicted/{key}" for key in CONDITIONS} < set(file.files)
     assert [p.name for p in tmp_path.iterdir()] == ["outputs.npz"]
     back = read_outputs(path)
     arrays = dict.fromkeys(("labels", "scores", "features", "predicted"))
@@ -158,7 +175,7 @@ def test_analyse_gathers_them(outputs):
 
 def test_accuracies_under_harder_conditions_come_from_the_stored_predictions(outputs):
     found = analysis.analyse(outputs)
-    share = {c: np.mean(x == outputs.labels) for c, x in outputs.predicted.items()}
+    share = {key: np.mean(outputs.predicted[c] == outputs.labels) for key, c in CONDITIONS.items()}
     assert found["accuracy_without"] == {
         "audio": share["without/audio"],
         "visual": share["without/visual"],
@@ -181,8 +198,8 @@ def test_the_chain_is_that_of_features_and_labels(outputs, monkeypatch):
         return Report({"I(y;audio)": term}, (Sum("a + b", 1.0, 0.2, np.ones(4)),), 0.25, 0.5, True,
                       "They agree.")  # fmt: skip
 
-    monkeypatch.setattr(chain, "tc_report", report)
-    assert chain.total_correlation_chain(outputs, steps=3) == {
+    monkeypatch.setattr(analysis, "tc_report", report)
+    assert analysis.total_correlation_chain(outputs, steps=3) == {
         "terms": {"I(y;audio)": {"nats": 0.5, "standard_error": 0.1}},
         "sums": {"a + b": {"nats": 1.0, "standard_error": 0.2}},
         "difference": 0.25,
@@ -195,7 +212,7 @@ def test_the_chain_is_that_of_features_and_labels(outputs, monkeypatch):
 def test_stored_outputs_are_analysed_again_without_losing_the_chain(outputs, tmp_path, monkeypatch):
     validation = outputs._replace(split="validation")
     splits = {"validation": validation, "test": outputs}
-    stored.store(tmp_path, splits, stored.analyse_splits(splits))
+    store(tmp_path, splits, analysis.analyse_splits(splits))
     path = tmp_path / "analysis.json"
     first = json.loads(path.read_text())
     found = analysis.analyse_recalibrated(validation, {"test": outputs})
@@ -204,16 +221,16 @@ def test_stored_outputs_are_analysed_again_without_losing_the_chain(outputs, tmp
         "test": analysis.analyse(outputs) | {"recalibration": found["test"]},
     }
     path.unlink()
-    assert stored.analyse_stored(tmp_path) == json.loads(path.read_text()) == first
+    assert analysis.analyse_stored(tmp_path) == json.loads(path.read_text()) == first
 
     made = {"verdict": "They agree."}
-    monkeypatch.setattr(stored, "total_correlation_chain", lambda own, **options: made)
-    with_chain = stored.analyse_stored(tmp_path, chain=True)
+    monkeypatch.setattr(analysis, "total_correlation_chain", lambda own, **options: made)
+    with_chain = analysis.analyse_stored(tmp_path, chain=True)
     assert "total_correlation" not in with_chain["validation"]
     assert with_chain["test"]["total_correlation"] == made
-    assert stored.analyse_stored(tmp_path) == json.loads(path.read_text()) == with_chain
+    assert analysis.analyse_stored(tmp_path) == json.loads(path.read_text()) == with_chain
     # New outputs have no chain yet.
-    stored.store(tmp_path, splits, stored.analyse_splits(splits))
+    store(tmp_path, splits, analysis.analyse_splits(splits))
     assert json.loads(path.read_text()) == first
 
 
@@ -253,18 +270,18 @@ def test_on_validation_no_example_is_judged_by_a_fit_that_has_seen_it(outputs):
 def test_heads_that_are_no_sum_and_runs_without_validation_have_no_recalibration(outputs, tmp_path):
     coupled = outputs._replace(scores={"fused": outputs.scores["fused"]})
     for splits in ({"validation": coupled, "test": coupled}, {"test": outputs}):
-        analyses = stored.analyse_splits(splits)
+        analyses = analysis.analyse_splits(splits)
         assert all("recalibration" not in own for own in analyses.values())
-        stored.store(tmp_path, splits, analyses)
+        store(tmp_path, splits, analyses)
         with pytest.raises(ValueError, match=r"Expected a recalibration in .*no sum of modalities"):
-            stored.stored_recalibration(tmp_path)
+            stored_recalibration(tmp_path)
     with pytest.raises(ValueError, match=r"Expected the analyses .*got none\. Write them with --m"):
-        stored.stored_recalibration(tmp_path / "none")
+        stored_recalibration(tmp_path / "none")
 
 
 def test_a_folder_without_outputs_cannot_be_analysed(tmp_path):
     with pytest.raises(ValueError, match=r"Expected outputs of an evaluation in .*got none. Write"):
-        stored.analyse_stored(tmp_path)
+        analysis.analyse_stored(tmp_path)
 
 
 def test_analyses_as_text(outputs):
@@ -274,20 +291,60 @@ def test_analyses_as_text(outputs):
         "verdict": "They agree.",
     }
     found["recalibration"] = {"accuracy": 0.625, "weights": {"audio": 0.25, "visual": 2}}
-    lines = analysis_text({"test": found}).splitlines()
-    rows = {line[:-18].strip(): line[-18:].strip() for line in lines[1:-1]}
-    assert lines[0].strip() == "test"
+    told = {"validation": {"accuracy": {"fused": 0.5}}, "test": found}
+    lines = analysis_text(told, width=80).splitlines()
+    assert lines[0].split() == ["validation", "test"]
     assert lines[-1] == "They agree."
+    rows = dict(re.fullmatch(r"(.+?)  +\S+  +(\S.*)", line).groups() for line in lines[1:-1])
     noisy = found["accuracy_under_noise"]["audio"]
     mean, error = (found["js_divergence"][x] for x in ("mean", "standard_error"))
-    assert rows["accuracy under noise on audio of 2 std"] == f"{noisy['2']:.4f}"
-    assert rows["accuracy without visual"] == f"{found['accuracy_without']['visual']:.4f}"
-    assert rows["Jensen-Shannon divergence (nats)"] == f"{mean:.4f} ±{error:.4f}"
-    assert rows["accuracy, recalibrated"] == "0.6250"
-    assert rows["weight of visual, recalibrated"] == "2.0000"
+    assert rows["fused accuracy with noise on audio (2 std)"] == f"{noisy['2']:.4f}"
+    without_visual = found["accuracy_without"]["visual"]
+    assert rows["fused accuracy without visual"] == f"{without_visual:.4f}"
+    assert rows["JS divergence (nats)"] == f"{mean:.4f} ±{error:.4f}"
+    assert rows["recalibrated accuracy"] == "0.6250"
+    assert rows["weight of visual"] == "2.0000"
     assert rows["entropy ratio"] == f"{found['entropy_ratio']:.4f}"
+    assert rows["multimodal gain (points)"] == f"{100 * found['multimodal_gain']:+.2f}"
     assert rows["entropy, fused (nats)"] == f"{found['entropy']['fused']:.4f}"
-    assert rows["I(y;audio), at least (nats)"] == "0.5000 ±0.1000"
+    assert rows["I(y;audio), lower bound (nats)"] == "0.5000 ±0.1000"
+    # What the other split does not have is a dash there.
+    assert lines[1].split() == ["fused", "accuracy", "0.5000", f"{found['accuracy']['fused']:.4f}"]
+    assert lines[2].split() == ["recalibrated", "accuracy", "-", "0.6250"]
+
+
+def test_numbers_of_an_analysis_have_the_names_of_the_metrics(outputs):
+    found = analysis.analyse_splits({"validation": outputs._replace(split="validation"),
+                                     "test": outputs})["test"]  # fmt: skip
+    numbers = analysis_numbers(found)
+    assert numbers[Name("accuracy")] == (found["accuracy"]["fused"], None)
+    assert numbers[Name("cross_entropy", "audio")] == (found["cross_entropy"]["audio"], None)
+    assert numbers[Name("entropy", "fused")] == (found["entropy"]["fused"], None)
+    recalibrated = found["recalibration"]
+    assert numbers[Name("cross_entropy", "recalibrated")] == (recalibrated["cross_entropy"], None)
+    assert numbers[Name("weight", "audio")] == (recalibrated["weights"]["audio"], None)
+    for condition in CONDITIONS.values():
+        share = np.mean(outputs.predicted[condition] == outputs.labels)
+        assert numbers[under(condition)] == (share, None)
+    # Confusion, reliability, and the number of examples are none of them.
+    assert {name.kind for name in numbers} == {
+        "accuracy", "recalibrated", "without", "noise", "cross_entropy", "weight", "entropy",
+        "calibration_error", "cka", "js_divergence", "entropy_ratio", "multimodal_gain",
+    }  # fmt: skip
+
+
+def test_a_new_analysis_is_told_without_further_ado():
+    new = {"f1": 0.25, "sharpness": {"fused": 1.5, "lips": None}, "bent": {"mean": 2.0,
+           "standard_error": None}, "notes": ["none"]}  # fmt: skip
+    assert analysis_numbers(new) == {
+        Name("f1"): (0.25, None),
+        Name("sharpness", "fused"): (1.5, None),
+        Name("bent"): (2.0, None),
+    }
+    lines = analysis_text({"test": new}, width=80).splitlines()
+    assert [line.split() for line in lines] == [
+        ["test"], ["f1", "0.2500"], ["sharpness/fused", "1.5000"], ["bent", "2.0000"],
+    ]  # fmt: skip
 
 
 def test_analyse_without_scores_of_single_modalities(outputs):

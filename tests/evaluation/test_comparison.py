@@ -284,10 +284,18 @@ def test_csv_round_trip_in_full_precision():
     assert read == [*runs, nothing]
 
 
-def test_the_module_needs_nothing_of_the_package_but_tables():
+def test_a_new_metric_has_a_column_under_its_key():
+    runs = [run("joint", 0, 0.5), run("tcmax", 0, 0.75, probe_lips=0.25)]
+    runs[1]["metrics"] |= {"f1/lips": 2.5}
+    head, joint, tcmax = comparison_cells(compare(runs))
+    assert head[3:] == ["fused", "lips (probe)", "f1/lips", "minus joint"]
+    assert (joint[5], tcmax[5]) == ("-", "2.500")
+
+
+def test_the_module_needs_nothing_of_the_package_but_quantities_and_tables():
     nodes = list(ast.walk(ast.parse(inspect.getsource(module))))
     imported = [alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names]
     origins = [n.module or "" for n in nodes if isinstance(n, ast.ImportFrom)]
     of_the_package = [name for name in imported + origins if name.startswith("tcmax_jax")]
-    assert of_the_package == ["tcmax_jax.evaluation.tables"]
+    assert of_the_package == ["tcmax_jax.evaluation.quantities", "tcmax_jax.evaluation.tables"]
     assert not any(n.level for n in nodes if isinstance(n, ast.ImportFrom))

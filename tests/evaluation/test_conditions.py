@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 
 from tcmax_jax import methods
-from tcmax_jax.evaluation.conditions import missing, noisy_views, scores_without
-from tcmax_jax.evaluation.evaluate import evaluate_split
+from tcmax_jax.evaluation.evaluate import (
+    evaluate_split,
+    missing,
+    noisy_views,
+    scores_without,
+)
+from tcmax_jax.evaluation.quantities import Condition, without
 from tests.evaluation.test_metrics import FEATURES, HEAD, LABELS
 
 THREE = FEATURES | {"text": np.array([[0, 0, 5], [0, 0, 5], [0, 0, 5], [9, 0, 0]], np.float32)}
@@ -155,9 +160,10 @@ def test_each_modality_is_noisy_by_itself():
     for m in FEATURES:
         mixed = {**FEATURES, m: views["inputs"][3.0][m]}
         expected = np.argmax(sum(HEAD.modality_logits(mixed).values()), axis=-1)
-        np.testing.assert_array_equal(got.predicted[f"noise/{m}=3"], expected)
+        np.testing.assert_array_equal(got.predicted[Condition(noisy=m, strength=3.0)], expected)
     assert list(got.predicted) == [
-        "without/audio", "without/visual", "noise/audio=3", "noise/visual=3",
+        without(["audio"]), without(["visual"]),
+        Condition(noisy="audio", strength=3.0), Condition(noisy="visual", strength=3.0),
     ]  # fmt: skip
     easy = evaluate_split(
         lambda inputs: inputs, HEAD, methods.Joint().make(), examples, noise=(3.0,)

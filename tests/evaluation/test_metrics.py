@@ -6,7 +6,13 @@ import pytest
 
 from tcmax_jax import methods
 from tcmax_jax.evaluation.evaluate import encode_split, evaluate_split
-from tcmax_jax.evaluation.metrics import collapsed, predictions, split_metrics
+from tcmax_jax.evaluation.metrics import (
+    accuracy,
+    collapsed,
+    mean_cross_entropy,
+    predictions,
+    split_metrics,
+)
 from tcmax_jax.evaluation.text import results_table
 from tcmax_jax.losses import AdditiveHead
 from tests.losses.reference import brute_force
@@ -144,15 +150,42 @@ def test_table_shows_every_number():
         "0.2500",
         "1.5000",
     ]
-    assert "lips accuracy (split)" in lines[3]
+    assert "accuracy of lips (split)" in lines[3]
     assert "fused accuracy without lips" in lines[4]
+
+
+def test_a_new_metric_stands_under_its_key_below_the_others():
+    metrics = {"f1/lips": 0.25, "accuracy": 0.5, "tc_bound": 0.125}
+    results = {"run": "r", "epoch": 3, "step": 12, "splits": {"test": metrics}}
+    lines = results_table(results).splitlines()
+    assert [line.rsplit(maxsplit=1) for line in lines[2:]] == [
+        ["fused accuracy", "0.5000"], ["TC bound (nats)", "0.1250"], ["f1/lips", "0.2500"],
+    ]  # fmt: skip
+
+
+def test_many_splits_fit_the_width():
+    splits = {f"test of domain {number}": {"accuracy": number / 8} for number in range(5)}
+    table = results_table({"run": "r", "epoch": 3, "step": 12, "splits": splits}, width=50)
+    assert max(map(len, table.splitlines()[1:])) <= 50
+    assert all(f"{number / 8:.4f}" in table for number in range(5))
+    # Each block has the names of the metrics.
+    assert table.count("fused accuracy") == 2
+
+
+def test_accuracy_and_cross_entropy_of_arrays_of_any_kind():
+    scores = np.log([[0.5, 0.25, 0.25], [0.125, 0.75, 0.125], [0.5, 0.25, 0.25]])
+    labels = np.array([0, 1, 1])
+    expected = -(np.log(0.5) + np.log(0.75) + np.log(0.25)) / 3
+    for own in (scores, jax.numpy.asarray(scores)):
+        assert accuracy(own, labels) == 2 / 3
+        assert mean_cross_entropy(own, labels) == pytest.approx(expected, rel=1e-6)
 
 
 def test_what_one_split_alone_has_is_a_dash_in_the_others():
     test = {"accuracy": 0.25, "probe/lips": 0.5, "recalibrated": 0.75}
     splits = {"validation": {"accuracy": 0.5}, "test": test}
     lines = results_table({"run": "r", "step": 1, "epoch": 1, "splits": splits}).splitlines()
-    assert lines[3].split() == ["fused", "accuracy,", "recalibrated", "-", "0.7500"]
+    assert lines[3].split() == ["recalibrated", "accuracy", "-", "0.7500"]
 
 
 def test_table_says_what_share_of_the_data_was_there():

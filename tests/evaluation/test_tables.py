@@ -1,6 +1,8 @@
-"""Tables of text fit the width, with nothing left out."""
+"""Tables of text fit the width, with nothing left out; Markdown and CSV hold the same cells."""
 
-from tcmax_jax.evaluation.tables import text_table
+import csv
+
+from tcmax_jax.evaluation.tables import csv_table, markdown_table, text_table
 
 ROWS = [
     ["method", "fused accuracy", "audio (split)", "picture (split)"],
@@ -43,3 +45,18 @@ def test_one_column_may_be_wider_than_all_there_is():
 def test_the_width_is_that_of_the_terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "27")
     assert text_table(ROWS) == text_table(ROWS, 27)
+
+
+def test_markdown_holds_the_cells_whatever_is_in_them():
+    assert markdown_table([["name", "value"], ["a|b", "two\nlines"], ["", "-"]]).splitlines() == [
+        "| name | value |",
+        "| --- | --- |",
+        "| a\\|b | two lines |",
+        "|  | - |",
+    ]
+
+
+def test_csv_holds_numbers_in_full_precision():
+    rows = [["name", "value"], ['a, "b"', 0.1 + 0.2], ["", 1e-17]]
+    read = list(csv.reader(csv_table(rows).splitlines()))
+    assert read == [["name", "value"], ['a, "b"', "0.30000000000000004"], ["", "1e-17"]]

@@ -12,9 +12,9 @@ import pytest
 from tensorboardX.proto import event_pb2, plugin_hparams_pb2
 
 from tcmax_jax.data import pipeline
-from tcmax_jax.evaluation import stored
 from tcmax_jax.evaluation.analysis import analyse
-from tcmax_jax.evaluation.outputs import read_outputs
+from tcmax_jax.evaluation.outputs import SPLITS, read_outputs
+from tcmax_jax.evaluation.quantities import Condition, without
 from tcmax_jax.training import loop
 from tcmax_jax.training import workdir as workdirs
 from tcmax_jax.training.checkpoint import CheckpointError
@@ -138,13 +138,16 @@ def test_outputs_of_every_example_are_stored_and_analysed(finished):
 def test_harder_conditions_are_predicted_on_the_last_split_alone(data_dir, tmp_path):
     config = tiny_config(training__epochs=1, training__probe="false", training__noise="[2]")
     loop.train(config, tmp_path, data_dir)
-    validation, test = (read_outputs(tmp_path / f"outputs-{s}.npz") for s in stored.SPLITS)
+    validation, test = (read_outputs(tmp_path / f"outputs-{s}.npz") for s in SPLITS)
     assert validation.predicted == {}
     assert list(test.predicted) == [
-        "without/audio", "without/visual", "noise/audio=2", "noise/visual=2",
+        without(["audio"]), without(["visual"]),
+        Condition(noisy="audio", strength=2), Condition(noisy="visual", strength=2),
     ]  # fmt: skip
     # Without the picture the head's part for the sound is what is left.
-    np.testing.assert_array_equal(test.predicted["without/visual"], test.scores["audio"].argmax(-1))
+    np.testing.assert_array_equal(
+        test.predicted[without(["visual"])], test.scores["audio"].argmax(-1)
+    )
 
 
 def test_another_checkpoint_is_evaluated_beside_the_best_one(finished, data_dir):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tcmax_jax.evaluation.study import study_markdown
+from tcmax_jax.evaluation.reports.studies import study_markdown
 from tcmax_jax.models.fusion import Concat, Sum
 from tcmax_jax.training import loop, study
 from tcmax_jax.training.config.tree import ConfigError
@@ -113,18 +113,29 @@ def test_the_table_says_what_there_is():
     def interval(mean, half=None):
         return {"mean": mean, "half_width": half, "n": 1 if half is None else 3}
 
-    row = {"method": "joint", "fusion": "sum", "seeds": [0]}
+    row = {"method": "joint", "fusion": "sum", "seeds": [0], "difference": None}
     metrics = {"accuracy": interval(0.5), "accuracy/audio": interval(0.25, 0.125)}
+    metrics["probe/audio"] = interval(0.5)  # not among the columns
     cost = {"seconds_per_step": interval(0.0125, 0.001), "step_memory": interval(321.44)}
     points = [
         {"value": 0.1, "rows": [row | {"metrics": metrics, "cost": cost}]},
-        {"value": None, "rows": [row | {"metrics": {}, "cost": None}]},
+        {
+            "value": None,
+            "rows": [
+                row
+                | {
+                    "metrics": {"f1": interval(2)},
+                    "cost": None,
+                    "difference": interval(0.125, 0.0625),
+                }
+            ],
+        },
     ]
     table = study_markdown({"field": "data.audio_signal", "points": points}).splitlines()
     assert table[:4] == [
-        "| data.audio_signal | method | fusion | seeds | fused | audio (split) | ms a step "
-        "| memory of a step (MiB) |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-        "| 0.1 | joint | sum | 1 | 0.5000 | 0.2500 ±0.1250 | 12.50 ±1.00 | 321.4 |",
-        "| null | joint | sum | 1 | - | - | - | - |",
+        "| data.audio_signal | method | fusion | seeds | fused | audio (split) "
+        "| difference (points) | time of a step (ms) | memory of a step (MiB) | f1 |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| 0.1 | joint | sum | 1 | 0.5000 | 0.2500 ±0.1250 | - | 12.50 ±1.00 | 321.4 | - |",
+        "| null | joint | sum | 1 | - | - | +12.50 ±6.25 | - | - | 2.0000 |",
     ]

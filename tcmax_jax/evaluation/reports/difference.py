@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 
 from tcmax_jax.evaluation.outputs import Outputs, read_outputs
-from tcmax_jax.evaluation.reports import quantities
+from tcmax_jax.evaluation.quantities import Name, number, ordered, quantity, title
 from tcmax_jax.evaluation.reports.draw import draw_difference
-from tcmax_jax.evaluation.reports.folder import write_pages
-from tcmax_jax.evaluation.reports.naming import differing_fields
-from tcmax_jax.evaluation.reports.page import to_html, to_markdown
+from tcmax_jax.evaluation.reports.page import write_page
 from tcmax_jax.evaluation.reports.provenance import plain
 from tcmax_jax.evaluation.reports.rows import curves, numbers
-from tcmax_jax.evaluation.reports.runs import check_same_data, read_evaluated
+from tcmax_jax.evaluation.reports.runs import check_same_data, differing_fields, read_evaluated
+from tcmax_jax.run_folder import RunFolder
 
 _MOST_CLASSES = 20
 _TITLE = "What changed"
+_ACCURACY, _CHANGE = Name("accuracy"), Name("difference")
 
 
 def write_difference(first: Path, second: Path, out: Path) -> list[Path]:
@@ -37,7 +37,7 @@ def write_difference(first: Path, second: Path, out: Path) -> list[Path]:
     runs = [read_evaluated(folder) for folder in (first, second)]
     check_same_data(runs)
     split = "test" if all("test" in run["results"]["splits"] for run in runs) else "validation"
-    outputs = [read_outputs(Path(run["folder"]) / f"outputs-{split}.npz") for run in runs]
+    outputs = [read_outputs(RunFolder(run["folder"]).outputs(split)) for run in runs]
     if not np.array_equal(outputs[0].labels, outputs[1].labels):
         raise ValueError(
             f"Expected outputs for the same examples in {first} and {second}, got other labels. "
@@ -61,11 +61,7 @@ def write_difference(first: Path, second: Path, out: Path) -> list[Path]:
          f"change; at most {_MOST_CLASSES}. Standard errors are those of the change."},
         {"table": _classes(found, outputs[0].class_names)},
     ]  # fmt: skip
-    texts = {
-        "difference.html": to_html(_TITLE, blocks, pictures),
-        "difference.md": to_markdown(blocks),
-    }
-    return write_pages(out, texts, pictures)
+    return write_page(out, "difference", _TITLE, blocks, pictures)
 
 
 def difference(first: Outputs, second: Outputs) -> dict:
@@ -116,17 +112,16 @@ def _mean(x):
 
 
 def _summary(found, split):
-    change = found["change"]
     return (
-        f"From A to B, {split} split: fused accuracy {_points(change)} points (standard error over "
-        f"the examples). B alone is right on {found['won']} examples, A alone on {found['lost']}; "
-        f"both predict the same class for {100 * found['agreement']:.1f} % of all."
+        f"From A to B, {split} split: fused accuracy {_change(found['change'])} "
+        f"{quantity(_CHANGE).unit} (standard error over the examples). B alone is right on "
+        f"{found['won']} examples, A alone on {found['lost']}; both predict the same class for "
+        f"{100 * found['agreement']:.1f} % of all."
     )
 
 
-def _points(own):
-    error = own["standard_error"]
-    return f"{100 * own['mean']:+.1f}" + ("" if error is None else f" ±{100 * error:.1f}")
+def _change(own):
+    return number(_CHANGE, own["mean"], own["standard_error"])
 
 
 def _name(run):
@@ -150,15 +145,22 @@ def _configuration(runs):
 def _numbers(runs, split):
     """Returns the table of all metrics and analyses that are one number."""
     own = [numbers(run, split) for run in runs]
-    rows = [["quantity", "A", "B", "B less A"]]
-    for name in dict.fromkeys(name for each in own for name in each):
-        scale = quantities.scale(name)
-        digits = 2 if scale == 100 else 4
+    rows = [["quantity", "A", "B", "B less A", "better"]]
+    for name in ordered(name for each in own for name in each):
         a, b = (each.get(name) for each in own)
-        cells = ["-" if x is None else f"{scale * x:.{digits}f}" for x in (a, b)]
-        change = "-" if None in (a, b) else f"{scale * (b - a):+.{digits}f}"
-        rows.append([quantities.title(name), *cells, change])
+        change = None if None in (a, b) else b - a
+        rows.append(
+            [title(name), *(number(name, x) for x in (a, b, change)), _better(name, change)]
+        )
     return rows
+
+
+def _better(name, change):
+    """Returns which run is the better one: that whose number is higher, or lower."""
+    direction = quantity(name).better
+    if not direction or not change:
+        return "-"
+    return "B" if (change > 0) == (direction == "higher") else "A"
 
 
 def _curve_blocks(pictures: Mapping):
@@ -172,8 +174,8 @@ def _curve_blocks(pictures: Mapping):
 
 
 def _classes(found, class_names):
-    rows = [["class", "examples", "A (%)", "B (%)", "B less A (points)"]]
+    rows = [["class", "examples", "A", "B", f"B less A ({quantity(_CHANGE).unit})"]]
     for own in found["classes"][:_MOST_CLASSES]:
-        shares = [f"{100 * own[name]:.1f}" for name in ("first", "second")]
-        rows.append([class_names[own["class"]], str(own["count"]), *shares, _points(own)])
+        shares = [number(_ACCURACY, own[name]) for name in ("first", "second")]
+        rows.append([class_names[own["class"]], str(own["count"]), *shares, _change(own)])
     return rows

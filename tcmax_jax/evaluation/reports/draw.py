@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib
 
+from tcmax_jax.evaluation.quantities import ordered
 from tcmax_jax.evaluation.reports import figures
 from tcmax_jax.evaluation.reports.studies import study_lines
-from tcmax_jax.evaluation.reports.study_figure import study_figure
 from tcmax_jax.evaluation.reports.style import DPI, PAIR, RC
 
 # Beyond these a confusion matrix has cells that nobody can see.
@@ -23,30 +23,22 @@ def draw_runs(rows: Sequence[Mapping], class_names: Sequence[str]) -> dict[str, 
       class_names: names of the classes.
     """
     classes = len(class_names)
+    names = [name for row in rows for name in row["measures"]]
+    predictions = {name for row in rows for name in row["reliability"]}
+    # The ends of what can be.
+    limits = {
+        "js_divergence": math.log(max(len(predictions) - 1, 1)),
+        "entropy": math.log(classes),
+        "calibration_error": 1,
+        "without": 1,
+    }
     with _styled():
         drawn = {"curves": figures.curves_figure(rows, classes)}
-        predictions = list(dict.fromkeys(name for row in rows for name in row["reliability"]))
-        # The fused prediction first, as in the tables.
-        predictions.sort(key=lambda name: name != "fused")
-        if any("js_divergence" in row["measures"] for row in rows):
-            drawn["modalities"] = figures.bars_figure(rows, _modality_panels(len(predictions) - 1))
-        without = dict.fromkeys(
-            n for row in rows for n in row["measures"] if n.startswith("without/")
-        )
-        if without:
-            drawn["missing"] = figures.bars_figure(rows, _missing_panels(without))
         if any(row["noise"] for row in rows):
             drawn["noise"] = figures.noise_figure(rows)
-        for name, measure, title, unit, scale, limit in (
-            ("entropy", "entropy", "entropy", "nats", 1, math.log(classes)),
-            ("calibration", "calibration_error", "calibration error", "%", 100, 100),
-        ):
-            panels = {
-                f"{measure}/{p}": {"title": f"{title}, {p}", "unit": unit, "scale": scale,
-                                   "limit": limit}
-                for p in predictions
-            }  # fmt: skip
-            drawn[name] = figures.bars_figure(rows, panels)
+        for figure in ("modalities", "missing", "entropy", "calibration"):
+            if own := ordered(names, figure):
+                drawn[figure] = figures.bars_figure(rows, own, limits)
         for name, own in _parts("reliability", rows, 9):
             drawn[name] = figures.reliability_figure(own)
         if classes <= _MOST_CONFUSED_CLASSES:
@@ -56,9 +48,9 @@ def draw_runs(rows: Sequence[Mapping], class_names: Sequence[str]) -> dict[str, 
 
 
 def draw_study(study: Mapping) -> bytes:
-    """Returns the PNG of a study, see `tcmax_jax.evaluation.reports.studies.read_study`."""
+    """Returns the PNG of a study, see `read_study`."""
     with _styled():
-        return _png(study_figure(study, study_lines(study)))
+        return _png(figures.study_figure(study, study_lines(study)))
 
 
 def draw_difference(curves: Sequence[Mapping]) -> bytes:
@@ -83,25 +75,6 @@ def _parts(name, rows, most):
     """Yields rows in parts that fit on a printed page, with the name of the figure of each."""
     for number, first in enumerate(range(0, len(rows), most), start=1):
         yield (name if number == 1 else f"{name}-{number}"), rows[first : first + most]
-
-
-def _modality_panels(modalities):
-    return {
-        "js_divergence": {"title": "JS divergence", "unit": "nats", "scale": 1,
-                          "limit": math.log(modalities)},
-        "entropy_ratio": {"title": "entropy ratio", "unit": "largest / smallest", "scale": 1,
-                          "limit": None, "start": 1},
-        "multimodal_gain": {"title": "multimodal gain", "unit": "accuracy, points", "scale": 100,
-                            "limit": None},
-    }  # fmt: skip
-
-
-def _missing_panels(names):
-    return {
-        name: {"title": name.replace("/", " "), "unit": "fused accuracy (%)", "scale": 100,
-               "limit": 100}
-        for name in names
-    }  # fmt: skip
 
 
 def _png(figure):

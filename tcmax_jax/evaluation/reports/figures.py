@@ -1,5 +1,6 @@
 """The figures of a report: rows of plain numbers in, matplotlib figures out."""
 
+import json
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from tcmax_jax.evaluation.quantities import Name, ordered, quantity, title
 from tcmax_jax.evaluation.reports.style import WIDTH
 
 _MODALITY_LINES = ("--", ":", "-.")
@@ -16,6 +18,8 @@ _MODALITY_LINES = ("--", ":", "-.")
 _NAMED_CLASSES, _NUMBERED_CLASSES = 12, 10
 # Least share of the examples that a bin of a reliability diagram holds.
 _LEAST_SHARE = 0.01
+# Where bars begin that do not begin at 0.
+_START = {"entropy_ratio": 1}
 
 
 def curves_figure(rows: Sequence[Mapping], classes: int | None = None) -> Figure:
@@ -27,39 +31,25 @@ def curves_figure(rows: Sequence[Mapping], classes: int | None = None) -> Figure
       rows: see `make_rows`.
       classes: number of classes, whose chance is marked; None marks none.
     """
-    names = dict.fromkeys(name for row in rows for name in row["curves"])
-    modalities = [name for name in names if name.startswith("accuracy/")]
-    panels = {
-        "train/loss": ("training loss", "own objective (nats)"),
-        "tc_bound": ("TC bound, validation", "nats"),
-        "train/cross_entropy": ("cross-entropy, training", "nats"),
-        "cross_entropy": ("cross-entropy, validation", "nats"),
-        "accuracy": ("fused, validation", "accuracy (%)"),
-    } | {n: (f"{n.partition('/')[2]} alone, validation", "accuracy (%)") for n in modalities}
-    panels = {name: look for name, look in panels.items() if name in names}
-    figure, axes = panel_axes(len(panels), height=2.3)
-    figure.get_layout_engine().set(h_pad=0.08, w_pad=0.06)
-    for ax, (name, (title, unit)) in zip(axes, panels.items(), strict=True):
-        accuracy = unit.startswith("accuracy")
+    names = ordered((name for row in rows for name in row["curves"]), "curves")
+    figure, axes = _panels(names, "epoch")
+    for ax, name in zip(axes, names, strict=True):
+        own = quantity(name)
         for row in rows:
             if name in row["curves"]:
-                _curve(ax, row["curves"][name], row["look"], 100 if accuracy else 1)
-        ax.set(title=title, ylabel=unit, xlabel="epoch")
+                _curve(ax, row["curves"][name], row["look"], own.factor)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        ax.grid(axis="y")
-        if name.endswith("cross_entropy"):
+        chance = own.factor * own.chance(classes) if classes and own.chance else None
+        if own.better == "lower":
             _logarithmic(ax)
-        if accuracy:
-            chance = 100 / classes if classes else 0
-            ax.axhline(chance, color="#999999", linewidth=0.8, linestyle=(0, (1, 2)))
-            ax.set_ylim(0, 1.06 * max(ax.dataLim.ymax, chance))
-        if name == "tc_bound":
-            # That of a method which does not maximise it falls without end, and would flatten the
-            # others.
-            if classes:
-                ax.set_ylim(bottom=max(ax.get_ylim()[0], -math.log(classes)))
-            ax.axhline(0, color="#999999", linewidth=0.8)
-    legend(figure, [line_handle(row) for row in rows])
+        elif own.chance and not own.unit:
+            ax.set_ylim(0, 1.06 * max(ax.dataLim.ymax, chance or 0))
+        elif chance is not None:
+            # A bound that a method does not maximise falls without end, and would flatten others.
+            ax.set_ylim(bottom=max(ax.get_ylim()[0], chance - math.log(classes)))
+        if chance is not None:
+            _dotted(ax, chance)
+    _legend(figure, [_line_handle(row) for row in rows])
     return figure
 
 
@@ -70,33 +60,35 @@ def noise_figure(rows: Sequence[Mapping]) -> Figure:
       rows: see `make_rows`; those whose evaluation had no noise are left out.
     """
     modalities = list(dict.fromkeys(m for row in rows for m in row["noise"]))
-    figure, axes = panel_axes(len(modalities), height=2.4)
+    figure, axes = _panel_axes(len(modalities), height=2.4)
     for ax, modality in zip(axes, modalities, strict=True):
         for row in rows:
             if modality in row["noise"]:
-                _curve(ax, row["noise"][modality], row["look"], 100)
+                _curve(ax, row["noise"][modality], row["look"], 1)
         ax.set(title=f"noise on {modality}", xlabel="strength (std of the input)",
-               ylabel="fused accuracy (%)")  # fmt: skip
-        ax.set_ylim(max(0, ax.dataLim.ymin - 3), min(103, ax.dataLim.ymax + 3))
+               ylabel=title(Name("accuracy")))  # fmt: skip
+        ax.set_ylim(max(0, ax.dataLim.ymin - 0.03), min(1.03, ax.dataLim.ymax + 0.03))
         ax.grid(axis="y")
-    legend(figure, [line_handle(row) for row in rows])
+    _legend(figure, [_line_handle(row) for row in rows])
     return figure
 
 
-def bars_figure(rows: Sequence[Mapping], panels: Mapping[str, Mapping]) -> Figure:
-    """Draws a bar with its interval and its runs for each row, in a panel for each measure.
+def bars_figure(
+    rows: Sequence[Mapping], names: Sequence[Name], limits: Mapping[str, float]
+) -> Figure:
+    """Draws a bar with its interval and its runs for each row, in a panel for each quantity.
 
     Args:
       rows: see `make_rows`.
-      panels: {measure: {"title", "unit", "scale": factor, "limit": the largest possible value or
-        None, "start": where bars begin, 0 unless given}}.
+      names: of the quantities.
+      limits: {kind of a quantity: its largest possible value}, where there is one.
     """
-    columns = min(len(panels), 3)
-    lines = -(-len(panels) // columns)
+    columns = min(len(names), 3)
+    lines = -(-len(names) // columns)
     figure = Figure(figsize=(WIDTH, lines * (0.9 + 0.24 * len(rows))), layout="constrained")
     axes = figure.subplots(lines, columns, sharey=True, squeeze=False).flatten()
-    for ax, (name, panel) in zip(axes, panels.items(), strict=False):
-        scale, start = panel["scale"], panel.get("start", 0)
+    for ax, name in zip(axes, names, strict=False):
+        scale, limit, start = quantity(name).factor, limits.get(name.kind), _START.get(name.kind, 0)
         seen, ends = [start], [start]
         for place, row in enumerate(rows):
             measure = row["measures"].get(name)
@@ -111,11 +103,11 @@ def bars_figure(rows: Sequence[Mapping], panels: Mapping[str, Mapping]) -> Figur
                     markeredgecolor="#333333", markeredgewidth=0.5)  # fmt: skip
             seen += runs
             ends += [mean, mean - (half or 0), mean + (half or 0)]
-        low, high = _limits(seen, ends, start, panel["limit"])
+        low, high = _limits(seen, ends, start, limit)
         ticks = MaxNLocator(nbins=4).tick_values(low, high)
         apart = (high - low) / 8
         ax.set_xticks([start, *(x for x in ticks if low <= x <= high and abs(x - start) > apart)])
-        ax.set(title=panel["title"], xlabel=panel["unit"], xlim=(low, high))
+        ax.set(title=_wrapped(name, 24), xlabel=quantity(name).unit, xlim=(low, high))
         ax.axvline(start, color="#333333", linewidth=0.7)
         ax.grid(axis="x")
         ax.set_axisbelow(True)
@@ -123,7 +115,7 @@ def bars_figure(rows: Sequence[Mapping], panels: Mapping[str, Mapping]) -> Figur
     axes[0].set_ylim(len(rows) - 0.4, -0.6)
     for ax in axes:
         ax.tick_params(axis="y", length=0)
-    for ax in axes[len(panels) :]:
+    for ax in axes[len(names) :]:
         ax.set_visible(False)
     return figure
 
@@ -175,7 +167,7 @@ def reliability_figure(rows: Sequence[Mapping]) -> Figure:
                label=name if name != "fused" else "fused (method's colour)")
         for name, (line, colour, width) in looks.items()
     ]  # fmt: skip
-    legend(figure, handles)
+    _legend(figure, handles)
     return figure
 
 
@@ -214,7 +206,78 @@ def confusion_figure(rows: Sequence[Mapping], class_names: Sequence[str]) -> Fig
     return figure
 
 
-def panel_axes(number, *, height):
+def study_figure(study: Mapping, lines: Sequence[Mapping]) -> Figure:
+    """Draws every quantity of a study over its values, a panel for each.
+
+    Args:
+      study: see `tcmax_jax.evaluation.reports.studies.read_study`.
+      lines: see `study_lines`.
+    """
+    rows = [row for line in lines for row in line["points"] if row]
+    names = ordered(name for row in rows for name in row["numbers"])
+    ticks = [_tick(study["field"], point["value"]) for point in study["points"]]
+    figure, axes = _panels(names, study["field"])
+    for ax, name in zip(axes, names, strict=True):
+        own = quantity(name)
+        for place, line in enumerate(lines):
+            known = [(x, row["numbers"][name]) for x, row in enumerate(line["points"])
+                     if row and name in row["numbers"]]  # fmt: skip
+            if known:
+                # Side by side, or intervals of one value would hide each other.
+                shift = 0.06 * (place - (len(lines) - 1) / 2)
+                ax.errorbar(
+                    [x + shift for x, _ in known],
+                    [own.factor * interval["mean"] for _, interval in known],
+                    [own.factor * (interval["half_width"] or 0) for _, interval in known],
+                    color=line["look"]["colour"], linestyle=line["look"]["line"],
+                    marker=line["look"]["marker"], elinewidth=0.8, capsize=2,
+                )  # fmt: skip
+        ax.set_xticks(range(len(ticks)), ticks, size=8 if len("".join(ticks)) < 20 else 6.5)
+        means = [row["numbers"][name]["mean"] for row in rows if name in row["numbers"]]
+        means = [own.factor * mean for mean in means]
+        if own.signed:
+            _dotted(ax, 0)
+        if own.better == "lower" and not own.chance:
+            # Costs, whose differences mean little unless they are large beside 0.
+            ax.set_ylim(0, 1.3 * max(means))
+        else:
+            _look_at(ax, means)
+    _legend(figure, [_line_handle(line) for line in lines])
+    return figure
+
+
+def _tick(field, value):
+    if value is None:
+        return "all" if field == "method.num_negatives" else "none"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _look_at(ax, means):
+    """Cuts intervals off that would shrink the differences of the means to nothing."""
+    span = max(means) - min(means) or abs(max(means)) or 1.0
+    low, high = ax.get_ylim()
+    ax.set_ylim(max(low, min(means) - 0.6 * span), min(high, max(means) + 0.6 * span))
+
+
+def _panels(names, xlabel):
+    """Returns a figure and the axes of a panel for each quantity."""
+    figure, axes = _panel_axes(len(names), height=2.3)
+    figure.get_layout_engine().set(h_pad=0.08, w_pad=0.06)
+    for ax, name in zip(axes, names, strict=True):
+        ax.set(title=_wrapped(name, 36), ylabel=quantity(name).unit, xlabel=xlabel)
+        ax.grid(axis="y")
+    return figure, axes
+
+
+def _dotted(ax, level):
+    ax.axhline(level, color="#999999", linewidth=0.8, linestyle=(0, (1, 2)))
+
+
+def _wrapped(name, width):
+    return textwrap.fill(title(name, unit=False), width)
+
+
+def _panel_axes(number, *, height):
     """Returns a figure of two columns, and the axes of so many panels."""
     lines = -(-number // 2)
     figure = Figure(figsize=(WIDTH, 0.6 + height * lines), layout="constrained")
@@ -271,14 +334,14 @@ def _limits(seen, ends, start, limit):
     return low - (0.05 * span if low < start else 0), high + 0.05 * span
 
 
-def line_handle(row):
+def _line_handle(row):
     """Returns the entry of a legend for a row or line with a "look" and a "label"."""
     look = row["look"]
     return Line2D([], [], linestyle=look["line"], color=look["colour"], marker=look["marker"],
                   label=row["label"])  # fmt: skip
 
 
-def legend(figure, handles):
+def _legend(figure, handles):
     """Adds a legend below a figure, in as many columns as fit."""
     widest = max(len(handle.get_label()) for handle in handles)
     columns = max(1, min(len(handles), 96 // (widest + 8)))

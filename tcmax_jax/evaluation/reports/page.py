@@ -1,9 +1,22 @@
-"""Blocks of a report (see `content`) as one HTML page and as Markdown."""
+"""Blocks as one HTML page and as Markdown, and the folder of a page.
+
+A block is one of {"heading", "level"}, {"text"}, {"items": [text]}, {"table": [head, *rows]},
+{"figure": name, "caption"}, {"code"} and {"aside": [block]}, a part set apart from the rest.
+Files of an earlier page in the folder are replaced, and no others are touched.
+"""
 
 import base64
+import hashlib
 import html
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 
+from tcmax_jax.evaluation.tables import markdown_table
+from tcmax_jax.files import write_atomically, write_bytes_atomically
+
+_WRITTEN = "written.json"
 _CSS = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff;
@@ -40,7 +53,7 @@ def to_html(title: str, blocks: Sequence[Mapping], pictures: Mapping[str, bytes]
 
     Args:
       title: of the page.
-      blocks: see `content`.
+      blocks: see the module.
       pictures: {name of a figure: PNG}.
     """
     body = "\n".join(_html_block(block, pictures) for block in blocks)
@@ -97,9 +110,8 @@ def _markdown_block(block):
             return text
         case {"items": items}:
             return "\n".join(f"- {item}" for item in items)
-        case {"table": [head, *rows]}:
-            lines = [head, ["---"] * len(head), *rows]
-            return "\n".join(f"| {' | '.join(map(_markdown_cell, cells))} |" for cells in lines)
+        case {"table": rows}:
+            return markdown_table(rows)
         case {"figure": name, "caption": caption}:
             return f"![{name}](figures/{name}.png)\n\n*{caption}*"
         case {"code": text}:
@@ -109,5 +121,76 @@ def _markdown_block(block):
             return "\n".join(f"> {line}".rstrip() for line in text.splitlines())
 
 
-def _markdown_cell(text):
-    return text.replace("|", "\\|").replace("\n", " ")
+def write_page(
+    out: Path,
+    name: str,
+    title: str,
+    blocks: Sequence[Mapping],
+    pictures: Mapping[str, bytes],
+    tables: Mapping[str, str] = MappingProxyType({}),
+) -> list[Path]:
+    """Writes a page and its tables, and removes files of an earlier page that are not among them.
+
+    written.json keeps {name: SHA-256} of what was written, so that files of others, and files that
+    others have changed, are known.
+
+    Args:
+      out: folder; made if need be.
+      name: of the page's files <name>.html and <name>.md.
+      title: of the page.
+      blocks: see the module.
+      pictures: {name of a figure: PNG}, written to figures/<name>.png.
+      tables: {name of a file: its text}.
+
+    Returns:
+      The paths of the page and of the tables.
+
+    Raises:
+      FileExistsError: a file that no page has written has one of the names; nothing was written.
+    """
+    texts = {f"{name}.html": to_html(title, blocks, pictures), f"{name}.md": to_markdown(blocks)}
+    texts |= tables
+    files = {name: text.encode() for name, text in texts.items()}
+    files |= {f"figures/{name}.png": png for name, png in pictures.items()}
+    before = _read(out)
+    ours = {name for name, digest in before.items() if _digest_of(out / name) == digest}
+    strangers = [n for n, own in files.items() if n not in ours and _holds_other(out / n, own)]
+    if strangers:
+        raise FileExistsError(
+            f"Expected a folder whose files are those of an earlier page, got {out} with a "
+            f"{strangers[0]} that no page has written, or that was changed since. Choose another "
+            "--workdir, or move that file away."
+        )
+    (out / "figures").mkdir(parents=True, exist_ok=True)
+    # First the names, so that a page that is not finished is known too.
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    write_atomically(out / _WRITTEN, json.dumps(before | digests, indent=2) + "\n")
+    for name in ours - files.keys():
+        (out / name).unlink()
+    for name, content in files.items():
+        write_bytes_atomically(out / name, content)
+    write_atomically(out / _WRITTEN, json.dumps(digests, indent=2) + "\n")
+    return [out / name for name in texts]
+
+
+def _read(out):
+    path = out / _WRITTEN
+    if not path.exists():
+        return {}
+    try:
+        written = json.loads(path.read_text())
+        # Names alone: nothing outside the folder is ever removed.
+        return {n: d for n, d in written.items() if not Path(n).is_absolute() and ".." not in n}
+    except (ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is damaged, so that nobody can tell which files here are those of an earlier "
+            "page. Choose another --workdir."
+        ) from error
+
+
+def _digest_of(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def _holds_other(path, content):
+    return path.exists() and (not path.is_file() or path.read_bytes() != content)

@@ -4,7 +4,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 
-from tcmax_jax.evaluation.reports.naming import differing_fields, flat
+from tcmax_jax.evaluation.reports.runs import differing_fields, flat
 
 # These have columns of their own.
 _SHOWN = ("seed", "method.", "model.fusion.")

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tcmax_jax.evaluation.analysis import BINS
 from tcmax_jax.evaluation.comparison import interval
+from tcmax_jax.evaluation.outputs import BINS, analysis_numbers
+from tcmax_jax.evaluation.quantities import Name, quantity, read_name
 from tcmax_jax.evaluation.reports.style import styles
 
-_PER_PREDICTION = ("entropy", "calibration_error")
-# What has a curve, by split.
-_TRAINING = {"loss", "cross_entropy"}
-_VALIDATION = {"cross_entropy", "tc_bound", "accuracy"}
+# What is logged of training batches and has a curve.
+_TRAINING = {"loss": Name("loss"), "cross_entropy": Name("train_cross_entropy")}
+_ENTRY = ("step", "epoch", "split")
 
 
 def make_rows(runs: Sequence[Mapping], split: str) -> list[dict]:
@@ -25,9 +25,9 @@ def make_rows(runs: Sequence[Mapping], split: str) -> list[dict]:
     Returns:
       [{"method", "fusion", "label": for figures, "look": see `styles`, "runs", "values": {name: its
       value for each run}, see `numbers`, "measures": {name: its interval}, "curves": {name: a list
-      of {epoch: value} for each run}, "noise": {modality: a list of {strength: fused accuracy} for
-      each run that has them}, "reliability": {prediction: bins}, "confusion": [C, C] counts over
-      all runs}].
+      of {epoch: value} for each run}, see `curves`, "noise": {modality: a list of {strength: fused
+      accuracy} for each run that has them}, "reliability": {prediction: bins}, "confusion": [C, C]
+      counts over all runs}].
     """
     groups = {}
     for run in runs:
@@ -36,7 +36,8 @@ def make_rows(runs: Sequence[Mapping], split: str) -> list[dict]:
     looks = styles([group[0]["config"]["method"]["kind"] for group in groups.values()])
     rows = []
     for ((method, fusion), group), look in zip(groups.items(), looks, strict=True):
-        values = _collect([numbers(run, split) for run in group])
+        told = [numbers(run, split) for run in group]
+        values = _collect(told)
         rows.append(
             {
                 "method": method,
@@ -47,78 +48,64 @@ def make_rows(runs: Sequence[Mapping], split: str) -> list[dict]:
                 "values": values,
                 "measures": {name: _interval(own) for name, own in values.items()},
                 "curves": _collect([curves(run["log"]) for run in group]),
-                "noise": _collect([_noise(run["analysis"][split]) for run in group]),
+                "noise": _collect(list(map(_noise, told))),
                 "reliability": _pooled([run["analysis"][split]["reliability"] for run in group]),
-                "confusion": _summed([run["analysis"][split]["confusion"] for run in group]),
+                "confusion": np.sum(
+                    [run["analysis"][split]["confusion"] for run in group], axis=0
+                ).tolist(),
             }
         )
     return rows
 
 
-def numbers(run: Mapping, split: str) -> dict[str, float]:
+def numbers(run: Mapping, split: str) -> dict[Name, float]:
     """Returns {name: number}: the metrics of a split, its analyses, and what training came to.
 
     "train_cross_entropy" is the mean over the last epoch, in nats, where it was logged.
     """
-    training = curves(run["log"]).get("train/cross_entropy", {})
-    last = {"train_cross_entropy": training[max(training)]} if training else {}
-    return {**last, **run["results"]["splits"][split], **measures(run["analysis"][split])}
+    name = _TRAINING["cross_entropy"]
+    training = curves(run["log"]).get(name, {})
+    found = {name: training[max(training)]} if training else {}
+    found |= {read_name(key): x for key, x in run["results"]["splits"][split].items()}
+    for name, (value, _) in analysis_numbers(run["analysis"][split]).items():
+        found.setdefault(name, value)
+    return found
 
 
-def measures(analysis: Mapping) -> dict[str, float]:
-    """Returns {name: number} of what an analysis says in one number, "entropy/audio" for example.
+def curves(log: Sequence[Mapping]) -> dict[Name, dict[int, float]]:
+    """Returns {name: {epoch: value}} of what a run has logged and has a curve.
 
-    Those that are differences between modalities are there for additive heads alone.
-    """
-    found = {}
-    if "js_divergence" in analysis:
-        found["js_divergence"] = analysis["js_divergence"]["mean"]
-        found |= {name: analysis[name] for name in ("entropy_ratio", "multimodal_gain")}
-    for name in _PER_PREDICTION:
-        found |= {f"{name}/{prediction}": x for prediction, x in analysis[name].items()}
-    if recalibrated := analysis.get("recalibration"):
-        found |= {"recalibrated": recalibrated["accuracy"]}
-        found |= {
-            f"{n}/recalibrated": recalibrated[n] for n in ("cross_entropy", "calibration_error")
-        }
-        found |= {f"weight/{m}": w for m, w in recalibrated["weights"].items()}
-    found |= {f"cka/{pair}": x for pair, x in analysis["cka"].items()}
-    found |= {f"without/{m}": x for m, x in analysis.get("accuracy_without", {}).items()}
-    for m, shares in analysis.get("accuracy_under_noise", {}).items():
-        found |= {f"noise/{m}={strength}": x for strength, x in shares.items()}
-    terms = analysis.get("total_correlation", {}).get("terms", {})
-    return found | {f"chain/{name}": x["nats"] for name, x in terms.items()}
-
-
-def curves(log: Sequence[Mapping]) -> dict[str, dict[int, float]]:
-    """Returns {name: {epoch: value}} of what a run has logged.
-
-    "train/loss" and "train/cross_entropy" are means over the steps of an epoch; all others
-    ("cross_entropy", "tc_bound", "accuracy", "accuracy/<modality>") are of the validation split.
+    "loss" and "train_cross_entropy" are means over the steps of an epoch; all others are of the
+    validation split.
     """
     found, sums, before = {}, {}, 0
     for entry in log:
         if entry["split"] == "train":
             # An entry is the mean over the steps since the one before.
             steps, before = entry["step"] - before, entry["step"]
-            for name in _TRAINING & entry.keys():
-                total, count = sums.setdefault(name, {}).get(entry["epoch"], (0.0, 0))
-                sums[name][entry["epoch"]] = (total + steps * entry[name], count + steps)
+            for key, name in _TRAINING.items():
+                if key in entry:
+                    epochs = sums.setdefault(name, {})
+                    total, count = epochs.get(entry["epoch"], (0.0, 0))
+                    epochs[entry["epoch"]] = (total + steps * entry[key], count + steps)
         else:
-            for name, value in entry.items():
-                if name in _VALIDATION or name.startswith("accuracy/"):
+            for key, value in entry.items():
+                name = read_name(key)
+                if key not in _ENTRY and "curves" in quantity(name).shown:
                     found.setdefault(name, {})[entry["epoch"]] = value
-    for name, epochs in sorted(sums.items()):
-        found[f"train/{name}"] = {epoch: total / count for epoch, (total, count) in epochs.items()}
+    for name, epochs in sums.items():
+        found[name] = {epoch: total / count for epoch, (total, count) in epochs.items()}
     return found
 
 
-def _noise(analysis):
+def _noise(numbers):
     """Returns {modality: {strength: fused accuracy}}, without noise among them."""
-    return {
-        m: {0.0: analysis["accuracy"]["fused"]} | {float(s): x for s, x in shares.items()}
-        for m, shares in analysis.get("accuracy_under_noise", {}).items()
-    }
+    found = {}
+    for name, share in numbers.items():
+        if name.kind == "noise":
+            clean = {0.0: numbers[Name("accuracy")]}
+            found.setdefault(name.of.noisy, clean)[name.of.strength] = share
+    return found
 
 
 def _collect(dictionaries):
@@ -138,24 +125,13 @@ def _pooled(reliabilities):
     """Returns the bins of several runs as if their examples were those of one."""
     pooled = {}
     for prediction in dict.fromkeys(name for own in reliabilities for name in own):
-        sums = {}
-        for bins in (own.get(prediction, []) for own in reliabilities):
-            for each in bins:
-                number = min(math.ceil(each["confidence"] * BINS), BINS)
-                total = sums.setdefault(number, {"confidence": 0.0, "accuracy": 0.0, "count": 0})
-                total["confidence"] += each["count"] * each["confidence"]
-                total["accuracy"] += each["count"] * each["accuracy"]
-                total["count"] += each["count"]
+        sums = np.zeros((BINS, 3))
+        for each in (b for own in reliabilities for b in own.get(prediction, [])):
+            place = min(math.ceil(each["confidence"] * BINS), BINS) - 1
+            sums[place] += each["count"] * np.array([each["confidence"], each["accuracy"], 1])
         pooled[prediction] = [
-            {
-                "confidence": sums[b]["confidence"] / sums[b]["count"],
-                "accuracy": sums[b]["accuracy"] / sums[b]["count"],
-                "count": sums[b]["count"],
-            }
-            for b in sorted(sums)
+            {"confidence": confidence / n, "accuracy": accuracy / n, "count": int(n)}
+            for confidence, accuracy, n in sums.tolist()
+            if n
         ]
     return pooled
-
-
-def _summed(tables):
-    return np.sum(tables, axis=0).tolist()

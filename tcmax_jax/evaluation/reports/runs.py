@@ -1,11 +1,12 @@
-"""Folders of finished runs as plain data, and whether they may stand in one table."""
+"""Folders of finished runs as plain data: in what they differ, and if one table may hold them."""
 
 import glob
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tcmax_jax.evaluation.reports.naming import labels, order
+from tcmax_jax.evaluation.reports.style import order
+from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.upgrade import upgraded
 
 _FILES = ("config", "data", "environments", "analysis", "results")
@@ -94,7 +95,7 @@ def _matches(pattern):
 
 
 def _runs_in(folder):
-    if (folder / "config.json").is_file():
+    if RunFolder(folder).config.is_file():
         return [folder]
     if (folder / "comparison.json").is_file():
         runs = sorted(p.parent for p in folder.glob("*/config.json"))
@@ -112,28 +113,27 @@ def _runs_in(folder):
 
 
 def _read(folder):
-    run = {"folder": str(folder)}
-    reason = None if (folder / "results.json").exists() else _failure(folder)
+    run, files = {"folder": str(folder)}, RunFolder(folder)
+    reason = None if files.results.exists() else _failure(folder)
     if reason:
-        files = {name: _file(folder, name) for name in ("config", "data")}
-        return run | files | {"reason": reason}
-    if not (folder / "results.json").exists():
+        return run | {n: _file(folder, n) for n in ("config", "data")} | {"reason": reason}
+    if not files.results.exists():
         raise ValueError(
-            f"Expected a finished run in {folder}, got one without a results.json. Go on training "
+            f"Expected a finished run in {folder}, got one without a {files.results.name}. Go on training "
             "with the command that began it, or leave the folder out of --runs."
         )
-    if not (folder / "analysis.json").exists():
+    if not files.analysis.exists():
         raise ValueError(
-            f"Expected an analysis.json in {folder}, got none: the run was evaluated by an earlier "
+            f"Expected an {files.analysis.name} in {folder}, got none: the run was evaluated by an earlier "
             f"version. Write it with --mode=evaluate --workdir={folder}."
         )
-    files = {name: _file(folder, name) for name in _FILES}
-    if not files["results"].get("finished", True):  # Not said by runs of earlier versions.
+    run |= {name: _file(folder, name) for name in _FILES} | {"log": _log(files.log)}
+    if not run["results"].get("finished", True):  # Not said by runs of earlier versions.
         raise ValueError(
             f"Expected a finished run in {folder}, got one that was evaluated before its end. Go "
             "on training with the command that began it, or leave the folder out of --runs."
         )
-    return run | files | {"log": _log(folder / "metrics.jsonl")}
+    return run
 
 
 def read_evaluated(folder: Path) -> dict:
@@ -147,7 +147,7 @@ def read_evaluated(folder: Path) -> dict:
       ValueError: the folder holds no evaluation, or a damaged one.
     """
     run = folder.parents[1] if folder.parent.name == "steps" else folder
-    if not (run / "config.json").is_file() or not (folder / "analysis.json").is_file():
+    if not RunFolder(run).config.is_file() or not RunFolder(folder).analysis.is_file():
         raise ValueError(
             f"Expected an evaluated run, or steps/<step> of one, in {folder}, got no config.json "
             "or analysis.json. Write them with --mode=evaluate, with --step for a checkpoint."
@@ -155,7 +155,7 @@ def read_evaluated(folder: Path) -> dict:
     places = {"config": run, "data": run, "analysis": folder, "results": folder}
     files = {name: _file(place, name) for name, place in places.items()}
     own = {"folder": str(folder), "run": run.resolve()}
-    return own | files | {"log": _log(run / "metrics.jsonl")}
+    return own | files | {"log": _log(RunFolder(run).log)}
 
 
 def read_provenance(folder: Path) -> dict:
@@ -179,7 +179,7 @@ def _failure(folder):
 
 
 def _file(folder, name):
-    path = folder / f"{name}.json"
+    path = getattr(RunFolder(folder), name)
     content = _json(path)
     missing = [field for field in _FIELDS.get(name, ()) if field not in content]
     if missing:
@@ -262,3 +262,45 @@ def _identity(run):
 def _short(value):
     text = ", ".join(value) if isinstance(value, list) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def labels(sections: Sequence[Mapping]) -> list[str]:
+    """Returns the kind of each method or head, with the options in which those of a kind differ.
+
+    Args:
+      sections: the section `method` of each configuration, or the section `model.fusion`.
+
+    Returns:
+      Labels such as "joint" and, where another run has another projection, "mla (projection=owm)".
+    """
+    groups = {}
+    for section in sections:
+        groups.setdefault(section["kind"], []).append(section)
+    differing = {name: [path for path, _ in differing_fields(g)] for name, g in groups.items()}
+    texts = []
+    for section in sections:
+        options = [f"{o}={section.get(o)}" for o in differing[section["kind"]]]
+        texts.append(section["kind"] + (f" ({', '.join(options)})" if options else ""))
+    return texts
+
+
+def flat(tree: Mapping, path: str = "") -> dict:
+    """Returns {"section.field": value} of a configuration."""
+    fields = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            fields |= flat(value, f"{path}{name}.")
+        else:
+            fields[path + name] = value
+    return fields
+
+
+def differing_fields(configs: Sequence[Mapping]) -> list[tuple[str, list]]:
+    """Returns (path, the value in each configuration) of the fields that are not equal in all.
+
+    A field that a configuration does not have is None there.
+    """
+    trees = [flat(config) for config in configs]
+    paths = dict.fromkeys(path for tree in trees for path in tree)
+    values = [(path, [tree.get(path) for tree in trees]) for path in paths]
+    return [(path, own) for path, own in values if any(value != own[0] for value in own)]

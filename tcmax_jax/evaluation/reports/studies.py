@@ -1,20 +1,41 @@
-"""Studies in a report: a folder with study.json as plain data, and what is said of it."""
+"""Studies: their folder as plain data, their table, and what a report says of them."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from tcmax_jax.evaluation.reports.naming import order
+from tcmax_jax.evaluation.quantities import (
+    Name,
+    mean,
+    ordered,
+    quantity,
+    read_name,
+    title,
+)
 from tcmax_jax.evaluation.reports.provenance import commands, environments_table
 from tcmax_jax.evaluation.reports.runs import read_provenance
-from tcmax_jax.evaluation.reports.style import styles
-from tcmax_jax.evaluation.study import point_folder, study_cells, study_reading
+from tcmax_jax.evaluation.reports.style import order, styles
+from tcmax_jax.evaluation.tables import csv_table, markdown_table
 
+_READING = (
+    "Mean over seeds ± half the 95 % t-interval of the mean; the difference is that of fused "
+    "accuracy to joint training, paired by seed. The training loss is the mean over the last "
+    "epoch, of each method's own objective. Time is the median over the windows after the first "
+    "epoch, with what the step waits for its data. Memory is what the compiled step needs beside "
+    "parameters and batch."
+)
 _CAPTION = (
     "Means over seeds with the 95 % t-interval of the mean (none for one seed), evenly spaced "
     "whatever the values are. Accuracies and cross-entropy are of the best checkpoint on "
     "validation. Dotted: no difference."
 )
+
+
+def point_folder(field: str, value: Any) -> str:
+    """Returns the name of the folder of a study that holds the runs with a value of its field."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return f"{field}={text}".replace("/", "_")
 
 
 def read_study(folder: Path) -> dict:
@@ -47,35 +68,62 @@ def read_study(folder: Path) -> dict:
     return {"folder": str(folder), **study, "runs": runs}
 
 
+def study_numbers(row: Mapping) -> dict[Name, Mapping]:
+    """Returns {name: interval} of what a row of a study shows: metrics, difference and costs."""
+    numbers = {**row["metrics"], **(row["cost"] or {})}
+    if row["difference"]:
+        numbers["difference"] = row["difference"]
+    named = {read_name(key): x for key, x in numbers.items()}
+    return {name: x for name, x in named.items() if "study" in quantity(name).shown}
+
+
+def study_cells(study: Mapping) -> list[list[str]]:
+    """Returns the head and the rows of the table of a study as lists of text.
+
+    Args:
+      study: what `tcmax_jax.training.study.run_study` returned.
+    """
+    rows = [(p["value"], row, study_numbers(row)) for p in study["points"] for row in p["rows"]]
+    names = ordered(name for *_, numbers in rows for name in numbers)
+    titles = [title(name, short=True) for name in names]
+    lines = [[study["field"], "method", "fusion", "seeds", *titles]]
+    for value, row, numbers in rows:
+        cells = [json.dumps(value), row["method"], row["fusion"], str(len(row["seeds"]))]
+        lines.append([*cells, *(mean(name, numbers.get(name)) for name in names)])
+    return lines
+
+
+def study_markdown(study: Mapping) -> str:
+    """Lays out a study as a Markdown table, and says how to read it, see `study_cells`."""
+    return f"{markdown_table(study_cells(study))}\n\n{_READING}\n"
+
+
 def study_lines(study: Mapping) -> list[dict]:
     """Returns the lines of a study's figure.
 
     Returns:
-      [{"label", "look", "points": [row of the study or None at each value]}], a line for each
-      method and fusion. Where the study changes the method's own options or the fusion, or takes
-      another method, what it changes is no line of its own.
+      [{"label", "look", "points": [row of the study, with its "numbers", see `study_numbers`, or
+      None, at each value]}], a line for each method and fusion. Where the study changes the
+      method's own options or the fusion, or takes another method, what it changes is no line of
+      its own.
     """
     found = {}
     values = study["points"]
     for place, point in enumerate(values):
         for row in point["rows"]:
             line = found.setdefault(_line_of(row, study["field"]), [None] * len(values))
-            line[place] = row
+            line[place] = row | {"numbers": study_numbers(row)}
     names = sorted(found, key=lambda key: (order(_name(key[0])), key))
     several = len({fusion for _, fusion in names if fusion}) > 1
     looks = styles([_name(method) for method, _ in names])
     return [
-        {
-            "label": f"{key[0]}, {key[1]}" if several else key[0],
-            "look": look,
-            "points": found[key],
-        }
+        {"label": ", ".join(key) if several else key[0], "look": look, "points": found[key]}
         for key, look in zip(names, looks, strict=True)
     ]
 
 
 def study_blocks(study: Mapping, figure: str, level: int) -> list[dict]:
-    """Returns the blocks on a study, see `content`.
+    """Returns the blocks on a study, see `tcmax_jax.evaluation.reports.page`.
 
     Args:
       study: see `read_study`.
@@ -88,7 +136,7 @@ def study_blocks(study: Mapping, figure: str, level: int) -> list[dict]:
         {"text": f"The same recipe with {study['field']} of {values}; folder {study['folder']}."},
         {"figure": figure, "caption": _CAPTION},
         {"table": study_cells(study)},
-        {"text": study_reading()},
+        {"text": _READING},
         *(_provenance(study["runs"], level + 1) if study["runs"] else []),
     ]
 
@@ -102,20 +150,19 @@ def _provenance(runs, level):
     ]
 
 
-def study_csv_rows(study: Mapping) -> Sequence[Sequence]:
-    """Returns the lines of a CSV file: every number of the study in full precision."""
-    head = ["field", "value", "method", "fusion", "seeds", "quantity", "mean", "half_width"]
-    lines = [head]
-    for point in study["points"]:
-        for row in point["rows"]:
-            own = [study["field"], json.dumps(point["value"]), row["method"], row["fusion"]]
-            quantities = {**row["metrics"], **(row["cost"] or {})}
+def studies_csv(studies: Sequence[Mapping]) -> str:
+    """Returns a CSV file with every number of studies in full precision."""
+    lines = [["field", "value", "method", "fusion", "seeds", "quantity", "mean", "half_width"]]
+    for study in studies:
+        for value, row in ((p["value"], row) for p in study["points"] for row in p["rows"]):
+            own = [study["field"], json.dumps(value), row["method"], row["fusion"]]
+            numbers = {**row["metrics"], **(row["cost"] or {})}
             if row["difference"]:
-                quantities["minus " + row["against"]["method"]] = row["difference"]
-            for name, x in quantities.items():
+                numbers["minus " + row["against"]["method"]] = row["difference"]
+            for key, x in numbers.items():
                 half = "" if x["half_width"] is None else x["half_width"]
-                lines.append([*own, len(row["seeds"]), name, x["mean"], half])
-    return lines
+                lines.append([*own, len(row["seeds"]), key, x["mean"], half])
+    return csv_table(lines)
 
 
 def _line_of(row, field):

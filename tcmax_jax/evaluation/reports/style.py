@@ -1,4 +1,4 @@
-"""One look for all figures: sizes, and the colour, marker and line of each method."""
+"""One look for all pages: sizes of figures; order of methods, their colours, markers and lines."""
 
 import itertools
 from collections.abc import Sequence
@@ -29,6 +29,7 @@ RC = {
 # for lines. Twelve methods share seven of them; those that share one differ in their marker.
 _BLACK, _ORANGE, _SKY, _GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 _BLUE, _VERMILION, _PURPLE, _GREY = "#0072B2", "#D55E00", "#CC79A7", "#777777"
+# In this order methods are listed; others follow by name.
 _METHODS = {
     "joint": (_BLACK, "s"),
     "unimodal": (_BLUE, "^"),
@@ -43,10 +44,16 @@ _METHODS = {
     "mla": (_GREEN, "v"),
     "mmpareto": (_GREEN, "d"),
 }
+METHODS = tuple(_METHODS)
 # Two runs beside each other, which may be of one method.
 PAIR = ((_BLACK, "o", "-"), (_VERMILION, "s", "--"))
 _LINES = ("-", "--", ":", "-.")
 _HATCHES = ("", "////", "....", "xxxx")
+
+
+def order(name: str) -> tuple[int, str]:
+    """Returns a key by which to sort methods."""
+    return (METHODS.index(name) if name in METHODS else len(METHODS)), name
 
 
 def styles(names: Sequence[str]) -> list[dict]:
@@ -63,12 +70,6 @@ def styles(names: Sequence[str]) -> list[dict]:
     for name in names:
         colour, marker = _METHODS.get(name, (_GREY, "*"))
         number = next(counts[name]) % len(_LINES)
-        looks.append(
-            {
-                "colour": colour,
-                "marker": marker,
-                "line": _LINES[number],
-                "hatch": _HATCHES[number],
-            }
-        )
+        look = {"line": _LINES[number], "hatch": _HATCHES[number]}
+        looks.append({"colour": colour, "marker": marker, **look})
     return looks

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Annotated, Any
 
-from tcmax_jax.evaluation.study import point_folder
+from tcmax_jax.evaluation.reports.studies import point_folder
 from tcmax_jax.methods import MethodOptions
 from tcmax_jax.models.fusion import Concat, HeadOptions
 from tcmax_jax.section import CountOrZero, Limits, Section, SectionError, section

@@ -4,9 +4,10 @@ import json
 
 import numpy as np
 
+from tcmax_jax.evaluation.analysis import analyse_splits
 from tcmax_jax.evaluation.outputs import Outputs
+from tcmax_jax.evaluation.quantities import Condition, without
 from tcmax_jax.evaluation.reports.runs import find_folders, read_runs
-from tcmax_jax.evaluation.stored import analyse_splits
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.tree import from_dict, to_dict
 
@@ -98,8 +99,9 @@ def write_study(folder, field="method.num_negatives", values=(16, None)):
 
 def _predicted(labels, rng):
     """Returns predictions that are right the less often, the harder the condition."""
-    shares = {"without/audio": 0.4, "without/visual": 0.8}
-    shares |= {f"noise/{m}={s:g}": 0.9 - 0.2 * s for m in ("audio", "visual") for s in (0.5, 1, 2)}
+    shares = {without(["audio"]): 0.4, without(["visual"]): 0.8}
+    for m in ("audio", "visual"):
+        shares |= {Condition(noisy=m, strength=s): 0.9 - 0.2 * s for s in (0.5, 1, 2)}
     return {c: np.where(rng.random(len(labels)) < p, labels, 0) for c, p in shares.items()}
 
 

@@ -60,20 +60,25 @@ def test_the_page_says_what_the_files_say(pair, tmp_path):
     told = {name: cells for name, *cells in numbers[1:]}
     a, b = (json.loads((f / "analysis.json").read_text())["test"] for f in pair)
     js = [x["js_divergence"]["mean"] for x in (a, b)]
-    assert told["JS divergence (nats)"] == [f"{js[0]:.4f}", f"{js[1]:.4f}", f"{js[1] - js[0]:+.4f}"]
+    change = f"{js[1] - js[0]:.4f}"
+    assert told["JS divergence (nats)"] == [f"{js[0]:.4f}", f"{js[1]:.4f}", change, "-"]
     splits = [json.loads((f / "results.json").read_text())["splits"]["test"] for f in pair]
-    fused = [100 * metrics["accuracy"] for metrics in splits]
-    change = f"{fused[1] - fused[0]:+.2f}"
-    assert told["accuracy, fused (%)"] == [*(f"{x:.2f}" for x in fused), change]
+    for title, key, sign in (
+        ("fused accuracy", "accuracy", 1), ("cross-entropy (nats)", "cross_entropy", -1)
+    ):  # fmt: skip
+        first, second = (metrics[key] for metrics in splits)
+        better = "B" if sign * (second - first) > 0 else "A"
+        expected = [f"{first:.4f}", f"{second:.4f}", f"{second - first:.4f}", better]
+        assert told[title] == expected
     assert len(classes) == 1 + 4
     for name, count, first, second, _ in classes[1:]:
         c = int(name.removeprefix("class "))
         assert int(count) == sum(a["confusion"][c])
         for share, analysis in ((first, a), (second, b)):
             row = analysis["confusion"][c]
-            assert share == f"{100 * row[c] / sum(row):.1f}"
+            assert share == f"{row[c] / sum(row):.4f}"
     shares = [x["accuracy"]["fused"] for x in (a, b)]
-    assert f"fused accuracy {100 * (shares[1] - shares[0]):+.1f} ±" in text
+    assert f"fused accuracy {100 * (shares[1] - shares[0]):+.2f} ±" in text
     assert (tmp_path / "out" / "figures" / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert "data:image/png" in html.read_text()
 
@@ -88,7 +93,7 @@ def test_two_checkpoints_of_one_run(pair, tmp_path):
     text = markdown.read_text()
     assert "## Configuration\n\nThe same." in text
     assert "Two checkpoints of one training." in text
-    assert "fused accuracy +0.0 ±0.0 points" in text
+    assert "fused accuracy +0.00 ±0.00 points" in text
 
 
 def test_equal_logs_of_two_runs_are_two_trainings(pair, tmp_path):

@@ -13,8 +13,7 @@ import pytest
 
 from tcmax_jax.evaluation.reports import draw
 from tcmax_jax.evaluation.reports.provenance import commands
-from tcmax_jax.evaluation.reports.quoted import NUMBERS
-from tcmax_jax.evaluation.reports.write import write_report
+from tcmax_jax.evaluation.reports.report import QUOTED, write_report
 from tcmax_jax.launch import split_overrides
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.overrides import override
@@ -116,7 +115,8 @@ def spread(values):
 
 def share(values):
     """Returns an accuracy as the table has it."""
-    return f"{np.mean(values):.3f} ±{spread(values):.3f}".replace("0.", ".")
+    texts = (f"{x:.3f}".removeprefix("0") for x in (np.mean(values), spread(values)))
+    return " ±".join(texts)
 
 
 def test_every_number_of_the_results_comes_from_the_files(report):
@@ -149,29 +149,29 @@ def test_every_number_of_the_results_comes_from_the_files(report):
 def test_every_number_of_the_analyses_comes_from_the_files(report):
     runs, out = report
     wanted = {
-        "accuracy, recalibrated (%)": lambda a: 100 * a["recalibration"]["accuracy"],
-        "calibration error, recalibrated (%)": lambda a: (
-            100 * a["recalibration"]["calibration_error"]
-        ),
+        "recalibrated accuracy": lambda a: a["recalibration"]["accuracy"],
+        "calibration error, recalibrated": lambda a: a["recalibration"]["calibration_error"],
         "weight of audio": lambda a: a["recalibration"]["weights"]["audio"],
         "weight of visual": lambda a: a["recalibration"]["weights"]["visual"],
         "JS divergence (nats)": lambda a: a["js_divergence"]["mean"],
         "entropy ratio": lambda a: a["entropy_ratio"],
         "multimodal gain (points)": lambda a: 100 * a["multimodal_gain"],
-        "CKA, audio and visual": lambda a: a["cka"]["audio+visual"],
+        "linear CKA, audio and visual": lambda a: a["cka"]["audio+visual"],
     }
     for p in ("fused", "audio", "visual"):
         wanted[f"entropy, {p} (nats)"] = lambda a, p=p: a["entropy"][p]
-        wanted[f"calibration error, {p} (%)"] = lambda a, p=p: 100 * a["calibration_error"][p]
+        wanted[f"calibration error, {p}"] = lambda a, p=p: a["calibration_error"][p]
     for m, other in (("audio", "visual"), ("visual", "audio")):
-        wanted[f"without {m} (%)"] = lambda a, m=m: 100 * a["accuracy_without"][m]
+        wanted[f"fused accuracy without {m}"] = lambda a, m=m: a["accuracy_without"][m]
         for s in ("0.5", "1", "2"):
-            wanted[f"noise on {other}={s} std (%)"] = lambda a, m=other, s=s: (
-                100 * a["accuracy_under_noise"][m][s]
-            )
+            wanted[f"fused accuracy with noise on {other} ({s} std)"] = lambda a, m=other, s=s: a[
+                "accuracy_under_noise"
+            ][m][s]
     (losses, *tables_of_analyses) = tables((out / "report.md").read_text())[1:6]
-    titles = ["cross-entropy in training, last epoch (nats)", "cross-entropy, fused (nats)"]
-    assert losses[0][2:] == [*titles, "cross-entropy, recalibrated (nats)"]
+    assert losses[0][2:] == [
+        "cross-entropy in training (nats)", "cross-entropy (nats)", "cross-entropy, audio (nats)",
+        "cross-entropy, visual (nats)", "cross-entropy, recalibrated (nats)",
+    ]  # fmt: skip
     for method, fusion, *cells in losses[1:]:
         logs = [(f / "metrics.jsonl").read_text().splitlines() for f in runs[method, fusion]]
         # The last epoch has a window of three steps and one of a single step.
@@ -181,8 +181,10 @@ def test_every_number_of_the_analyses_comes_from_the_files(report):
         ]
         trained = [(3 * first + second) / 4 for first, second in windows]
         own = [read(f, "results")["splits"]["test"]["cross_entropy"] for f in runs[method, fusion]]
+        analyses = [read(f, "analysis")["test"]["cross_entropy"] for f in runs[method, fusion]]
+        split = [[x[m] for x in analyses if m in x] for m in ("audio", "visual")]
         again = [x["cross_entropy"] for x in map(recalibration, runs[method, fusion]) if x]
-        for values, cell in zip((trained, own, again), cells, strict=True):
+        for values, cell in zip((trained, own, *split, again), cells, strict=True):
             assert cell == (f"{np.mean(values):.3f} ±{spread(values):.3f}" if values else "-")
     seen = []
     for head, *rows in tables_of_analyses:
@@ -195,8 +197,12 @@ def test_every_number_of_the_analyses_comes_from_the_files(report):
                 except KeyError:
                     assert (fusion, cell) == ("film", "-")
                     continue
-                digits = 1 if title.endswith(("(%)", "(points)")) else 3
-                expected = f"{np.mean(values):.{digits}f} ±{spread(values):.{digits}f}"
+                if title.endswith("(nats)"):
+                    expected = f"{np.mean(values):.3f} ±{spread(values):.3f}"
+                elif title.endswith("(points)"):
+                    expected = f"{np.mean(values):+.1f} ±{spread(values):.1f}"
+                else:
+                    expected = share(values)
                 assert cell == expected
     assert set(seen) == set(wanted)
 
@@ -227,7 +233,7 @@ def test_small_numbers_are_not_told_as_zero(tmp_path, unpainted):
     (folder / "metrics.jsonl").write_text("".join(lines))
     write_report([str(folder)], tmp_path / "out")
     losses = tables((tmp_path / "out" / "report.md").read_text())[1]
-    assert losses[0][2] == "cross-entropy in training, last epoch (nats)"
+    assert losses[0][2] == "cross-entropy in training (nats)"
     assert losses[1][2] == "2.5e-04"
 
 
@@ -325,7 +331,7 @@ def test_quoted_numbers_stand_apart_and_only_beside_their_data_set(report, tmp_p
     markdown = (tmp_path / "out" / "report.md").read_text()
     quoted = [line for line in markdown.splitlines() if line.startswith(">")]
     assert quoted[0] == "> ### Quoted from the paper, not measured here"
-    assert tables("\n".join(quoted))[0][1:] == [list(row) for row in NUMBERS["crema_d_av"]]
+    assert tables("\n".join(quoted))[0][1:] == [list(row) for row in QUOTED["crema_d_av"]]
     assert {"82.7", "74.4", "1.549", "2.913"} <= set(re.findall(r"[\d.]*\d", "\n".join(quoted)))
     assert "Source: TCMax (ICLR 2026, arXiv 2602.13015)" in quoted[-1]
     aside = (tmp_path / "out" / "report.html").read_text().split("<aside>")[1].split("</aside>")[0]

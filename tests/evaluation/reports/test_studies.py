@@ -6,10 +6,10 @@ import io
 import pytest
 
 from tcmax_jax.evaluation.reports import draw
+from tcmax_jax.evaluation.reports.figures import study_figure
+from tcmax_jax.evaluation.reports.report import write_report
 from tcmax_jax.evaluation.reports.studies import read_study, study_lines
-from tcmax_jax.evaluation.reports.study_figure import study_figure
 from tcmax_jax.evaluation.reports.style import styles
-from tcmax_jax.evaluation.reports.write import write_report
 from tests.evaluation.reports.made_runs import ENVIRONMENT, config, write_run, write_study
 from tests.evaluation.reports.test_report import tables
 
@@ -37,19 +37,21 @@ def test_the_figure_draws_the_means(tmp_path):
         figure = study_figure(study, study_lines(study))
     axes = {ax.get_title(): ax for ax in figure.axes if ax.get_visible()}
     assert list(axes) == [
-        "fused", "fused, recalibrated", "audio alone", "TC bound",
-        "training loss, last epoch", "time of a step", "memory of a step", "fused less joint",
+        "fused accuracy", "recalibrated accuracy", "accuracy of audio (split)",
+        "difference of fused accuracy", "cross-entropy", "TC bound", "training loss",
+        "time of a step", "memory of a step",
     ]  # fmt: skip
-    again = axes["fused, recalibrated"].containers[0]
-    assert list(again.lines[0].get_ydata()) == pytest.approx([81.23456, 81.73456])
-    joint, tcmax = axes["fused"].containers
-    assert list(joint.lines[0].get_ydata()) == pytest.approx([76.54321, 77.54321])
-    assert list(tcmax.lines[0].get_ydata()) == pytest.approx([86.54321, 87.54321])
+    again = axes["recalibrated accuracy"].containers[0]
+    assert list(again.lines[0].get_ydata()) == pytest.approx([0.8123456, 0.8173456])
+    joint, tcmax = axes["fused accuracy"].containers
+    assert list(joint.lines[0].get_ydata()) == pytest.approx([0.7654321, 0.7754321])
+    assert list(tcmax.lines[0].get_ydata()) == pytest.approx([0.8654321, 0.8754321])
+    assert list(axes["difference of fused accuracy"].containers[0].lines[0].get_ydata()) == [10, 10]
     assert list(axes["time of a step"].containers[0].lines[0].get_ydata()) == [12.5, 12.5]
     labels = [text.get_text() for text in axes["TC bound"].get_xticklabels()]
     assert labels == ["0.1", "0.5"]
     # What only some rows have is drawn for these.
-    assert len(axes["fused less joint"].containers) == 1
+    assert len(axes["difference of fused accuracy"].containers) == 1
 
 
 def test_a_report_on_a_study_alone(tmp_path):
@@ -61,8 +63,8 @@ def test_a_report_on_a_study_alone(tmp_path):
     [[head, *rows]] = tables(text)
     assert head == [
         "method.num_negatives", "method", "fusion", "seeds", "fused", "recalibrated",
-        "cross-entropy (nats)", "TC bound (nats)", "audio (split)", "training loss (nats)",
-        "ms a step", "memory of a step (MiB)",
+        "audio (split)", "cross-entropy (nats)", "TC bound (nats)", "training loss (nats)",
+        "time of a step (ms)", "memory of a step (MiB)",
     ]  # fmt: skip
     assert [rows[0][0], *rows[0][4:6]] == ["16", "0.8654 ±0.0100", "0.8123 ±0.0100"]
     assert rows[0][9] == "-2.5000 ±0.0100"

@@ -2,7 +2,12 @@
 
 import pytest
 
-from tcmax_jax.evaluation.reports.folder import write_pages
+from tcmax_jax.evaluation.reports.page import write_page
+
+
+def write(folder, text, pictures=(), name="a"):
+    """Writes a page of one paragraph."""
+    return write_page(folder, name, "Title", [{"text": text}], dict.fromkeys(pictures, b"1"))
 
 
 def names(folder):
@@ -10,49 +15,50 @@ def names(folder):
 
 
 def test_a_page_replaces_an_earlier_one(tmp_path):
-    paths = write_pages(tmp_path, {"a.md": "one"}, {"curves": b"1", "noise": b"2"})
-    assert paths == [tmp_path / "a.md"]
+    paths = write(tmp_path, "one", ("curves", "noise"))
+    assert paths == [tmp_path / "a.html", tmp_path / "a.md"]
     (tmp_path / "figures" / "mine.png").write_bytes(b"mine")
     (tmp_path / "notes.md").write_text("mine")
-    write_pages(tmp_path, {"a.md": "two"}, {"curves": b"3"})
+    write(tmp_path, "two", ("curves",))
     assert names(tmp_path) == [
-        "a.md", "figures/curves.png", "figures/mine.png", "notes.md", "written.json"
+        "a.html", "a.md", "figures/curves.png", "figures/mine.png", "notes.md", "written.json"
     ]  # fmt: skip
-    assert (tmp_path / "a.md").read_text() == "two"
-    assert (tmp_path / "figures" / "curves.png").read_bytes() == b"3"
+    assert (tmp_path / "a.md").read_text() == "two\n"
+    assert (tmp_path / "figures" / "curves.png").read_bytes() == b"1"
 
 
 @pytest.mark.parametrize("earlier", [True, False])
 def test_a_file_of_somebody_else_stays(tmp_path, earlier):
     if earlier:
-        write_pages(tmp_path, {"a.md": "one"}, {"curves": b"1"})
+        write(tmp_path, "one", ("curves",))
     (tmp_path / "a.md").write_text("mine")
     before = names(tmp_path)
     with pytest.raises(FileExistsError, match=r"with a a\.md that no page has written, or"):
-        write_pages(tmp_path, {"a.md": "two"}, {"noise": b"2"})
+        write(tmp_path, "two", ("noise",))
     assert (tmp_path / "a.md").read_text() == "mine"
     assert names(tmp_path) == before
 
 
 def test_a_figure_that_was_changed_is_not_removed(tmp_path):
-    write_pages(tmp_path, {"a.md": "one"}, {"curves": b"1"})
+    write(tmp_path, "one", ("curves",))
     (tmp_path / "figures" / "curves.png").write_bytes(b"mine")
-    write_pages(tmp_path, {"a.md": "one"}, {})
+    write(tmp_path, "one")
     assert (tmp_path / "figures" / "curves.png").read_bytes() == b"mine"
 
 
 def test_nothing_outside_of_the_folder_is_removed(tmp_path):
     out = tmp_path / "out"
-    write_pages(out, {"a.md": "one"}, {})
+    write(out, "one")
     (tmp_path / "b").write_text("")
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     (out / "written.json").write_text(f'{{"../b": "{empty}", "{tmp_path}/b": "{empty}"}}')
     (out / "a.md").unlink()
-    write_pages(out, {"c.md": "one"}, {})
+    (out / "a.html").unlink()
+    write(out, "one", name="c")
     assert (tmp_path / "b").exists()
 
 
 def test_a_damaged_list_of_files_is_an_error(tmp_path):
     (tmp_path / "written.json").write_text("{")
     with pytest.raises(ValueError, match=r"written\.json is damaged, so that nobody can tell"):
-        write_pages(tmp_path, {"a.md": "one"}, {})
+        write(tmp_path, "one")

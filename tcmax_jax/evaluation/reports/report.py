@@ -1,21 +1,24 @@
-"""What a report says, as blocks that `page` lays out.
+"""From the folders of finished runs and studies to a page about them."""
 
-A block is one of {"heading", "level"}, {"text"}, {"items": [text]}, {"table": [head, *rows]},
-{"figure": name, "caption"}, {"code"} and {"aside": [block]}, a part set apart from the rest.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 from tcmax_jax.evaluation.comparison import (
+    compare,
     comparison_cells,
+    comparison_csv,
     comparison_failures,
     comparison_reading,
 )
-from tcmax_jax.evaluation.reports import quantities
-from tcmax_jax.evaluation.reports.naming import differing_fields
+from tcmax_jax.evaluation.quantities import ANALYSES, Name, mean, ordered, title, write_name
+from tcmax_jax.evaluation.reports.draw import draw_runs, draw_study
+from tcmax_jax.evaluation.reports.page import write_page
 from tcmax_jax.evaluation.reports.provenance import provenance
-from tcmax_jax.evaluation.reports.quoted import NUMBERS, SOURCE
+from tcmax_jax.evaluation.reports.rows import make_rows, numbers
+from tcmax_jax.evaluation.reports.runs import differing_fields, find_folders, read_runs
+from tcmax_jax.evaluation.reports.studies import read_study, studies_csv, study_blocks
 
+_BASELINE = "joint"
 _SHARES = "Accuracies as shares of 1."
 _MEANS = "Mean over seeds ± half the 95 % t-interval of the mean"
 _BAND = "Lines are means over seeds, bands reach from the lowest seed to the highest."
@@ -24,8 +27,9 @@ _BARS = (
     "one seed; cut off where it leaves the axis)."
 )
 _CAPTIONS = {
-    "curves": f"Training. {_BAND} Each method has a loss of its own, so that losses compare runs "
-    "of one method alone; cross-entropy, of the fused prediction, compares all of them, on a "
+    "curves": f"Training: all but the training loss and the cross-entropy in training is of the "
+    f"validation split. {_BAND} Each method has a loss of its own, so that losses compare runs of "
+    "one method alone; cross-entropy, of the fused prediction, compares all of them, on a "
     "logarithmic axis. That of training is of batches, while the parameters change; MLA, which "
     "trains modalities in turn, has none. A TC bound far below 0 is cut off. Dotted: chance.",
     "modalities": "How the modalities differ. The Jensen-Shannon divergence is 0 where they "
@@ -45,16 +49,7 @@ _CAPTIONS = {
     "confusion": "Confusion of the fused prediction, all seeds together; a row for each true "
     "class.",
 }
-# What is told of all modalities together, and of each prediction.
-_TABLES = (
-    ("train_cross_entropy", "cross_entropy"),
-    ("recalibrated", "weight"),
-    ("js_divergence", "entropy_ratio", "multimodal_gain", "cka"),
-    ("entropy", "calibration_error"),
-    ("without", "noise"),
-    ("chain",),
-)
-
+_TRAINING_READING = "Cross-entropy in training is the mean over the last epoch."
 _RECALIBRATION_READING = (
     "Recalibrated: a weight for each modality and an offset for each class, fitted on validation. "
     "Where that is far better than the plain sum, a modality speaks louder than what it knows."
@@ -63,37 +58,86 @@ _CHAIN_READING = (
     "I and TC are lower bounds of mutual information and total correlation, estimated on a part of "
     "the split that the estimators were not fitted on."
 )
+_SOURCE = (
+    "TCMax (ICLR 2026, arXiv 2602.13015). Accuracies in percent; rho is the paper's entropy ratio. "
+    "Training, splits and encoders need not be those of the runs on this page, so that a "
+    "difference to them says little."
+)
+_TCMAX, _MMPARETO = "TCMax, shared head", "MMPareto"
+# Of the paper; none of them was measured by this library.
+# {data.kind: [(what, quantity, value as printed there)]}.
+QUOTED = {
+    "crema_d_av": [
+        (_TCMAX, "accuracy", "82.7"),
+        (_MMPARETO, "accuracy", "74.4"),
+        ("TCMax", "rho", "1.549"),
+        ("joint training, concat head", "rho", "2.913"),
+    ],
+    "kinetics_sounds": [(_TCMAX, "accuracy", "63.5"), (_MMPARETO, "accuracy", "62.7")],
+    "ave": [(_TCMAX, "accuracy", "64.5"), (_MMPARETO, "accuracy", "63.1")],
+    "vggsound": [(_TCMAX, "accuracy", "47.6"), (_MMPARETO, "accuracy", "46.2")],
+    "ucf101_flow": [(_TCMAX, "accuracy", "56.0"), (_MMPARETO, "accuracy", "55.9")],
+    "mvsa_features": [
+        ("TCMax, ViT-B/32", "accuracy", "84.05"),
+        ("joint training, ViT-B/32", "accuracy", "82.83"),
+    ],
+}
 
 
-def title_of(runs: Sequence[Mapping], studies: Sequence[Mapping]) -> str:
-    """Returns the title of the report on some runs and studies."""
+def write_report(patterns: Sequence[str], out: Path) -> list[Path]:
+    """Writes report.html, which needs nothing beside it, report.md with figures/, and CSV files.
+
+    Args:
+      patterns: see `tcmax_jax.evaluation.reports.runs.find_folders`.
+      out: folder to write to; files of an earlier page there are replaced, no others.
+
+    Returns:
+      The paths of report.html and report.md, of results.csv where there are runs, and of
+      studies.csv where there are studies.
+
+    Raises:
+      ValueError: see `find_folders`, `read_runs` and `read_study`.
+      OSError: the folder cannot be written, or has files of these names that no page has written.
+    """
+    run_folders, study_folders = find_folders(patterns)
+    studies = [read_study(folder) for folder in study_folders]
+    read = read_runs(run_folders) if run_folders else {"runs": [], "failed": []}
+    heading = _title_of(read["runs"], studies)
+    blocks, pictures, texts = _about_runs(**read, heading=heading) if run_folders else ([], {}, {})
+    for number, study in enumerate(studies, start=1):
+        name = f"study-{number}"
+        pictures[name] = draw_study(study)
+        blocks += study_blocks(study, name, 2 if run_folders or number > 1 else 1)
+    if studies:
+        texts["studies.csv"] = studies_csv(studies)
+    return write_page(out, "report", heading, blocks, pictures, texts)
+
+
+def _about_runs(runs, failed, heading):
+    """Returns the blocks, the pictures and the other files of a report on runs."""
+    split = "test" if all("test" in run["results"]["splits"] for run in runs) else "validation"
+    rows = make_rows(runs, split)
+    plain = [
+        {name: run[name] for name in ("method", "fusion", "seed")}
+        | {"metrics": {write_name(n): x for n, x in numbers(run, split).items()}}
+        for run in runs
+    ]
+    methods = [run["method"] for run in runs]
+    comparison = compare(plain, failed, _BASELINE if _BASELINE in methods else methods[0])
+    pictures = draw_runs(rows, runs[0]["data"]["class_names"])
+    blocks = _contents(runs, failed, rows, comparison, list(pictures), split, heading)
+    return blocks, pictures, {"results.csv": comparison_csv(plain, failed)}
+
+
+def _title_of(runs, studies):
     names = dict.fromkeys(run["config"]["name"] for run in runs)
     names |= dict.fromkeys(f"the study of {study['field']}" for study in studies)
     return f"Report on {', '.join(names)}"
 
 
-def contents(
-    runs: Sequence[Mapping],
-    failed: Sequence[Mapping],
-    rows: Sequence[Mapping],
-    comparison: Mapping,
-    figures: Sequence[str],
-    split: str,
-    title: str,
-) -> list[dict]:
-    """Returns the blocks of a report on runs.
-
-    Args:
-      runs: see `read_runs`.
-      failed: see `read_runs`.
-      rows: see `make_rows`.
-      comparison: see `tcmax_jax.evaluation.comparison.compare`, of the runs on `split`.
-      figures: names of the figures that there are.
-      split: the split that tables and figures are about, unless they say otherwise.
-      title: of the report.
-    """
-    chain = any("chain/" in name for row in rows for name in row["measures"])
-    recalibrated = any("recalibrated" in row["measures"] for row in rows)
+def _contents(runs, failed, rows, comparison, figures, split, heading):
+    """Returns the blocks of a report on runs, all about a split unless they say otherwise."""
+    kinds = {name.kind for row in rows for name in row["measures"]}
     hard = "missing" in figures or "noise" in figures
     data, examples = runs[0]["data"], runs[0]["analysis"][split]["examples"]
     summary = (
@@ -102,7 +146,7 @@ def contents(
         f"{split} split and the best checkpoint on validation, unless they say otherwise."
     )
     return [
-        {"heading": title, "level": 1},
+        {"heading": heading, "level": 1},
         {"text": summary},
         *_warnings(rows),
         {"heading": "Results", "level": 2},
@@ -121,10 +165,10 @@ def contents(
         *([{"heading": "Confusion", "level": 2}] if "confusion" in figures else []),
         *_figures(figures, "confusion"),
         {"heading": "Analyses in numbers", "level": 2},
-        *({"table": table} for table in measures_tables(rows)),
-        {"text": f"{_MEANS}; - where there is none."},
-        *([{"text": _RECALIBRATION_READING}] if recalibrated else []),
-        *([{"text": _CHAIN_READING}] if chain else []),
+        *({"table": table} for table in _measures_tables(rows)),
+        {"text": f"{_MEANS}; - where there is none. {_TRAINING_READING}"},
+        *([{"text": _RECALIBRATION_READING}] if "recalibrated" in kinds else []),
+        *([{"text": _CHAIN_READING}] if "chain" in kinds else []),
         *provenance(runs, failed),
     ]
 
@@ -137,35 +181,18 @@ def _results(comparison):
     return [{"table": [line[:-1] for line in cells]}, {"text": f"{_SHARES} {_MEANS}."}]
 
 
-def measures_tables(rows: Sequence[Mapping]) -> list[list[list[str]]]:
+def _measures_tables(rows):
     """Returns tables of all analyses that are one number: a line for each row, after a head."""
-    names = list(dict.fromkeys(name for row in rows for name in row["measures"]))
     tables = []
-    for kinds in _TABLES:
-        own = [name for name in names if quantities.kind(name) in kinds]
-        if not own:
-            continue
-        lines = [["method", "fusion", *map(quantities.title, own)]]
-        for row in rows:
-            cells = [_cell(row["measures"].get(n), quantities.scale(n)) for n in own]
-            lines.append([row["method"], row["fusion"], *cells])
-        tables.append(lines)
+    for table in ANALYSES:
+        names = ordered((name for row in rows for name in row["measures"]), table)
+        if names:
+            lines = [["method", "fusion", *map(title, names)]]
+            for row in rows:
+                cells = [mean(name, row["measures"].get(name), short=True) for name in names]
+                lines.append([row["method"], row["fusion"], *cells])
+            tables.append(lines)
     return tables
-
-
-def _cell(measure, scale):
-    if measure is None:
-        return "-"
-    digits = 3 if scale == 1 else 1
-    half = measure["half_width"]
-    spread = "" if half is None else f" ±{_rounded(scale * half, digits)}"
-    return f"{_rounded(scale * measure['mean'], digits)}{spread}"
-
-
-def _rounded(value, digits):
-    """Returns a number with so many digits behind the point, unless these are all zero."""
-    text = f"{value:.{digits}f}"
-    return text if value == 0 or float(text) else f"{value:.1e}"
 
 
 def _figures(there, *names):
@@ -196,7 +223,7 @@ def _warnings(rows):
 
 
 def _additive_note(rows):
-    without = [row["label"] for row in rows if "js_divergence" not in row["measures"]]
+    without = [row["label"] for row in rows if Name("js_divergence") not in row["measures"]]
     if not without:
         return []
     return [
@@ -209,15 +236,15 @@ def _additive_note(rows):
 
 def _quoted(runs):
     kind = runs[0]["config"]["data"]["kind"]
-    if kind not in NUMBERS:
+    if kind not in QUOTED:
         return []
-    table = [["method", "quantity", "value in the paper"], *map(list, NUMBERS[kind])]
+    table = [["method", "quantity", "value in the paper"], *map(list, QUOTED[kind])]
     return [
         {
             "aside": [
                 {"heading": "Quoted from the paper, not measured here", "level": 3},
                 {"table": table},
-                {"text": f"Source: {SOURCE}"},
+                {"text": f"Source: {_SOURCE}"},
             ]
         }
     ]

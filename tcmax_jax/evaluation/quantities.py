@@ -1,0 +1,259 @@
+"""What is measured: names, units, digits, better directions and levels of chance, in one table.
+
+Tables, pages, figures and logs take all of these from here. A quantity that the table does not know
+is shown under its key. In files a number stands under a key such as "accuracy/audio"; `read_name`
+and `write_name` translate between keys and names.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+
+class Condition(NamedTuple):
+    """A condition harder than those of training: missing modalities, or noise on one of them.
+
+    Attributes:
+      missing: names of the modalities that are missing, sorted.
+      noisy: name of the modality with noise on its input; None without noise.
+      strength: of that noise, in standard deviations of the input.
+    """
+
+    missing: tuple[str, ...] = ()
+    noisy: str | None = None
+    strength: float = 0.0
+
+
+def without(modalities: Iterable[str]) -> Condition:
+    """Returns the condition in which modalities are missing."""
+    return Condition(missing=tuple(sorted(modalities)))
+
+
+class Name(NamedTuple):
+    """What a number is.
+
+    Attributes:
+      kind: key of the quantity.
+      of: what it is of: a modality, a prediction, a pair "a+b" or a condition; "" for the fused
+        prediction or the whole classifier.
+    """
+
+    kind: str
+    of: str | Condition = ""
+
+
+def under(condition: Condition) -> Name:
+    """Returns the name of the fused accuracy under a condition."""
+    return Name("without" if condition.missing else "noise", condition)
+
+
+def write_name(name: Name) -> str:
+    """Returns the key of a number in files.
+
+    Example:
+      >>> write_name(Name("probe", "audio")), write_name(under(without(["b", "a"])))
+      ('probe/audio', 'without/a+b')
+      >>> write_name(under(Condition(noisy="audio", strength=0.5)))
+      'noise/audio=0.5'
+    """
+    match name.of:
+        case "":
+            return name.kind
+        case Condition(missing=(), noisy=modality, strength=strength):
+            return f"{name.kind}/{modality}={strength:g}"
+        case Condition(missing=modalities):
+            return f"{name.kind}/{'+'.join(modalities)}"
+        case of:
+            return f"{name.kind}/{of}"
+
+
+def read_name(key: str) -> Name:
+    """Returns the name of a number that stands under a key in a file, see `write_name`.
+
+    Example:
+      >>> read_name("without/a+b").of.missing, read_name("noise/audio=0.5").of.strength
+      (('a', 'b'), 0.5)
+    """
+    kind, _, of = key.partition("/")
+    if kind == "without" and of:
+        return Name(kind, without(of.split("+")))
+    if kind == "noise" and (found := re.fullmatch(r"(.+)=(\d+(?:\.\d+)?(?:e[+-]\d+)?)", of)):
+        return Name(kind, Condition(noisy=found[1], strength=float(found[2])))
+    return Name(kind, of)
+
+
+class Quantity(NamedTuple):
+    """How a quantity is shown.
+
+    Attributes:
+      key: its kind; with a slash behind it that of single modalities, predictions, pairs or
+        conditions.
+      title: its name; {} stands for what it is of.
+      unit: in which it is shown; "" for shares and ratios.
+      short: name in tables of many columns; the title when None.
+      digits: behind the point.
+      factor: from the number as it is stored to its unit.
+      better: "higher" or "lower", None where neither is.
+      chance: function of the number of classes: its value where nothing is known of the label;
+        None where there is no such level.
+      signed: whether it is shown with its sign.
+      shown: where: "comparison", "study", "epoch" (the line of an epoch), "curves", one of
+        `ANALYSES`, the tables of a report, and figures of bars by their names.
+    """
+
+    key: str
+    title: str
+    unit: str = ""
+    short: str | None = None
+    digits: int = 4
+    factor: float = 1
+    better: str | None = None
+    chance: Callable[[int], float] | None = None
+    signed: bool = False
+    shown: tuple[str, ...] = ()
+
+
+ANALYSES = ("losses", "weights", "agreement", "certainty", "conditions", "information")
+_OF_UNKNOWN = ("comparison", "study", "curves")
+
+
+def _accuracy(key, title, short=None, shown=()):
+    return Quantity(
+        key, title, short=short, better="higher", chance=lambda classes: 1 / classes, shown=shown
+    )
+
+
+def _loss(key, title, shown):
+    return Quantity(key, title, "nats", better="lower", chance=math.log, shown=shown)
+
+
+def _points(key, title, short=None, shown=()):
+    """Returns a difference of accuracies."""
+    return Quantity(
+        key, title, "points", short, digits=2, factor=100, better="higher", signed=True, shown=shown
+    )
+
+
+# In the order in which they are shown.
+QUANTITIES = (
+    _accuracy("accuracy", "fused accuracy", "fused", ("comparison", "study", "epoch", "curves")),
+    _accuracy("recalibrated", "recalibrated accuracy", "recalibrated",
+              ("comparison", "study", "weights")),
+    _accuracy("accuracy/", "accuracy of {} (split)", "{} (split)",
+              ("comparison", "study", "epoch", "curves")),
+    _accuracy("probe/", "accuracy of {} (probe)", "{} (probe)", ("comparison",)),
+    _accuracy("without/", "fused accuracy without {}", shown=("conditions", "missing")),
+    _accuracy("noise/", "fused accuracy with noise on {}", shown=("conditions",)),
+    _points("difference", "difference of fused accuracy", "difference", ("study",)),
+    _points("multimodal_gain", "multimodal gain", shown=("agreement", "modalities")),
+    _loss("train_cross_entropy", "cross-entropy in training", ("losses", "curves")),
+    _loss("cross_entropy", "cross-entropy", ("study", "losses", "curves")),
+    _loss("cross_entropy/", "cross-entropy, {}", ("losses",)),
+    Quantity("tc_bound", "TC bound", "nats", better="higher", chance=lambda classes: 0.0,
+             shown=("study", "epoch", "curves")),
+    Quantity("weight/", "weight of {}", shown=("weights",)),
+    Quantity("js_divergence", "JS divergence", "nats", shown=("agreement", "modalities")),
+    Quantity("entropy_ratio", "entropy ratio", shown=("agreement", "modalities")),
+    Quantity("cka/", "linear CKA, {}", shown=("agreement",)),
+    Quantity("entropy/", "entropy, {}", "nats", shown=("certainty", "entropy")),
+    Quantity("calibration_error/", "calibration error, {}", better="lower",
+             shown=("certainty", "calibration")),
+    Quantity("chain/", "{}, lower bound", "nats", shown=("information",)),
+    Quantity("loss", "training loss", "nats", shown=("study", "curves")),
+    Quantity("seconds_per_step", "time of a step", "ms", digits=2, factor=1000, better="lower",
+             shown=("study",)),
+    Quantity("step_memory", "memory of a step", "MiB", digits=1, better="lower", shown=("study",)),
+)  # fmt: skip
+_PLACES = {quantity.key: place for place, quantity in enumerate(QUANTITIES)}
+
+
+def quantity(name: Name) -> Quantity:
+    """Returns how a number is shown; one that the table does not know by its key."""
+    place = _place(name)
+    if place < len(QUANTITIES):
+        return QUANTITIES[place]
+    return Quantity(write_name(name), write_name(name), shown=_OF_UNKNOWN)
+
+
+def ordered(names: Iterable[Name], shown: str | None = None) -> list[Name]:
+    """Returns each name once, in the order of the table, unknown ones last, fused ones first.
+
+    Args:
+      names: of numbers.
+      shown: the table or figure in which they are shown, see `Quantity`; all of them when None.
+    """
+    unique = dict.fromkeys(n for n in names if shown is None or shown in quantity(n).shown)
+    return sorted(unique, key=lambda name: (_place(name), name.of not in ("", "fused")))
+
+
+def _place(name):
+    return _PLACES.get(name.kind + ("/" if name.of else ""), len(QUANTITIES))
+
+
+def title(name: Name, *, short: bool = False, unit: bool = True) -> str:
+    """Returns what a number is called, with its unit.
+
+    Args:
+      name: of the number.
+      short: whether to take the short name, for tables of many columns.
+      unit: whether to add the unit.
+
+    Example:
+      >>> title(Name("accuracy")), title(Name("accuracy", "audio"), short=True)
+      ('fused accuracy', 'audio (split)')
+      >>> title(Name("entropy", "fused")), title(Name("my_metric", "audio"))
+      ('entropy, fused (nats)', 'my_metric/audio')
+    """
+    own = quantity(name)
+    text = (own.short if short and own.short else own.title).replace("{}", _spelled(name.of))
+    return f"{text} ({own.unit})" if unit and own.unit else text
+
+
+def _spelled(of):
+    match of:
+        case Condition(missing=(), noisy=modality, strength=strength):
+            return f"{modality} ({strength:g} std)"
+        case Condition(missing=modalities):
+            return " and ".join(modalities)
+        case _:
+            return of.replace("+", " and ")
+
+
+def number(
+    name: Name, value: float | None, spread: float | None = None, *, short: bool = False
+) -> str:
+    """Returns a number as it is shown, "-" for none.
+
+    Args:
+      name: of the number.
+      value: as it is stored.
+      spread: half the width of its interval, or its standard error; None for none.
+      short: whether to take a digit less, and shares without the zero before the point.
+
+    Example:
+      >>> number(Name("accuracy"), 0.91, 0.0248), number(Name("accuracy"), 0.91, 0.0248, short=True)
+      ('0.9100 ±0.0248', '.910 ±.025')
+      >>> number(Name("difference"), 0.02)
+      '+2.00'
+    """
+    if value is None:
+        return "-"
+    own = quantity(name)
+    text = _rounded(own, value, "+" if own.signed else "", short)
+    return text if spread is None else f"{text} ±{_rounded(own, spread, '', short)}"
+
+
+def mean(name: Name, interval: Mapping | None, *, short: bool = False) -> str:
+    """Returns {"mean", "half_width"} of a number as they are shown, see `number`; "-" for None."""
+    interval = interval or {"mean": None, "half_width": None}
+    return number(name, interval["mean"], interval["half_width"], short=short)
+
+
+def _rounded(own, value, sign, short):
+    """Returns a number with the digits of its quantity, unless these are all zero."""
+    value *= own.factor
+    text = f"{value:{sign}.{own.digits - short}f}"
+    if not own.signed and abs(value) > 1e-12 and float(text) == 0:
+        return f"{value:.1e}"
+    return re.sub(r"^(-?)0\.", r"\1.", text) if short and not own.unit else text
