@@ -191,6 +191,7 @@ def test_reports_read_result_files_only():
         "tcmax_jax.evaluation.quantities",
         "tcmax_jax.evaluation.tables",
         "tcmax_jax.files",
+        "tcmax_jax.run_folder",
         "tcmax_jax.upgrade",
     }
 

@@ -13,14 +13,21 @@ TABLE = (ROOT / "CONTRIBUTING.md").read_text()
 SPELLINGS = {
     "QMF": r"qmf|QMF",
     "FiLM": r"film|FiLM\w*",
-    "Vggsound": r"vggsound|Vggsound\w*",
+    "VggsoundData": r"vggsound|VggsoundData",
     "FilterBank": r"filter_bank|FilterBank",
-    "MLPEncoder": r"mlp|MLPEncoder|MLP",
-    "export": r"use:export|export",
+    "MLPEncoder": r"MLPEncoder|MLP",
+    "AdamW": r"AdamW",
+    "export": r"export:export|export",
 }
-# Places that name a stand-in for other reasons: numbers of the paper, networks of the estimators,
-# the function that writes what a mode asks for.
-ASIDE = {"evaluation/reports/report.py", "training/export.py"}
+# Files that use a stand-in by choice: defaults and recipes, looks, numbers quoted from the paper.
+BY_CHOICE = {
+    "data/sources/kinetics_sounds.py",
+    "evaluation/reports/report.py",
+    "evaluation/reports/style.py",
+    "models/convert.py",
+    "training/config/recipes.py",
+    "training/config/run.py",
+}
 
 
 def rows():
@@ -64,4 +71,4 @@ def test_the_files_of_a_stand_in(stand_in, files):
         if named_in_code(path, spelling)
     }
     estimators = {name for name in found if name.startswith("estimators/")}
-    assert found - estimators - ASIDE == listed
+    assert found - estimators - (BY_CHOICE - listed) == listed

@@ -25,13 +25,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from tcmax_jax.losses import (
+    Adaptive,
     AdditiveHead,
     MultilinearHead,
     Projections,
-    adaptive_tcmax_loss,
+    Sampled,
     additive_tcmax_loss,
-    exhaustive_tcmax_loss,
-    sampled_tcmax_loss,
+    tcmax_loss,
 )
 
 NUM_NEGATIVES = 1024
@@ -80,7 +80,7 @@ def additive(head, params, z, labels):
 
 def exhaustive(head, params, z, labels):
     """Returns the mean exhaustive loss."""
-    return exhaustive_tcmax_loss(functools.partial(head, params), z, labels).mean()
+    return tcmax_loss(functools.partial(head, params), z, labels).mean()
 
 
 def declared(head, params):
@@ -92,18 +92,20 @@ def declared(head, params):
 
 def multilinear(head, params, z, labels):
     """Returns the mean exhaustive loss of the declared head."""
-    return exhaustive_tcmax_loss(declared(head, params), z, labels).mean()
+    return tcmax_loss(declared(head, params), z, labels).mean()
 
 
 def sampled(head, params, z, labels):
     """Returns the mean sampled loss."""
     key = jax.random.key(0)
-    return sampled_tcmax_loss(declared(head, params), z, labels, key, NUM_NEGATIVES).mean()
+    negatives = Sampled(NUM_NEGATIVES, key)
+    return tcmax_loss(declared(head, params), z, labels, negatives=negatives).mean()
 
 
 def adaptive(head, params, z, labels):
     """Returns the mean adaptive loss."""
-    return adaptive_tcmax_loss(declared(head, params), z, labels, jax.random.key(0)).mean()
+    negatives = Adaptive(jax.random.key(0))
+    return tcmax_loss(declared(head, params), z, labels, negatives=negatives).mean()
 
 
 def measure(loss, head, batch_size, num_classes, size, dtype="float32"):

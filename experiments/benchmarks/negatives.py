@@ -18,8 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from tcmax_jax.losses import MultilinearHead, Projections, tcmax_loss, tcmax_terms
-from tcmax_jax.losses.sampled import sampled_tcmax_loss
+from tcmax_jax.losses import (
+    Adaptive,
+    MultilinearHead,
+    Projections,
+    Sampled,
+    tcmax_loss,
+    tcmax_terms,
+)
 
 BATCH, CLASSES, SIZE, DRAWS = 128, 10, 32, 200
 STAGES = (0, 30, 100, 300, 1000)
@@ -70,13 +76,13 @@ def errors(estimate, params, features, labels):
 def drawn(params, features, labels, key, number, stratified):
     """Returns the mean loss from a number of tuples."""
     head = head_of(params)
-    losses = sampled_tcmax_loss(head, features, labels, key, number, stratified=stratified)
+    losses = tcmax_loss(head, features, labels, negatives=Sampled(number, key, stratified))
     return losses.mean()
 
 
 def adaptive(params, features, labels, key):
     """Returns the mean loss by the adaptive rule."""
-    return tcmax_loss(head_of(params), features, labels, num_negatives="adaptive", key=key).mean()
+    return tcmax_loss(head_of(params), features, labels, negatives=Adaptive(key)).mean()
 
 
 def main():
@@ -121,7 +127,7 @@ def main():
             keys = jax.random.split(jax.random.key(8), DRAWS)
             tuples = jax.vmap(
                 lambda key, p=params, b=batch: (
-                    tcmax_terms(head_of(p), *b, num_negatives="adaptive", key=key).tuples
+                    tcmax_terms(head_of(p), *b, negatives=Adaptive(key)).tuples
                 )
             )(keys)
             cell = "{:.4f}, {:.3f}".format(*errors(adaptive, params, *batch))

@@ -100,13 +100,13 @@ MODES = {
     "predict": Mode(
         "Predict the clips in --clips with the best checkpoint of a run, from its folder alone.",
         "predict:predict",
-        ("workdir", "clips", "predictions", "allow_skipped", "recalibrated"),
+        ("workdir", "experiment", "clips", "predictions", "allow_skipped", "recalibrated"),
         ("workdir", "clips", "predictions"),
     ),
     "export": Mode(
         "Write that classifier for use without this package.",
         "export:export",
-        ("workdir", "export", "recalibrated"),
+        ("workdir", "experiment", "export", "recalibrated"),
         ("workdir", "export"),
     ),
     "compare": Mode(

@@ -47,6 +47,8 @@ def run_config(options: Options) -> Config:
     Raises:
       ConfigError: there is no run, or a field is changed that changes its numbers.
     """
+    if options.experiment:
+        load_experiment(options.experiment)  # for the sections that it defines
     workdir = Path(options.workdir)
     config = override(workdirs.stored_config(workdir), options.fields)
     workdirs.check(workdir, config)

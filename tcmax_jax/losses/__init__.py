@@ -4,11 +4,11 @@ from tcmax_jax.losses.adaptive import Adaptive
 from tcmax_jax.losses.additive import additive_tcmax_loss
 from tcmax_jax.losses.ceiling import sampled_tcmax_ceiling, tcmax_ceiling
 from tcmax_jax.losses.collectives import masked_mean
-from tcmax_jax.losses.exhaustive import exhaustive_tcmax_loss
 from tcmax_jax.losses.heads import AdditiveHead, MultilinearHead, Projections
 from tcmax_jax.losses.sampled import Sampled
 from tcmax_jax.losses.tcmax import (
     adaptive_tcmax_loss,
+    exhaustive_tcmax_loss,
     sampled_tcmax_loss,
     tcmax_loss,
     tcmax_terms,

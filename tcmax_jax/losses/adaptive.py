@@ -1,5 +1,6 @@
 """TCMax for any head: as many sampled tuples as a target accuracy takes."""
 
+import dataclasses
 import math
 from typing import NamedTuple
 
@@ -19,7 +20,9 @@ from tcmax_jax.losses.terms import Measure, TCMaxTerms, evaluate_head, finish, s
 _MIN_PASSES = 8
 
 
-class Adaptive(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Adaptive:
     """Samples as many tuples as the log-partition of TCMax takes to be known well enough.
 
       loss_i = -F(z_i, y_i) + log (p W + (1 - p) A)
@@ -54,8 +57,8 @@ class Adaptive(NamedTuple):
     """
 
     key: jax.Array
-    target_error: float = 0.05
-    max_negatives: int = 2**16
+    target_error: float = dataclasses.field(default=0.05, metadata={"static": True})
+    max_negatives: int = dataclasses.field(default=2**16, metadata={"static": True})
 
     def terms(self, head, features, labels, over: Measure) -> TCMaxTerms:
         """Returns the loss and its partition function."""

@@ -1,5 +1,6 @@
 """TCMax for any head: an estimate from a free number of sampled tuples."""
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -24,7 +25,9 @@ from tcmax_jax.losses.exhaustive import exhaustive_terms
 from tcmax_jax.losses.terms import Measure, TCMaxTerms, evaluate_head, finish
 
 
-class Sampled(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Sampled:
     """Estimates the partition function of TCMax from N sampled tuples.
 
       loss_i = -F(z_i, y_i) + log (1/N) sum_n sum_y q(y) exp F((z_1[j_n1] .. z_M[j_nM]), y)
@@ -53,9 +56,9 @@ class Sampled(NamedTuple):
       [-0.5662191 -0.5662191]
     """
 
-    number: int
+    number: int = dataclasses.field(metadata={"static": True})
     key: jax.Array
-    stratified: bool = True
+    stratified: bool = dataclasses.field(default=True, metadata={"static": True})
 
     def terms(self, head, features, labels, over: Measure) -> TCMaxTerms:
         """Returns the loss and its partition function.

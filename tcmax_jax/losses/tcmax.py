@@ -126,6 +126,13 @@ def adaptive_tcmax_loss(head, features, labels, key, *, target_error=0.05, **opt
     return tcmax_loss(head, features, labels, negatives=negatives, **options)
 
 
+def exhaustive_tcmax_loss(head, features, labels, **options):
+    """Deprecated for `tcmax_loss`, which is exact by itself."""
+    _deprecate("exhaustive_tcmax_loss(..)", "None")
+    opaque = (lambda z: head(z)) if isinstance(head, AdditiveHead) else head
+    return tcmax_loss(opaque, features, labels, **options)
+
+
 def _negatives(number, key):
     """Returns what `num_negatives` and `key` of earlier versions mean."""
     if isinstance(number, str) and number != "adaptive":
@@ -142,5 +149,5 @@ def _deprecate(old, new):
     warnings.warn(
         f"{old} is deprecated; use tcmax_loss(.., negatives={new}).",
         DeprecationWarning,
-        stacklevel=3 if old.startswith(("sampled", "adaptive")) else 4,
+        stacklevel=3 if "tcmax_loss" in old else 4,
     )

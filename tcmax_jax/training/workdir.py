@@ -12,12 +12,13 @@ from tcmax_jax.files import write_atomically
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.overrides import differences
-from tcmax_jax.training.config.tree import ConfigError, from_dict, to_dict
+from tcmax_jax.training.config.tree import ConfigError, definitions, from_dict, to_dict
 from tcmax_jax.training.environment import describe_environment
 from tcmax_jax.training.locks import LockedError, holder, locked
 from tcmax_jax.training.parallel import Parallel
 from tcmax_jax.training.processes import is_primary, together, wait_for_all
 
+_DEFINITIONS = "definitions"  # beside the sections of config.json
 # Fields that change no number: a run may go on with others, on a machine of other speed.
 _FREE = (
     "training.log_every",
@@ -123,7 +124,9 @@ def claim(
         decoded = dataset.summary.get("versions", {})
         data = _identity(dataset) | {"label_prior": prior, "versions": dict(decoded)}
         write_atomically(RunFolder(workdir).data, json.dumps(data, indent=2))
-        write_atomically(RunFolder(workdir).config, json.dumps(to_dict(config), indent=2))
+        elsewhere = {_DEFINITIONS: found} if (found := definitions(config)) else {}
+        tree = json.dumps(to_dict(config) | elsewhere, indent=2)
+        write_atomically(RunFolder(workdir).config, tree)
     wait_for_all("claim")
 
 
@@ -165,8 +168,10 @@ def record_environment(
 def stored_config(workdir: Path) -> Config:
     """Returns the configuration of the run in a folder.
 
+    Sections that a recipe has defined are known if it was imported; nothing is imported here.
+
     Raises:
-      ConfigError: there is no run.
+      ConfigError: there is no run, or its configuration cannot be read.
     """
     path = RunFolder(workdir).config
     if not path.exists():
@@ -174,10 +179,17 @@ def stored_config(workdir: Path) -> Config:
             f"Expected the folder of a run, got {workdir} without a {path.name}. Train first, or "
             "correct --workdir."
         )
+    elsewhere = {}
     try:
-        return from_dict(json.loads(path.read_text()))
-    except ValueError as error:
-        raise ConfigError(f"{path} cannot be used: {error}. Restore it from a copy.") from error
+        tree = json.loads(path.read_text())
+        elsewhere = tree.pop(_DEFINITIONS, {})
+        return from_dict(tree)
+    except (ValueError, AttributeError) as error:
+        mend = "Restore it from a copy."
+        if elsewhere:
+            texts = (f"{kind} in {file}" for kind, file in elsewhere.items())
+            mend = f"It has sections defined elsewhere: {', '.join(texts)}. Pass --experiment=FILE."
+        raise ConfigError(f"{path} cannot be used: {error}. {mend}") from error
 
 
 def stored_data(workdir: Path) -> dict:

@@ -4,7 +4,36 @@ import itertools
 
 import numpy as np
 
-from tcmax_jax.losses import AdditiveHead, MultilinearHead, Projections
+from tcmax_jax.losses import (
+    Adaptive,
+    AdditiveHead,
+    MultilinearHead,
+    Projections,
+    Sampled,
+    tcmax_loss,
+)
+from tcmax_jax.losses.exhaustive import exhaustive_terms
+from tcmax_jax.losses.terms import Measure
+
+
+def sampled_tcmax_loss(head, features, labels, key, number, *, stratified=True, **options):
+    """Returns the loss from sampled tuples."""
+    negatives = Sampled(number, key, stratified)
+    return tcmax_loss(head, features, labels, negatives=negatives, **options)
+
+
+def adaptive_tcmax_loss(
+    head, features, labels, key, *, target_error=0.05, max_negatives=2**16, **options
+):
+    """Returns the loss from as many tuples as it takes."""
+    negatives = Adaptive(key, target_error, max_negatives)
+    return tcmax_loss(head, features, labels, negatives=negatives, **options)
+
+
+def exhaustive_tcmax_loss(head, features, labels, *, chunk_size=None, **measure):
+    """Returns the exact loss by the form that suits every head."""
+    over = Measure(**measure)
+    return exhaustive_terms(head, features, labels, over, chunk_size=chunk_size).loss
 
 
 def brute_force(head, features, labels, *, label_prior=None, where=None):

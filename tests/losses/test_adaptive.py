@@ -6,18 +6,16 @@ import jax
 import numpy as np
 import pytest
 
-from tcmax_jax.losses import (
+from tcmax_jax.losses import Adaptive, masked_mean, tcmax_loss, tcmax_terms
+from tests.losses.reference import (
+    PRODUCT,
     adaptive_tcmax_loss,
     exhaustive_tcmax_loss,
-    masked_mean,
-    tcmax_loss,
-    tcmax_terms,
+    make_batch,
+    product_head,
 )
-from tcmax_jax.losses.adaptive import adaptive_terms
-from tests.losses.reference import PRODUCT, make_batch, product_head
 
 pytestmark = pytest.mark.usefixtures("strict")
-SHARED = {"label_prior": None, "where": None, "axis_name": None}
 
 
 def run(weight, scale=0.5, target_error=0.05, max_negatives=2**16, keys=200, batch_size=64):
@@ -39,8 +37,8 @@ exact_terms = jax.jit(tcmax_terms, static_argnums=0)
 @functools.partial(jax.jit, static_argnums=(2, 3, 4))
 def draws(features, labels, target_error, max_negatives, keys):
     """Returns the terms of each key."""
-    options = {"target_error": target_error, "max_negatives": max_negatives, **SHARED}
-    terms = lambda key: adaptive_terms(PRODUCT, features, labels, key, **options)
+    negatives = lambda key: Adaptive(key, target_error, max_negatives)
+    terms = lambda key: tcmax_terms(PRODUCT, features, labels, negatives=negatives(key))
     return jax.vmap(terms)(jax.random.split(jax.random.key(1), keys))
 
 
@@ -84,7 +82,7 @@ def test_all_passes_are_all_but_exact():
 @pytest.mark.parametrize("head", [product_head, PRODUCT])
 def test_few_tuples_are_all_taken(head):
     features, labels = make_batch(2, batch_size=5, dtype=np.float32)
-    terms = tcmax_terms(head, features, labels, num_negatives="adaptive", key=jax.random.key(0))
+    terms = tcmax_terms(head, features, labels, negatives=Adaptive(jax.random.key(0)))
     exact = tcmax_terms(head, features, labels)
     assert terms.tuples == 25
     np.testing.assert_array_equal(terms.loss, exact.loss)
@@ -163,6 +161,6 @@ def test_tcmax_loss_takes_it_by_name():
     features, labels = make_batch(6, dtype=np.float32)
     key = jax.random.key(9)
     np.testing.assert_array_equal(
-        tcmax_loss(product_head, features, labels, num_negatives="adaptive", key=key),
+        tcmax_loss(product_head, features, labels, negatives=Adaptive(key)),
         adaptive_tcmax_loss(product_head, features, labels, key),
     )

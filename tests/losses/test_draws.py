@@ -7,9 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tcmax_jax.losses import exhaustive_tcmax_loss, sampled_tcmax_loss
 from tcmax_jax.losses.draws import draw_orders, tuples_of_all, tuples_within_classes
-from tests.losses.reference import PRODUCT, make_batch, product_head
+from tests.losses.reference import (
+    PRODUCT,
+    exhaustive_tcmax_loss,
+    make_batch,
+    product_head,
+    sampled_tcmax_loss,
+)
 
 pytestmark = pytest.mark.usefixtures("strict")
 

@@ -5,16 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tcmax_jax.losses import (
-    MultilinearHead,
-    Projections,
+from tcmax_jax.losses import MultilinearHead, Projections, Sampled, additive_tcmax_loss, tcmax_loss
+from tests.losses.reference import (
     adaptive_tcmax_loss,
-    additive_tcmax_loss,
     exhaustive_tcmax_loss,
+    make_batch,
+    product_head,
     sampled_tcmax_loss,
-    tcmax_loss,
 )
-from tests.losses.reference import make_batch, product_head
 
 LABELS = np.array([0, 1, 2, 0, 1])
 FEATURES, _ = make_batch(0, dtype=np.float32)
@@ -116,11 +114,20 @@ def test_shared_refusals(loss, arguments, error, message):
             ValueError,
             r"factors\['m0'\] of shape \[batch, 4\] .* \(4, 3\), got shape \(5, 3\)",
         ),
-        (lambda: sampled(num_negatives=2.5), ValueError, "num_negatives to be a whole .*got 2.5"),
         (
-            lambda: tcmax_loss(product_head, FEATURES, LABELS, num_negatives=4),
+            lambda: sampled(num_negatives=2.5),
             ValueError,
-            "PRNG key together with num_negatives, got None",
+            "Sampled negatives to be a whole .*got 2.5",
+        ),
+        (
+            lambda: tcmax_loss(product_head, FEATURES, LABELS, negatives=Sampled(4, None)),
+            ValueError,
+            "PRNG key to draw negatives with, got None",
+        ),
+        (
+            lambda: tcmax_loss(product_head, FEATURES, LABELS, negatives=4),
+            TypeError,
+            r"Sampled\(number, key\) or Adaptive\(key\), got 4",
         ),
     ],
 )

@@ -9,7 +9,6 @@ from tcmax_jax.losses import (
     MultilinearHead,
     Projections,
     additive_tcmax_loss,
-    exhaustive_tcmax_loss,
     masked_mean,
     tcmax_loss,
 )
@@ -18,6 +17,7 @@ from tests.losses.reference import (
     PRODUCT,
     additive_head,
     brute_force,
+    exhaustive_tcmax_loss,
     make_batch,
     numerical_gradient,
     product_head,

@@ -9,19 +9,25 @@ import pytest
 import scipy.optimize
 
 from tcmax_jax.losses import (
+    Adaptive,
     AdditiveHead,
-    exhaustive_tcmax_loss,
+    Sampled,
     sampled_tcmax_ceiling,
     tcmax_ceiling,
     tcmax_loss,
     tcmax_terms,
 )
-from tcmax_jax.losses.sampled import sampled_terms
-from tests.losses.reference import ADDITIVE, PRODUCT, make_batch, product_head
+from tests.losses.reference import (
+    ADDITIVE,
+    PRODUCT,
+    exhaustive_tcmax_loss,
+    make_batch,
+    product_head,
+)
 
 # Compiled once for each head and form of a batch; by single operations it takes far longer.
 compiled_loss = jax.jit(tcmax_loss, static_argnums=0)
-compiled_terms = jax.jit(tcmax_terms, static_argnums=0, static_argnames="num_negatives")
+compiled_terms = jax.jit(tcmax_terms, static_argnums=0)
 
 # How often each (a, v, y) occurs: labels are uneven, a and v depend on each other and on y.
 COUNTS = np.array([[[4, 1], [1, 2], [2, 1]], [[1, 1], [3, 1], [1, 6]]])
@@ -133,7 +139,8 @@ def bounds_by_memory(scale, num_negatives):
     head, features, labels = memorised(scale)
 
     def bound(key):
-        terms = tcmax_terms(head, features, labels, num_negatives=num_negatives, key=key)
+        negatives = Adaptive(key) if num_negatives == "adaptive" else Sampled(num_negatives, key)
+        terms = tcmax_terms(head, features, labels, negatives=negatives)
         stated = sampled_tcmax_ceiling(head(features), labels, terms.log_partition, 2)
         return -terms.loss.mean(), stated, terms.log_partition
 
@@ -173,7 +180,7 @@ def test_the_sampled_ceiling_holds_on_random_heads_with_masks_and_priors(prior, 
         features["m0"][2] = np.nan
         shared = {"label_prior": prior, "where": where}
         terms = compiled_terms(
-            product_head, features, labels, num_negatives=4, key=jax.random.key(seed), **shared
+            product_head, features, labels, negatives=Sampled(4, jax.random.key(seed)), **shared
         )
         logits = product_head(features)
         stated = compiled_ceiling(logits, labels, terms.log_partition, 3, **shared)
@@ -254,10 +261,9 @@ def test_effective_sample_size(head, modalities):
 
 def test_stated_error_of_independent_draws():
     features, labels = make_batch(5, batch_size=16, dtype=np.float32)
-    of_key = lambda key: sampled_terms(
-        product_head, features, labels, key, 400,
-        stratified=False, label_prior=None, where=None, axis_name=None,
-    )  # fmt: skip
+    of_key = lambda key: tcmax_terms(
+        product_head, features, labels, negatives=Sampled(400, key, stratified=False)
+    )
     terms = jax.jit(jax.vmap(of_key))(jax.random.split(jax.random.key(0), 500))
     stated = np.sqrt(np.mean(np.asarray(terms.standard_error) ** 2))
     np.testing.assert_allclose(stated, np.std(terms.log_partition), rtol=0.15)

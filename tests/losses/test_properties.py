@@ -8,8 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tcmax_jax.losses import additive_tcmax_loss, exhaustive_tcmax_loss, tcmax_loss
-from tests.losses.reference import ADDITIVE, PRODUCT, additive_head, product_head
+from tcmax_jax.losses import additive_tcmax_loss, tcmax_loss
+from tests.losses.reference import (
+    ADDITIVE,
+    PRODUCT,
+    additive_head,
+    exhaustive_tcmax_loss,
+    product_head,
+)
 
 B, C = 5, 3
 # One compiled program each, since all batches are of one shape.

@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from tcmax_jax.losses import exhaustive_tcmax_loss, masked_mean, sampled_tcmax_loss, tcmax_loss
+from tcmax_jax.losses import Sampled, masked_mean, tcmax_loss
 from tcmax_jax.losses.draws import independent_tuples
-from tests.losses.reference import ADDITIVE, make_batch, product_head
+from tests.losses.reference import (
+    ADDITIVE,
+    exhaustive_tcmax_loss,
+    make_batch,
+    product_head,
+    sampled_tcmax_loss,
+)
 
 pytestmark = pytest.mark.usefixtures("strict")
 
@@ -115,6 +121,6 @@ def test_tcmax_loss_samples_when_a_number_is_given_whatever_the_head():
     key = jax.random.key(9)
     for head in (ADDITIVE, product_head):
         np.testing.assert_array_equal(
-            tcmax_loss(head, features, labels, num_negatives=8, key=key),
+            tcmax_loss(head, features, labels, negatives=Sampled(8, key)),
             sampled_tcmax_loss(head, features, labels, key, 8),
         )

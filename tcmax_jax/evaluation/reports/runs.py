@@ -11,7 +11,7 @@ from tcmax_jax.upgrade import upgraded
 
 _FILES = ("config", "data", "environments", "analysis", "results")
 # What other modes train in place of the rest of a configuration; no run reads it.
-_OTHER_RUNS = ("comparison", "study")
+_OTHER_RUNS = ("definitions", "comparison", "study")
 # What other programs' files of these names do not have.
 _FIELDS = {
     "config": ("name", "seed", "data", "modalities", "model", "method", "optimizer", "training"),
@@ -119,13 +119,13 @@ def _read(folder):
         return run | {n: _file(folder, n) for n in ("config", "data")} | {"reason": reason}
     if not files.results.exists():
         raise ValueError(
-            f"Expected a finished run in {folder}, got one without a {files.results.name}. Go on training "
-            "with the command that began it, or leave the folder out of --runs."
+            f"Expected a finished run in {folder}, got one without a {files.results.name}. Go on "
+            "training with the command that began it, or leave the folder out of --runs."
         )
     if not files.analysis.exists():
         raise ValueError(
-            f"Expected an {files.analysis.name} in {folder}, got none: the run was evaluated by an earlier "
-            f"version. Write it with --mode=evaluate --workdir={folder}."
+            f"Expected an {files.analysis.name} in {folder}, got none: the run was evaluated by an "
+            f"earlier version. Write it with --mode=evaluate --workdir={folder}."
         )
     run |= {name: _file(folder, name) for name in _FILES} | {"log": _log(files.log)}
     if not run["results"].get("finished", True):  # Not said by runs of earlier versions.

@@ -3,6 +3,7 @@
 import difflib
 import importlib.util
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import tcmax_jax
 from tcmax_jax.section import SectionError
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.tree import ConfigError, from_dict, is_open, to_dict
+
+_MODULE = "tcmax_jax_experiment"
 
 
 def recipes() -> dict[str, Path]:
@@ -39,8 +42,10 @@ def load_experiment(experiment: str | None) -> Config:
             f"with a function config(), got {experiment!r}, which is neither."
             f"{_suggestion(experiment, recipes())}"
         )
-    spec = importlib.util.spec_from_file_location("experiment", path)
+    spec = importlib.util.spec_from_file_location(_MODULE, path.absolute())
     module = importlib.util.module_from_spec(spec)
+    # What it defines is looked up under this name, by whoever asks where it comes from.
+    sys.modules[_MODULE] = module
     try:
         spec.loader.exec_module(module)
         config = module.config() if hasattr(module, "config") else None

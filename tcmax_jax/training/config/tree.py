@@ -1,12 +1,13 @@
 """Configurations as plain data, of this version and of earlier ones."""
 
 import dataclasses
+import inspect
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pydantic
 
-from tcmax_jax.section import hints, is_family
+from tcmax_jax.section import Family, hints, is_family
 from tcmax_jax.training.config import Config
 from tcmax_jax.upgrade import upgraded
 
@@ -50,6 +51,24 @@ def plain(value):
     if isinstance(value, Mapping):
         return {name: plain(each) for name, each in value.items()}
     return [plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def definitions(section) -> dict[str, str]:
+    """Returns {kind: file} of the members of families in a configuration that others have defined.
+
+    Such as a method in a recipe: whoever reads the configuration has to import that file first.
+    """
+    found = {}
+    if isinstance(section, Family) and not type(section).__module__.startswith("tcmax_jax."):
+        found[section.kind] = inspect.getfile(type(section))
+    if dataclasses.is_dataclass(section):
+        section = [getattr(section, field.name) for field in dataclasses.fields(section)]
+    elif isinstance(section, Mapping):
+        section = section.values()
+    if not isinstance(section, str) and isinstance(section, Iterable):
+        for each in section:
+            found |= definitions(each)
+    return found
 
 
 def is_open(section: type, path: Sequence[str]) -> bool:
