@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import grain  # noqa: F401 defines flags of its own, which are lost if it does within flagsaver
 from absl import flags
 from absl.testing import flagsaver
 
