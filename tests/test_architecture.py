@@ -1,6 +1,7 @@
 """Who may know whom: the rules of the layers, read from the imports."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -220,3 +221,13 @@ def test_importing_everything_uses_no_device():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert result.stdout == "not used before\n", result.stderr
+
+
+def test_the_walks_name_files_and_what_is_in_them():
+    steps = re.findall(
+        r"^\d+\. `([\w/]+\.py)` `(\w+)`: ", (ROOT / "docs" / "architecture.md").read_text(), re.M
+    )
+    assert len(steps) == 20
+    for path, name in steps:
+        defined = {getattr(n, "name", None) for n in ast.parse((PACKAGE / path).read_text()).body}
+        assert name in defined, (path, name)

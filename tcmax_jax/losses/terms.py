@@ -39,6 +39,7 @@ class TCMaxTerms(NamedTuple):
         gradient of the log-partition) to the number of pairs; 0 when no row is valid.
       tuples: number of tuples visited, B^M for the exact forms.
       standard_error: of log_partition, nats; 0 for the exact forms.
+      logits: [B, C] scores of the true tuples, float32 or wider, zeros at masked rows' inputs.
     """
 
     loss: jax.Array
@@ -46,6 +47,7 @@ class TCMaxTerms(NamedTuple):
     effective_sample_size: jax.Array
     tuples: jax.Array
     standard_error: jax.Array
+    logits: jax.Array
 
 
 def finish(
@@ -65,7 +67,7 @@ def finish(
     nothing = jnp.isneginf(log_partition)
     ess = jnp.where(nothing, 0, jnp.exp(2 * log_partition - log_squares))
     loss = per_example(logits, labels, log_partition, where)
-    diagnostics = (log_partition, ess, tuples, standard_error)
+    diagnostics = (log_partition, ess, tuples, standard_error, logits)
     return TCMaxTerms(loss, *(lax.stop_gradient(jnp.asarray(x, logits.dtype)) for x in diagnostics))
 
 

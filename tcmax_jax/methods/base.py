@@ -76,6 +76,7 @@ class Loss(NamedTuple):
       floor: a number below the mean loss, which it cannot soon fall below, for the bound on steps;
         None for no bound.
       rule_args: {name: value}, extra arguments of the method's gradient rule.
+      scores: [B, C], those by which the method predicts; None where the loss does not have them.
     """
 
     values: jax.Array
@@ -83,6 +84,7 @@ class Loss(NamedTuple):
     state: Any = ()
     floor: Any = None
     rule_args: Mapping[str, Any] = {}
+    scores: Any = None
 
 
 class Sizes(NamedTuple):
@@ -271,7 +273,10 @@ def descend(loss: Callable, predict: Callable, rule=None) -> Callable:
             forward = step.forward(params, features)
             result = loss(forward, state)
             mean = forward.mean(result.values)
-            metrics = forward.metrics(predict(forward.head, features)) | result.metrics
+            scores = result.scores
+            if scores is None:
+                scores = predict(forward.head, features)
+            metrics = forward.metrics(scores) | result.metrics
             gap = jnp.inf if result.floor is None else mean - result.floor
             out = batch_stats, result.state, mean, metrics, gap
             return mean, (out, result.rule_args)

@@ -45,7 +45,7 @@ class InfoNCE(MethodOptions):
         """Returns the method, see `MethodOptions.make`."""
 
         def loss(forward, state):
-            values = cross_entropy(forward.head(forward.features), forward.labels)
+            logits = forward.head(forward.features)
             pairs = list(itertools.combinations(forward.features.values(), 2))
             alignment = sum(
                 _contrast(forward, a, b, self.temperature)
@@ -53,7 +53,8 @@ class InfoNCE(MethodOptions):
                 for a, b in pairs
             ) / (2 * len(pairs))
             metrics = {"alignment": forward.mean(alignment)}
-            return Loss(values + self.weight * alignment, metrics, state)
+            values = cross_entropy(logits, forward.labels) + self.weight * alignment
+            return Loss(values, metrics, state, scores=logits)
 
         return follow(loss, joint_logits)
 

@@ -28,6 +28,6 @@ class Joint(MethodOptions):
 
         def loss(forward, state):
             logits = forward.head(forward.features)
-            return Loss(cross_entropy(logits, forward.labels), state=state)
+            return Loss(cross_entropy(logits, forward.labels), state=state, scores=logits)
 
         return follow(loss, joint_logits)

@@ -63,7 +63,8 @@ class OGM(Windowed):
         """Returns the method, see `MethodOptions.make`."""
 
         def loss(forward, state):
-            values = cross_entropy(forward.head(forward.features), forward.labels)
+            logits = forward.head(forward.features)
+            values = cross_entropy(logits, forward.labels)
             parts = forward.head.modality_logits(forward.features)
             scores = jax.lax.stop_gradient(label_scores(forward, parts))
             inside = forward.within(self.first_epoch, self.last_epoch)
@@ -77,7 +78,7 @@ class OGM(Windowed):
                 "key": forward.key,
             }
             metrics = {f"coefficient/{m}": x for m, x in k.items()}
-            return Loss(values, metrics, state, rule_args=args)
+            return Loss(values, metrics, state, rule_args=args, scores=logits)
 
         rule = modulate(lambda leaf: leaf.ndim >= _SMALLEST_RANK[self.reach], noise=self.noise)
         return follow(loss, joint_logits, rule)

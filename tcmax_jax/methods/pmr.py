@@ -109,7 +109,8 @@ class PMR(Windowed):
             }
             inside = forward.within(self.first_epoch, self.last_epoch)
             w = {m: jnp.where(inside, self.alpha * x, 0.0) for m, x in w.items()}
-            values = cross_entropy(forward.head(forward.features), forward.labels)
+            logits = forward.head(forward.features)
+            values = cross_entropy(logits, forward.labels)
             values = values + sum(w[m] * pulls[m] for m in pulls)
             if self.entropy_weight:
                 early = forward.progress < self.entropy_epochs
@@ -117,7 +118,7 @@ class PMR(Windowed):
                     m: jnp.where(early & (x < 0), self.entropy_weight, 0.0) for m, x in lag.items()
                 }
                 values = values - sum(ahead[m] * _entropy(z) for m, z in similarities.items())
-            return Loss(values, {f"weight/{m}": x for m, x in w.items()}, state)
+            return Loss(values, {f"weight/{m}": x for m, x in w.items()}, state, scores=logits)
 
         return follow(
             loss, joint_logits, init=init, begin_epoch=begin_epoch, epoch_share=self.share

@@ -53,13 +53,12 @@ class QMF(MethodOptions):
             parts = forward.head.modality_logits(forward.features)
             own = {m: cross_entropy(z, labels) for m, z in parts.items()}
             histories = {m: _add(state[m], forward, own[m]) for m in parts}
-            values = cross_entropy(predict(forward.head, forward.features), labels) + sum(
-                own.values()
-            )
+            fused = predict(forward.head, forward.features)
+            values = cross_entropy(fused, labels) + sum(own.values())
             for m, logits in parts.items():
                 rank = _rank(forward, _confidence(logits), _scaled(histories[m]))
                 values = values + self.rank_weight * rank
-            return Loss(values, state=histories)
+            return Loss(values, state=histories, scores=fused)
 
         def predict(head, features):
             parts = head.modality_logits(features).values()

@@ -79,18 +79,20 @@ class TCMax(MethodOptions):
             metrics = {"effective_sample_size": terms.effective_sample_size}
             if self.num_negatives == "adaptive":
                 metrics["tuples"] = terms.tuples
-            logits, modalities = forward.head(forward.features), len(forward.features)
+            logits, modalities = terms.logits, len(forward.features)
             if self.num_negatives is None:
                 ceiling = tcmax_ceiling(forward.labels, modalities, logits.shape[-1], **shared)
             else:
                 ceiling = sampled_tcmax_ceiling(
                     logits, forward.labels, terms.log_partition, modalities, **shared
                 )
-            return Loss(terms.loss, metrics, state, floor=-ceiling)
+            return Loss(terms.loss, metrics, state, floor=-ceiling, scores=prior_added(logits))
+
+        def prior_added(logits):
+            return logits if label_prior is None else logits + jnp.log(label_prior)[None]
 
         def predict(head, features):
-            logits = head(features)
-            return logits if label_prior is None else logits + jnp.log(label_prior)[None]
+            return prior_added(head(features))
 
         return follow(loss, predict, label_prior=label_prior)
 
