@@ -212,7 +212,7 @@ def test_importing_everything_uses_no_device():
     # jax.distributed.initialize has to come before the first use.
     code = (
         "import sys, jax\n"
-        "import tcmax_jax.launch, tcmax_jax.training.compare, tcmax_jax.evaluation.comparison\n"
+        "import tcmax_jax.launch, tcmax_jax.commands.compare, tcmax_jax.evaluation.comparison\n"
         "jax.config.update('jax_platforms', 'none such')\n"
         "try:\n"
         "    jax.devices()\n"

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import pytest
 
 from tcmax_jax import methods
+from tcmax_jax.commands.compare import plan
 from tcmax_jax.commands.export import input_shapes
 from tcmax_jax.methods import Unimodal
 from tcmax_jax.training import build
-from tcmax_jax.training.compare import plan
 from tcmax_jax.training.config import Comparison, Config
 from tcmax_jax.training.config.comparison import all_methods
 from tcmax_jax.training.config.overrides import load_experiment

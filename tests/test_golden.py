@@ -18,8 +18,7 @@ from tcmax_jax.evaluation.comparison import comparison_csv
 from tcmax_jax.evaluation.outputs import read_outputs
 from tcmax_jax.evaluation.reports.report import write_report
 from tcmax_jax.evaluation.text import results_table
-from tcmax_jax.training import build, passes
-from tcmax_jax.training import workdir as workdirs
+from tcmax_jax.training import build, passes, run_folders
 from tcmax_jax.training.config.overrides import load_experiment, override
 from tcmax_jax.training.config.tree import from_dict, to_dict
 from tests.training.tiny import tiny_config
@@ -72,8 +71,8 @@ def test_parameters_keep_their_names_and_shapes(fusion, expected):
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
 def test_a_run_is_read(run):
-    config = workdirs.stored_config(run)
-    assert config.data.num_classes == len(workdirs.stored_data(run)["class_names"])
+    config = run_folders.stored_config(run)
+    assert config.data.num_classes == len(run_folders.stored_data(run)["class_names"])
     results = json.loads((run / "results.json").read_text())
     table = results_table(results)
     for metrics in results["splits"].values():

@@ -112,11 +112,11 @@ MODES = {
     "compare": Mode(
         "Train the methods, fusions and seeds of the recipe's section `comparison`, each run once, "
         "and tabulate them. Exits with 1 if a run failed.",
-        "many:compare",
+        "compare:compare",
         _RUN,
     ),
     "study": Mode(
-        "The same for each value of the field that the section `study` names.", "many:study", _RUN
+        "The same for each value of the field that the section `study` names.", "study:study", _RUN
     ),
     "report": Mode(
         "Write a page with tables and figures about finished runs, comparisons and studies.",

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from tcmax_jax.commands.modes import Options, Outcome
-from tcmax_jax.training import workdir as workdirs
+from tcmax_jax.training import run_folders
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.listing import list_fields
 from tcmax_jax.training.config.overrides import load_experiment, override
@@ -50,13 +50,13 @@ def run_config(options: Options) -> Config:
     if options.experiment:
         load_experiment(options.experiment)  # for the sections that it defines
     workdir = Path(options.workdir)
-    config = override(workdirs.stored_config(workdir), options.fields)
-    workdirs.check(workdir, config)
+    config = override(run_folders.stored_config(workdir), options.fields)
+    run_folders.check(workdir, config)
     return config
 
 
 def describe(options: Options) -> Outcome:
     """Lists the configuration in effect."""
     if options.workdir and not changes_recipe(options):
-        return Outcome(list_fields(workdirs.stored_config(Path(options.workdir))))
+        return Outcome(list_fields(run_folders.stored_config(Path(options.workdir))))
     return Outcome(list_fields(recipe_of(options)))

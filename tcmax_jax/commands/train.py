@@ -3,8 +3,7 @@
 from tcmax_jax.commands.modes import Options, Outcome
 from tcmax_jax.commands.recipe import changes_recipe, data_folder, recipe_of, run_folder
 from tcmax_jax.evaluation.text import results_table
-from tcmax_jax.training import loop
-from tcmax_jax.training import workdir as workdirs
+from tcmax_jax.training import loop, run_folders
 from tcmax_jax.training.build import prepare_data
 from tcmax_jax.training.processes import primary_first
 
@@ -28,7 +27,7 @@ def evaluate(options: Options) -> Outcome:
     config = recipe_of(options)
     workdir = run_folder(options, config)
     if changes_recipe(options):
-        workdirs.check(workdir, config)
+        run_folders.check(workdir, config)
     results = loop.evaluate(
         workdir,
         data_folder(options),

@@ -41,7 +41,7 @@ def interval(values: Sequence[float]) -> dict:
     return {"mean": float(values.mean()), "half_width": half, "n": n}
 
 
-def compare(
+def compare_runs(
     runs: Sequence[Mapping], failed: Sequence[Mapping] = (), baseline: str = "joint"
 ) -> dict:
     """Compares methods over the seeds they have in common with a baseline.

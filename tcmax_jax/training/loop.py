@@ -11,8 +11,7 @@ from tcmax_jax.evaluation.outputs import SPLITS, Outputs, store
 from tcmax_jax.evaluation.probe import probe_accuracies
 from tcmax_jax.files import write_atomically
 from tcmax_jax.run_folder import RunFolder
-from tcmax_jax.training import passes
-from tcmax_jax.training import workdir as workdirs
+from tcmax_jax.training import passes, run_folders
 from tcmax_jax.training.build import Setup, build
 from tcmax_jax.training.checkpoint import CheckpointError, Checkpoints
 from tcmax_jax.training.config import Config
@@ -49,15 +48,15 @@ def train(config: Config, workdir: Path, data_dir: str, devices=None) -> dict:
       PreemptedError: the process was asked to stop (SIGTERM), and has saved its state.
     """
     with together():
-        workdirs.check(workdir, config)
+        run_folders.check(workdir, config)
         if not RunFolder(workdir).checkpoints.exists():
             check_weights(config)
     setup = build(config, data_dir, devices)
-    with workdirs.occupied(workdir):
+    with run_folders.occupied(workdir):
         with together():  # Preparing the data may have taken hours.
-            workdirs.check(workdir, config)
-            workdirs.check_data(workdir, setup.dataset)
-        workdirs.claim(workdir, config, setup.dataset, setup.method.label_prior)
+            run_folders.check(workdir, config)
+            run_folders.check_data(workdir, setup.dataset)
+        run_folders.claim(workdir, config, setup.dataset, setup.method.label_prior)
         with Checkpoints(RunFolder(workdir).checkpoints) as checkpoints:
             say("compiling the initialisation ...")
             fresh = passes.initial_state(setup)
@@ -65,7 +64,7 @@ def train(config: Config, workdir: Path, data_dir: str, devices=None) -> dict:
             if state is None:
                 with together():
                     state = load_weights(config, fresh)
-            workdirs.record_environment(workdir, int(state.step), setup.parallel, say)
+            run_folders.record_environment(workdir, int(state.step), setup.parallel, say)
             fit(setup, state, checkpoints, workdir)
         return _evaluate(setup, workdir)
 
@@ -99,8 +98,8 @@ def evaluate(
       FileNotFoundError: the run has no checkpoint yet, or none of that step.
       CheckpointError: the checkpoint is damaged.
     """
-    setup = build(workdirs.stored_config(workdir), data_dir, devices)
-    workdirs.check_data(workdir, setup.dataset)
+    setup = build(run_folders.stored_config(workdir), data_dir, devices)
+    run_folders.check_data(workdir, setup.dataset)
     return _evaluate(setup, workdir, probe=probe, dropped=dropped, step=step)
 
 

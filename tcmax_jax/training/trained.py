@@ -15,7 +15,7 @@ from tcmax_jax.evaluation.recalibration import recalibrate
 from tcmax_jax.methods import Method
 from tcmax_jax.models import MultimodalClassifier, head_of
 from tcmax_jax.run_folder import RunFolder
-from tcmax_jax.training import workdir as workdirs
+from tcmax_jax.training import run_folders
 from tcmax_jax.training.build import has_empirical_prior, make_method, make_model
 from tcmax_jax.training.checkpoint import Checkpoints
 from tcmax_jax.training.config import Config
@@ -62,8 +62,8 @@ def load_trained(workdir: Path, *, recalibrated: bool = False) -> Trained:
       FileNotFoundError: the run has no checkpoint yet.
       CheckpointError: the best checkpoint is damaged.
     """
-    config = workdirs.stored_config(workdir)
-    data = workdirs.stored_data(workdir)
+    config = run_folders.stored_config(workdir)
+    data = run_folders.stored_data(workdir)
     label_prior = data.get("label_prior")
     if has_empirical_prior(config) and label_prior is None:
         raise ConfigError(

@@ -13,7 +13,7 @@ from tcmax_jax.commands.doctor import examine as doctor
 from tcmax_jax.commands.doctor import findings, machine, speed
 from tcmax_jax.commands.doctor.speed import StepTime, UnknownShapeError, stand_in, summarise
 from tcmax_jax.data.sources.manifest import ManifestData
-from tcmax_jax.training import workdir as workdirs
+from tcmax_jax.training import run_folders
 from tcmax_jax.training.build import prepare_data
 from tcmax_jax.training.config.overrides import load_experiment, override
 from tests.data.media_files import flat_frames, tone, write_media
@@ -132,8 +132,8 @@ def test_the_folder_of_another_run_that_is_going_on(tmp_path):
     config = tiny_config()
     check(findings.run_folder(tmp_path, config), None)
     dataset = stand_in(config, 3)
-    with workdirs.occupied(tmp_path):
-        workdirs.claim(tmp_path, config, dataset)
+    with run_folders.occupied(tmp_path):
+        run_folders.claim(tmp_path, config, dataset)
         check(findings.run_folder(tmp_path, config), ("error", r"going on in .* \(process \d+ on"))
     check(findings.run_folder(tmp_path, config), None)
     other, *_ = findings.run_folder(tmp_path, tiny_config(seed=1))

@@ -17,8 +17,7 @@ from tcmax_jax.data.inputs import FramesInput, SpectrogramInput
 from tcmax_jax.data.sources.manifest import ManifestData
 from tcmax_jax.evaluation.outputs import read_outputs
 from tcmax_jax.models import MLPEncoder
-from tcmax_jax.training import loop
-from tcmax_jax.training import workdir as workdirs
+from tcmax_jax.training import loop, run_folders
 from tcmax_jax.training.config import Config, Modality, Training
 from tcmax_jax.training.config.tree import ConfigError
 from tests.data.media_files import RATE, flat_frames, tone, write_media
@@ -248,6 +247,6 @@ def test_runs_on_the_synthetic_set_have_no_media(run, media, tmp_path):
     class Data:
         name, class_names, summary = "synthetic", ("cat", "dog"), {}
 
-    workdirs.claim(made_up, tiny_config(), Data)
+    run_folders.claim(made_up, tiny_config(), Data)
     with pytest.raises(ConfigError, match=r"on clips, got one on the data set synthetic, .*ma"):
         predict_file(made_up, media, tmp_path / "out.csv")

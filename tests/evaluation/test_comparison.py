@@ -11,7 +11,7 @@ import pytest
 
 from tcmax_jax.evaluation import comparison as module
 from tcmax_jax.evaluation.comparison import (
-    compare,
+    compare_runs,
     comparison_cells,
     comparison_csv,
     comparison_markdown,
@@ -65,7 +65,7 @@ def test_interval_of_one_value_and_of_equal_values():
 
 
 def test_differences_are_paired():
-    row = row_of(compare(three_methods()), "tcmax")
+    row = row_of(compare_runs(three_methods()), "tcmax")
     assert row["against"] == {"method": "joint", "fusion": "concat"}
     # Gaps .02, .03, .01: standard deviation .01. Unpaired means would not tell their order.
     expected = {"mean": 0.02, "half_width": T[3] * 0.01 / math.sqrt(3), "n": 3}
@@ -75,7 +75,7 @@ def test_differences_are_paired():
 def test_seeds_are_paired_by_number_and_not_by_position():
     joint = [run("joint", s, a) for s, a in [(0, 0.1), (1, 0.5), (2, 0.7)]]
     other = [run("tcmax", s, a) for s, a in [(2, 0.8), (3, 0.0), (1, 0.9)]]
-    row = row_of(compare(joint + other), "tcmax")
+    row = row_of(compare_runs(joint + other), "tcmax")
     assert row["seeds"] == [2, 3, 1]
     assert row["metrics"]["accuracy"]["n"] == 3
     # Gaps .1 and .4 on seeds 2 and 1: half a width .3 / 2 times the quantile.
@@ -84,7 +84,7 @@ def test_seeds_are_paired_by_number_and_not_by_position():
 
 
 def test_one_common_seed_has_a_difference_without_interval():
-    row = row_of(compare(three_methods()), "mla", "share_head")
+    row = row_of(compare_runs(three_methods()), "mla", "share_head")
     assert row["difference"] == pytest.approx({"mean": 0.1, "half_width": None, "n": 1})
 
 
@@ -94,13 +94,13 @@ def test_no_difference_without_common_seeds_or_baseline():
         [run("ogm", 0, 0.5), run("tcmax", 0, 0.6)],
         [],
     ):
-        rows = compare(runs)["rows"]
+        rows = compare_runs(runs)["rows"]
         assert all(r["difference"] is None and r["against"] is None for r in rows)
 
 
 def test_baselines_are_not_compared_with_one_another():
     runs = [run("joint", 0, 0.5), run("joint", 0, 0.6, "film"), run("tcmax", 0, 0.7)]
-    comparison = compare(runs)
+    comparison = compare_runs(runs)
     for fusion in ("concat", "film"):
         row = row_of(comparison, "joint", fusion)
         assert row["difference"] is None
@@ -114,7 +114,7 @@ def test_the_baseline_of_the_same_fusion_goes_first_and_that_of_its_first_run_st
         run("joint", 0, 0.5, "sum"),
         run("joint", 0, 0.7, "film"),
     ]
-    comparison = compare(runs)
+    comparison = compare_runs(runs)
     same, other = row_of(comparison, "tcmax", "film"), row_of(comparison, "mla", "share_head")
     assert same["against"] == {"method": "joint", "fusion": "film"}
     assert same["difference"]["mean"] == pytest.approx(0.2)
@@ -123,7 +123,7 @@ def test_the_baseline_of_the_same_fusion_goes_first_and_that_of_its_first_run_st
 
 
 def test_another_baseline():
-    comparison = compare(three_methods(), baseline="tcmax")
+    comparison = compare_runs(three_methods(), baseline="tcmax")
     assert comparison["baseline"] == "tcmax"
     assert row_of(comparison, "tcmax")["difference"] is None
     assert row_of(comparison, "joint")["difference"]["mean"] == pytest.approx(-0.02)
@@ -134,36 +134,36 @@ def test_another_baseline():
 def test_rows_keep_the_order_of_first_appearance():
     names = [("tcmax", "sum"), ("joint", "sum"), ("agm", "sum"), ("joint", "film")]
     runs = [run(method, seed, 0.5, fusion) for seed in (4, 1) for method, fusion in names]
-    rows = compare(runs)["rows"]
+    rows = compare_runs(runs)["rows"]
     assert [(r["method"], r["fusion"]) for r in rows] == names
     assert all(r["seeds"] == [4, 1] for r in rows)
 
 
 def test_metrics_may_differ_between_methods_and_between_runs():
     runs = [run("joint", 0, 0.5, probe_lips=0.25), run("joint", 1, 0.5), run("mla", 0, 0.5)]
-    rows = compare(runs)["rows"]
+    rows = compare_runs(runs)["rows"]
     assert rows[0]["metrics"]["probe/lips"] == {"mean": 0.25, "half_width": None, "n": 1}
     assert set(rows[1]["metrics"]) == {"accuracy"}
 
 
 def test_duplicates_are_an_error():
     runs = [run("joint", 0, 0.5), run("joint", 0, 0.5, "film"), run("joint", 1, 0.5)]
-    compare(runs)
+    compare_runs(runs)
     message = r"Expected one run of each .*, got two of joint, film, seed 0\. Leave one out\."
     with pytest.raises(ValueError, match=message):
-        compare([*runs, run("joint", 0, 0.6, "film")])
+        compare_runs([*runs, run("joint", 0, 0.6, "film")])
 
 
 def test_a_comparison_is_plain_data_and_leaves_its_runs_alone():
     runs = three_methods()
-    comparison = compare(runs)
+    comparison = compare_runs(runs)
     assert runs == three_methods()
     assert json.loads(json.dumps(comparison, allow_nan=False)) == comparison
 
 
 def test_table_is_aligned():
     # 4.3027 * .01 / sqrt(3) = .0248, for both accuracies and for the difference.
-    assert comparison_table(compare(three_methods()), 80).splitlines() == [
+    assert comparison_table(compare_runs(three_methods()), 80).splitlines() == [
         "                                       audio       audio",
         "method  fusion      seeds  fused       (split)     (probe)     minus joint",
         "joint   concat      3      .910 ±.025  .500 ±.000  -           -",
@@ -178,7 +178,7 @@ def test_table_groups_split_accuracies_before_probes_and_leaves_other_metrics_ou
         run("tcmax", 0, 0.5, probe_audio=0.5, split_lips=0.5),
     ]
     runs[0]["metrics"] |= {"cross_entropy": 1.5, "tc_bound": 0.5}
-    titles = comparison_cells(compare(runs))[0]
+    titles = comparison_cells(compare_runs(runs))[0]
     assert titles[:4] == ["method", "fusion", "seeds", "fused"]
     assert [title.split()[1] for title in titles[4:8]] == ["(split)"] * 2 + ["(probe)"] * 2
     assert {title.split()[0] for title in titles[4:8]} == {"audio", "lips"}
@@ -186,12 +186,12 @@ def test_table_groups_split_accuracies_before_probes_and_leaves_other_metrics_ou
 
 
 def test_a_loss_against_the_baseline_has_its_sign():
-    comparison = compare([run("joint", 0, 0.75), run("tcmax", 0, 0.5)])
+    comparison = compare_runs([run("joint", 0, 0.75), run("tcmax", 0, 0.5)])
     assert comparison_table(comparison).splitlines()[-1].endswith("-25.0")
 
 
 def test_markdown_has_the_cells_of_the_table():
-    comparison = compare(three_methods())
+    comparison = compare_runs(three_methods())
     *table, blank, reading = comparison_markdown(comparison).splitlines()
     assert table == [
         "| method | fusion | seeds | fused | audio (split) | audio (probe) | minus joint |",
@@ -209,7 +209,7 @@ def test_markdown_has_the_cells_of_the_table():
 def test_recalibrated_accuracy_has_a_column_where_there_is_one():
     joint, tcmax = run("joint", 0, 0.5, split_audio=0.25), run("tcmax", 0, 0.75)
     tcmax["metrics"]["recalibrated"] = 0.875
-    *table, _, reading = comparison_markdown(compare([joint, tcmax])).splitlines()
+    *table, _, reading = comparison_markdown(compare_runs([joint, tcmax])).splitlines()
     assert table == [
         "| method | fusion | seeds | fused | recalibrated | audio (split) | minus joint |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -217,7 +217,7 @@ def test_recalibrated_accuracy_has_a_column_where_there_is_one():
         "| tcmax | concat | 1 | .750 | .875 | - | +25.0 |",
     ]
     assert "Recalibrated: fused, with a weight for each modality" in reading
-    assert "Recalibrated" not in comparison_markdown(compare([joint]))
+    assert "Recalibrated" not in comparison_markdown(compare_runs([joint]))
 
 
 def failure(method, seed, fusion="concat"):
@@ -226,7 +226,7 @@ def failure(method, seed, fusion="concat"):
 
 def test_failed_seeds_are_named_in_their_row():
     runs = [run("joint", s, 0.5) for s in range(3)] + [run("agm", s, 0.75) for s in (0, 2)]
-    comparison = compare(runs, [failure("agm", 1)])
+    comparison = compare_runs(runs, [failure("agm", 1)])
     assert row_of(comparison, "joint")["failed"] == []
     row = row_of(comparison, "agm")
     assert (row["seeds"], row["failed"]) == ([0, 2], [1])
@@ -244,19 +244,19 @@ def test_failed_seeds_are_named_in_their_row():
 
 def test_a_method_that_failed_on_every_seed_keeps_a_row_and_is_no_baseline():
     failed = [failure("joint", 0), failure("joint", 1)]
-    comparison = compare([run("joint", 0, 0.5, "film"), run("tcmax", 0, 0.75)], failed)
+    comparison = compare_runs([run("joint", 0, 0.5, "film"), run("tcmax", 0, 0.75)], failed)
     row = row_of(comparison, "joint")
     assert (row["seeds"], row["failed"], row["metrics"]) == ([], [0, 1], {})
     assert row_of(comparison, "tcmax")["against"] == {"method": "joint", "fusion": "film"}
     lines = comparison_table(comparison).splitlines()
     assert lines[2] == "tcmax   concat  1                      .750   +25.0 (film)"
     assert lines[3] == "joint   concat  0 (failed: seed 0, 1)  -      -"
-    assert compare([], failed)["rows"] == [row]
+    assert compare_runs([], failed)["rows"] == [row]
 
 
 def test_a_run_cannot_both_fail_and_succeed():
     with pytest.raises(ValueError, match=r"got two of agm, concat, seed 1"):
-        compare([run("agm", 1, 0.5)], [failure("agm", 1)])
+        compare_runs([run("agm", 1, 0.5)], [failure("agm", 1)])
 
 
 def test_csv_round_trip_in_full_precision():
@@ -287,7 +287,7 @@ def test_csv_round_trip_in_full_precision():
 def test_a_new_metric_has_a_column_under_its_key():
     runs = [run("joint", 0, 0.5), run("tcmax", 0, 0.75, probe_lips=0.25)]
     runs[1]["metrics"] |= {"f1/lips": 2.5}
-    head, joint, tcmax = comparison_cells(compare(runs))
+    head, joint, tcmax = comparison_cells(compare_runs(runs))
     assert head[3:] == ["fused", "lips (probe)", "f1/lips", "minus joint"]
     assert (joint[5], tcmax[5]) == ("-", "2.500")
 

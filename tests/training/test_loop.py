@@ -15,8 +15,7 @@ from tcmax_jax.data import pipeline
 from tcmax_jax.evaluation.analysis import analyse
 from tcmax_jax.evaluation.outputs import SPLITS, read_outputs
 from tcmax_jax.evaluation.quantities import Condition, without
-from tcmax_jax.training import loop
-from tcmax_jax.training import workdir as workdirs
+from tcmax_jax.training import loop, run_folders
 from tcmax_jax.training.checkpoint import CheckpointError
 from tcmax_jax.training.config.tree import ConfigError
 from tcmax_jax.training.fit import NonFiniteError
@@ -206,7 +205,7 @@ def test_a_batch_of_more_than_all_data_is_made_to_fit(tmp_path, data_dir, capsys
         capsys.readouterr().err
     )
     # The configuration stays as it was given, so that the same command goes on.
-    assert workdirs.stored_config(tmp_path / "run") == config
+    assert run_folders.stored_config(tmp_path / "run") == config
 
 
 def test_more_devices_than_data(tmp_path):
@@ -264,7 +263,7 @@ def test_a_step_that_diverges_is_told_from_broken_data(tmp_path, data_dir):
 
 def test_a_folder_in_use_is_refused(finished, data_dir):
     workdir, results = finished
-    with workdirs.occupied(workdir):
+    with run_folders.occupied(workdir):
         message = r"A run is going on in .*tiny \(process \d+ on .*\)\. Wait for its end"
         with pytest.raises(ConfigError, match=message):
             loop.train(tiny_config(), workdir, data_dir)

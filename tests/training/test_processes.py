@@ -17,8 +17,7 @@ import numpy as np
 import pytest
 
 from tcmax_jax.launch import EXIT_PREEMPTED
-from tcmax_jax.training import loop, passes, processes
-from tcmax_jax.training import workdir as workdirs
+from tcmax_jax.training import loop, passes, processes, run_folders
 from tcmax_jax.training.build import build
 from tcmax_jax.training.checkpoint import Checkpoints
 from tests.training.two_processes import BLIND, COUNT, RUNS, config_of
@@ -153,7 +152,7 @@ def test_sigterm_to_one_of_two_saves_and_stops_both(tmp_path):
 
 
 def test_an_error_in_one_process_ends_both_with_a_message(tmp_path):
-    with workdirs.occupied(tmp_path / "additive"):  # which the first process alone finds out
+    with run_folders.occupied(tmp_path / "additive"):  # which the first process alone finds out
         codes, errors = run_both(tmp_path, "additive")
     assert all(codes)
     assert f"ConfigError: A run is going on in {tmp_path / 'additive'} (process" in errors[0]

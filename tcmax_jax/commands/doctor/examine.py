@@ -23,8 +23,7 @@ from tcmax_jax.data.datasets import open_dataset
 from tcmax_jax.data.limits import MediaError
 from tcmax_jax.data.sources import Source
 from tcmax_jax.packages import install_line
-from tcmax_jax.training import passes
-from tcmax_jax.training import workdir as workdirs
+from tcmax_jax.training import passes, run_folders
 from tcmax_jax.training.build import assemble, batch_problems
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.environment import versions
@@ -273,7 +272,7 @@ def _try(config: Config, workdir: Path, data: _Data, limit: float) -> _Trial:
             dataset = open_dataset(data.folder, tuple(config.modalities))
             allowed = getattr(config.data, "allow_skipped", False)
             findings += checks.incomplete(dataset.summary, allowed)
-            workdirs.check_data(workdir, dataset)
+            run_folders.check_data(workdir, dataset)
         setup = assemble(config, dataset, parallel)
         say("Compiling, and timing a few steps ...")
         state = passes.initial_state(setup)

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from tcmax_jax.commands.doctor.speed import Speed
 from tcmax_jax.packages import install_line
-from tcmax_jax.training import workdir as workdirs
+from tcmax_jax.training import run_folders
 from tcmax_jax.training.build import batch_problems
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.pretrained import check_weights
@@ -135,10 +135,10 @@ def run_folder(workdir: Path, config: Config) -> list[Finding]:
     """Finds what keeps a run from beginning, or going on, in its folder."""
     findings = []
     try:
-        workdirs.check(workdir, config)
+        run_folders.check(workdir, config)
     except (ValueError, OSError) as error:
         findings.append(Finding("error", str(error)))
-    if owner := workdirs.owner(workdir):
+    if owner := run_folders.owner(workdir):
         text = f"A run is going on in {workdir} ({owner}). Wait for its end, stop it, or choose"
         findings.append(Finding("error", f"{text} another --workdir."))
     aside = workdir / "damaged-checkpoints"

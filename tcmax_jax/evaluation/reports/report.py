@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tcmax_jax.evaluation.comparison import (
-    compare,
+    compare_runs,
     comparison_cells,
     comparison_csv,
     comparison_failures,
@@ -123,7 +123,7 @@ def _about_runs(runs, failed, heading):
         for run in runs
     ]
     methods = [run["method"] for run in runs]
-    comparison = compare(plain, failed, _BASELINE if _BASELINE in methods else methods[0])
+    comparison = compare_runs(plain, failed, _BASELINE if _BASELINE in methods else methods[0])
     pictures = draw_runs(rows, runs[0]["data"]["class_names"])
     blocks = _contents(runs, failed, rows, comparison, list(pictures), split, heading)
     return blocks, pictures, {"results.csv": comparison_csv(plain, failed)}

@@ -42,7 +42,7 @@ def read_study(folder: Path) -> dict:
     """Reads the folder of a study.
 
     Returns:
-      {"folder", "field", "points": see `tcmax_jax.training.study.run_study`, "runs": those whose
+      {"folder", "field", "points": see `tcmax_jax.commands.study.run_study`, "runs": those whose
       folders are there, see `read_runs`}.
 
     Raises:
@@ -81,7 +81,7 @@ def study_cells(study: Mapping) -> list[list[str]]:
     """Returns the head and the rows of the table of a study as lists of text.
 
     Args:
-      study: what `tcmax_jax.training.study.run_study` returned.
+      study: what `tcmax_jax.commands.study.run_study` returned.
     """
     rows = [(p["value"], row, study_numbers(row)) for p in study["points"] for row in p["rows"]]
     names = ordered(name for *_, numbers in rows for name in numbers)

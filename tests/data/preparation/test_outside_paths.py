@@ -8,7 +8,7 @@ import pytest
 from tcmax_jax.data.clips import RawDataError
 from tcmax_jax.data.preparation.builder import prepare_clips
 from tcmax_jax.data.sources.manifest import ManifestData
-from tcmax_jax.training import workdir
+from tcmax_jax.training import run_folders
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.overrides import override
 from tcmax_jax.training.config.tree import to_dict
@@ -41,4 +41,4 @@ def test_the_setting_decides_and_does_not_rename(settings, tmp_path):
 def test_a_run_may_go_on_with_the_other_setting(tmp_path):
     config = Config(data=ManifestData(manifest="list.csv"))
     (tmp_path / "config.json").write_text(json.dumps(to_dict(config)))
-    workdir.check(tmp_path, override(config, {"data.outside_paths": "true"}))
+    run_folders.check(tmp_path, override(config, {"data.outside_paths": "true"}))

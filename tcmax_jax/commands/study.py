@@ -6,18 +6,31 @@ import statistics
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tcmax_jax.commands.compare import is_finished, plan, run_comparison, run_name
+from tcmax_jax.commands.modes import Options, Outcome
+from tcmax_jax.commands.recipe import data_folder, recipe_of, workdir_of
 from tcmax_jax.evaluation.comparison import interval
-from tcmax_jax.evaluation.reports.studies import point_folder, study_markdown
+from tcmax_jax.evaluation.reports.studies import point_folder, study_cells, study_markdown
+from tcmax_jax.evaluation.tables import text_table
 from tcmax_jax.files import write_atomically
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training import processes
 from tcmax_jax.training.build import build
-from tcmax_jax.training.compare import is_finished, plan, run_comparison, run_name
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.comparison import Study
 from tcmax_jax.training.config.overrides import override
 from tcmax_jax.training.config.tree import ConfigError
 from tcmax_jax.training.measures import step_memory
+
+
+def study(options: Options) -> Outcome:
+    """Compares them for each value of a field."""
+    config = recipe_of(options)
+    workdir = workdir_of(options, f"{config.name}-study")
+    result = run_study(config, workdir, data_folder(options))
+    failed = any(row["failed"] for point in result["points"] for row in point["rows"])
+    table = text_table(study_cells(result))
+    return Outcome(f"{table}\nwritten to {workdir}/study.json and .md", code=int(failed))
 
 
 def variations(config: Config) -> dict[str, Config]:
@@ -63,7 +76,7 @@ def run_study(
     """Trains what is not yet trained, and writes study.json and study.md after each value.
 
     Every value has a folder with a comparison of its own, see
-    `tcmax_jax.training.compare.run_comparison`; an interrupted study goes on.
+    `tcmax_jax.commands.compare.run_comparison`; an interrupted study goes on.
 
     Args:
       config: the recipe; its sections `study` and `comparison` say what is trained.

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from tcmax_jax.commands import study
 from tcmax_jax.evaluation.reports.studies import study_markdown
 from tcmax_jax.models.fusion import Concat, Sum
-from tcmax_jax.training import loop, study
+from tcmax_jax.training import loop
 from tcmax_jax.training.config.tree import ConfigError
 from tests.training.tiny import tiny_config
 

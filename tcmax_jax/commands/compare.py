@@ -7,8 +7,10 @@ from pathlib import Path
 
 import jax
 
+from tcmax_jax.commands.modes import Options, Outcome
+from tcmax_jax.commands.recipe import data_folder, recipe_of, workdir_of
 from tcmax_jax.evaluation.comparison import (
-    compare,
+    compare_runs,
     comparison_csv,
     comparison_markdown,
     comparison_table,
@@ -17,13 +19,21 @@ from tcmax_jax.files import write_atomically
 from tcmax_jax.models import HeadOptions
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.section import SectionError
-from tcmax_jax.training import loop, processes
-from tcmax_jax.training import workdir as workdirs
+from tcmax_jax.training import loop, processes, run_folders
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.comparison import Comparison, Study
 from tcmax_jax.training.config.run import trainable_heads
 from tcmax_jax.training.config.tree import ConfigError
 from tcmax_jax.training.fit import NonFiniteError
+
+
+def compare(options: Options) -> Outcome:
+    """Compares the methods, fusions and seeds of a recipe."""
+    config = recipe_of(options)
+    workdir = workdir_of(options, f"{config.name}-compare")
+    comparison = run_comparison(config, workdir, data_folder(options))
+    text = f"{comparison_table(comparison)}\nwritten to {workdir}/comparison.json, .md and .csv"
+    return Outcome(text, code=int(bool(comparison["failed"])))
 
 
 def plan(config: Config) -> list[Config]:
@@ -81,7 +91,7 @@ def run_comparison(
       say: function of a text, for the table as it grows; prints to standard error when None.
 
     Returns:
-      What comparison.json holds: that of `tcmax_jax.evaluation.comparison.compare` on the test
+      What comparison.json holds: that of `tcmax_jax.evaluation.comparison.compare_runs` on the test
       split, with "split" and "runs".
 
     Raises:
@@ -93,7 +103,7 @@ def run_comparison(
     runs, failed, datasets, split, planned = [], [], {}, None, plan(config)
     folders = [workdir / run_name(each) for each in planned]
     for each, folder in zip(planned, folders, strict=True):
-        workdirs.check(folder, each)
+        run_folders.check(folder, each)
     for number, (each, folder) in enumerate(zip(planned, folders, strict=True), start=1):
         finished = is_finished(folder)
         note = "finished before" if finished else "training"
@@ -109,7 +119,7 @@ def run_comparison(
             split = "test" if "test" in results["splits"] else "validation"
             runs.append(run | {"metrics": results["splits"][split]})
         jax.clear_caches()  # nothing that this run has compiled is of use to the next
-        comparison = compare(runs, failed) | {"split": split, "runs": runs}
+        comparison = compare_runs(runs, failed) | {"split": split, "runs": runs}
         if processes.is_primary():
             _write(workdir, comparison)
         if not finished and number < len(planned):
