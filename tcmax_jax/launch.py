@@ -16,13 +16,17 @@ from tcmax_jax.packages import install_line
 
 _MODE = flags.DEFINE_enum("mode", DEFAULT, list(MODES), "What to do.")
 flags.DEFINE_string(
-    "experiment", None, "A recipe: the name of one of this project (crema_d), or the path of a "
+    "experiment",
+    None,
+    "A recipe: the name of one of this project (crema_d), or the path of a "
     "Python file. The built-in synthetic set if none.",
-)  # fmt: skip
+)
 flags.DEFINE_string(
-    "workdir", None, "Folder of the run. If none, runs/<experiment>-<method>-seed<seed>; "
+    "workdir",
+    None,
+    "Folder of the run. If none, runs/<experiment>-<method>-seed<seed>; "
     "runs/<experiment>-compare or -study for these modes; report or difference for these.",
-)  # fmt: skip
+)
 flags.DEFINE_string(
     "data_dir", None, "Folder of prepared data. If none, $TFDS_DATA_DIR or ~/tensorflow_datasets."
 )
@@ -30,47 +34,64 @@ flags.DEFINE_string(
     "raw_dir", None, "Folder of a data set as its owners ship it; short for --config.data.raw_dir."
 )
 flags.DEFINE_bool(
-    "allow_skipped", False, "Leave out clips that cannot be decoded, and list them, instead of "
+    "allow_skipped",
+    False,
+    "Leave out clips that cannot be decoded, and list them, instead of "
     "stopping at the first; short for --config.data.allow_skipped=true.",
-)  # fmt: skip
+)
 flags.DEFINE_string(
-    "clips", None, "A CSV file of new clips: id and as needed path, audio_path, start and end. "
+    "clips",
+    None,
+    "A CSV file of new clips: id and as needed path, audio_path, start and end. "
     "Where it has a column label the accuracy is printed.",
-)  # fmt: skip
+)
 flags.DEFINE_string("predictions", None, "The CSV file to write, a row for each clip.")
 flags.DEFINE_string("export", None, "The folder to write.")
 flags.DEFINE_bool(
-    "recalibrated", False, "Weigh the modalities as the evaluation of the run found best on "
-    "validation.",
-)  # fmt: skip
+    "recalibrated",
+    False,
+    "Weigh the modalities as the evaluation of the run found best on validation.",
+)
 flags.DEFINE_list(
     "drop_modality", [], "Modalities (a,b) without which to predict as well, all of them at once."
 )
 flags.DEFINE_integer(
-    "step", None, "The checkpoint after so many steps instead of the best one; its results go to "
+    "step",
+    None,
+    "The checkpoint after so many steps instead of the best one; its results go to "
     "steps/<step> of the run's folder.",
-)  # fmt: skip
+)
 flags.DEFINE_bool(
-    "total_correlation", False, "Estimate what features and label share, the chain of total "
+    "total_correlation",
+    False,
+    "Estimate what features and label share, the chain of total "
     "correlation, as well (a minute or more).",
-)  # fmt: skip
+)
 flags.DEFINE_list(
-    "runs", [], "For a report: folders of finished runs, comparisons or studies "
+    "runs",
+    [],
+    "For a report: folders of finished runs, comparisons or studies "
     "(runs/a,runs/b,more/*), runs on one data set. For a difference: two folders of runs, or of "
     "their checkpoints as --step evaluates them (runs/a,runs/a/steps/800).",
-)  # fmt: skip
+)
 flags.DEFINE_string(
-    "samples", None, "An .npz file, one array a variable, row i of each from example i; integers "
+    "samples",
+    None,
+    "An .npz file, one array a variable, row i of each from example i; integers "
     "of rank 1 are labels. numpy.savez(path, a=array, b=array) writes one.",
-)  # fmt: skip
+)
 _DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "This is one of several processes, which the environment describes (TPU "
+    "distributed",
+    False,
+    "This is one of several processes, which the environment describes (TPU "
     "pod, SLURM, Open MPI, Kubernetes). Each process runs the same command.",
-)  # fmt: skip
+)
 _COORDINATOR = flags.DEFINE_string(
-    "coordinator", None, "HOST:PORT of the first of several processes, where the environment does "
+    "coordinator",
+    None,
+    "HOST:PORT of the first of several processes, where the environment does "
     "not describe them; with --num_processes and --process_id.",
-)  # fmt: skip
+)
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "With --coordinator: how many.")
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "With --coordinator: which one, from 0.")
 _COMPILATION_CACHE = flags.DEFINE_string(

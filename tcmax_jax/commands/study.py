@@ -103,8 +103,9 @@ def run_study(
         folder = workdir / point_folder(study["field"], json.loads(text))
         comparison = run_comparison(recipe, folder, data_dir, say)
         costs = _costs(recipe, folder, data_dir, memory.get(text, {}))
-        rows = [row | {"cost": costs.get((row["method"], row["fusion"]))} for row in
-                comparison["rows"]]  # fmt: skip
+        rows = [
+            row | {"cost": costs.get((row["method"], row["fusion"]))} for row in comparison["rows"]
+        ]
         study["points"].append({"value": json.loads(text), "rows": rows})
         if processes.is_primary():
             write_atomically(workdir / "study.json", json.dumps(study, indent=2) + "\n")

@@ -124,9 +124,10 @@ def calibration_error(scores: np.ndarray, labels: np.ndarray, *, bins: int = BIN
 
     Source: Guo et al., On Calibration of Modern Neural Networks (ICML 2017), eq. 3.
     """
-    gaps = [b["count"] * abs(b["accuracy"] - b["confidence"]) for b in reliability(
-        scores, labels, bins=bins
-    )]  # fmt: skip
+    gaps = [
+        b["count"] * abs(b["accuracy"] - b["confidence"])
+        for b in reliability(scores, labels, bins=bins)
+    ]
     return float(sum(gaps) / len(labels))
 
 

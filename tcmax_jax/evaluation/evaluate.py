@@ -198,10 +198,12 @@ def noisy_views(batches: Iterable[Mapping], strengths: Sequence[float]) -> Itera
 
 
 def _noise(number, indices, shape):
-    return np.stack([
-        np.random.default_rng((number, int(index))).standard_normal(shape[1:], np.float32)
-        for index in indices
-    ])  # fmt: skip
+    return np.stack(
+        [
+            np.random.default_rng((number, int(index))).standard_normal(shape[1:], np.float32)
+            for index in indices
+        ]
+    )
 
 
 def _add(x, noise):

@@ -109,13 +109,17 @@ def head_params(arrays: Mapping[str, np.ndarray], fusion: str, modalities) -> di
         "gated": {"gate": {"gate": "fc_x", "value": "fc_y", "out": "fc_out"}},
         "bigated": {
             "first_gates_second": {
-                "gate": "fc_xgate_x", "value": "fc_xgate_y", "out": "fc_xgate_out",
+                "gate": "fc_xgate_x",
+                "value": "fc_xgate_y",
+                "out": "fc_xgate_out",
             },
             "second_gates_first": {
-                "gate": "fc_ygate_y", "value": "fc_ygate_x", "out": "fc_ygate_out",
+                "gate": "fc_ygate_y",
+                "value": "fc_ygate_x",
+                "out": "fc_ygate_out",
             },
         },
-    }  # fmt: skip
+    }
     if fusion not in pairs:
         raise ValueError(
             f"Expected one of {', '.join(pairs)}, which both codes have in the same form, got "

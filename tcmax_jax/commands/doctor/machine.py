@@ -11,8 +11,10 @@ from tcmax_jax.commands.doctor.findings import Finding
 
 _TAKEN_MEMORY = 0.1  # of a GPU; less than that are contexts and displays
 _GPU_QUERY = [
-    "nvidia-smi", "--query-gpu=index,memory.used,memory.total", "--format=csv,noheader,nounits",
-]  # fmt: skip
+    "nvidia-smi",
+    "--query-gpu=index,memory.used,memory.total",
+    "--format=csv,noheader,nounits",
+]
 
 
 def find_devices() -> tuple[list, list[Finding]]:

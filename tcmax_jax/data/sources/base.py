@@ -28,7 +28,7 @@ class Source(Family):
     Attributes:
       elsewhere: names of the fields that say where raw data lies and how it is decoded, not what
         comes of it.
-      citation: BibTeX of its paper.
+      citation: its paper.
       version: of the layout of prepared data.
     """
 

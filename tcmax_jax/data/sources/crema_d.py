@@ -20,18 +20,6 @@ LAYOUT = """
   train.csv, test.csv    lines `id,emotion`, if you have the list that other papers share"""
 _ID = re.compile(r"\d{4}_[A-Z]{3}_[A-Z]{3}_[A-Z]{1,2}")
 _TEST_SHARE = 0.1  # as of the shared list
-CITATION = r"""
-@article{cao2014cremad,
-  author  = {Cao, Houwei and Cooper, David G. and Keutmann, Michael K. and others},
-  title   = {{CREMA-D}: Crowd-sourced Emotional Multimodal Actors Dataset},
-  journal = {IEEE Transactions on Affective Computing},
-  volume  = {5},
-  number  = {4},
-  pages   = {377--390},
-  year    = {2014},
-  doi     = {10.1109/TAFFC.2014.2336244}
-}
-"""
 
 
 @section
@@ -56,7 +44,10 @@ class CremaDData(RawSource):
     validation_share: ValidationShare = 0.2
 
     layout: ClassVar = LAYOUT
-    citation: ClassVar = CITATION
+    citation: ClassVar = (
+        "Cao et al., CREMA-D: Crowd-sourced Emotional Multimodal Actors Dataset, IEEE TAC "
+        "5(4), 2014"
+    )
 
     def list_clips(self) -> Listing:
         """Lists the raw folder; raises RawDataError where it does not fit."""

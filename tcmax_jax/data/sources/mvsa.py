@@ -22,17 +22,6 @@ LAYOUT = """
   image.npz, text.npz                   `ids` and `features`, see experiments/embed.py"""
 _LISTS = {"train": "train.jsonl", "validation": "dev.jsonl", "test": "test.jsonl"}
 _SHARE = 0.2  # of the clips in test, as in the shared list
-CITATION = r"""
-@inproceedings{niu2016mvsa,
-  author    = {Niu, Teng and Zhu, Shiai and Pang, Lei and El Saddik, Abdulmotaleb},
-  title     = {Sentiment Analysis on Multi-View Social Data},
-  booktitle = {MultiMedia Modeling (MMM)},
-  pages     = {15--27},
-  publisher = {Springer},
-  year      = {2016},
-  doi       = {10.1007/978-3-319-27674-8_2}
-}
-"""
 
 
 @section
@@ -50,7 +39,7 @@ class MvsaData(RawSource):
     )
 
     layout: ClassVar = LAYOUT
-    citation: ClassVar = CITATION
+    citation: ClassVar = "Niu et al., Sentiment Analysis on Multi-View Social Data, MMM 2016"
 
     def list_clips(self) -> Listing:
         """Lists the raw folder; raises RawDataError where it does not fit."""

@@ -21,16 +21,6 @@ LAYOUT = """
   UCF-101/<class>/v_<class>_gNN_cNN.avi
   ucfTrainTestlist/classInd.txt, trainlist01.txt, testlist01.txt"""
 _GROUP = re.compile(r"_g(\d+)_c\d+$")
-CITATION = r"""
-@techreport{soomro2012ucf101,
-  author      = {Soomro, Khurram and Zamir, Amir Roshan and Shah, Mubarak},
-  title       = {{UCF101}: A Dataset of 101 Human Actions Classes From Videos in The Wild},
-  institution = {Center for Research in Computer Vision, University of Central Florida},
-  number      = {CRCV-TR-12-01},
-  year        = {2012},
-  note        = {arXiv:1212.0402}
-}
-"""
 
 
 @section
@@ -55,7 +45,10 @@ class Ucf101Data(RawSource):
     validation_share: ValidationShare = 0.2
 
     layout: ClassVar = LAYOUT
-    citation: ClassVar = CITATION
+    citation: ClassVar = (
+        "Soomro et al., UCF101: A Dataset of 101 Human Actions Classes From Videos in The "
+        "Wild, arXiv 1212.0402"
+    )
 
     def list_clips(self) -> Listing:
         """Lists the raw folder; raises RawDataError where it does not fit."""

@@ -15,14 +15,6 @@ LAYOUT = """
   vggsound.csv                 lines `youtube id,start second,label,train or test`
   <youtube id>_<start>.mp4     in any folders, start in seconds with six digits; the names
                                <id>_<start>_<end> and v<id>_<start>_<end>_out are known too"""
-CITATION = r"""
-@inproceedings{chen2020vggsound,
-  author    = {Chen, Honglie and Xie, Weidi and Vedaldi, Andrea and Zisserman, Andrew},
-  title     = {{VGGSound}: A Large-Scale Audio-Visual Dataset},
-  booktitle = {IEEE International Conference on Acoustics, Speech and Signal Processing (ICASSP)},
-  year      = {2020}
-}
-"""
 
 
 @section
@@ -41,7 +33,7 @@ class VggsoundData(RawSource):
     validation_share: ValidationShare = 0.2
 
     layout: ClassVar = LAYOUT
-    citation: ClassVar = CITATION
+    citation: ClassVar = "Chen et al., VGGSound: A Large-Scale Audio-Visual Dataset, ICASSP 2020"
 
     def list_clips(self) -> Listing:
         """Lists the raw folder; raises RawDataError where it does not fit."""

@@ -57,10 +57,12 @@ def write_difference(first: Path, second: Path, out: Path) -> list[Path]:
         {"heading": "Curves", "level": 2},
         *_curve_blocks(pictures),
         {"heading": "Classes", "level": 2},
-        {"text": f"Accuracy of the fused prediction by class, {split} split, by the size of the "
-         f"change; at most {_MOST_CLASSES}. Standard errors are those of the change."},
+        {
+            "text": f"Accuracy of the fused prediction by class, {split} split, by the size of the "
+            f"change; at most {_MOST_CLASSES}. Standard errors are those of the change."
+        },
         {"table": _classes(found, outputs[0].class_names)},
-    ]  # fmt: skip
+    ]
     return write_page(out, "difference", _TITLE, blocks, pictures)
 
 

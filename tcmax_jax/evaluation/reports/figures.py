@@ -65,8 +65,11 @@ def noise_figure(rows: Sequence[Mapping]) -> Figure:
         for row in rows:
             if modality in row["noise"]:
                 _curve(ax, row["noise"][modality], row["look"], 1)
-        ax.set(title=f"noise on {modality}", xlabel="strength (std of the input)",
-               ylabel=title(Name("accuracy")))  # fmt: skip
+        ax.set(
+            title=f"noise on {modality}",
+            xlabel="strength (std of the input)",
+            ylabel=title(Name("accuracy")),
+        )
         ax.set_ylim(max(0, ax.dataLim.ymin - 0.03), min(1.03, ax.dataLim.ymax + 0.03))
         ax.grid(axis="y")
     _legend(figure, [_line_handle(row) for row in rows])
@@ -99,8 +102,16 @@ def bars_figure(
             runs, mean = [scale * x for x in row["values"][name]], scale * measure["mean"]
             half = None if measure["half_width"] is None else scale * measure["half_width"]
             _bar(ax, place, mean - start, start, half, row["look"])
-            ax.plot(runs, [place] * len(runs), ".", color="white", markersize=5, zorder=3,
-                    markeredgecolor="#333333", markeredgewidth=0.5)  # fmt: skip
+            ax.plot(
+                runs,
+                [place] * len(runs),
+                ".",
+                color="white",
+                markersize=5,
+                zorder=3,
+                markeredgecolor="#333333",
+                markeredgewidth=0.5,
+            )
             seen += runs
             ends += [mean, mean - (half or 0), mean + (half or 0)]
         low, high = _limits(seen, ends, start, limit)
@@ -134,9 +145,13 @@ def reliability_figure(rows: Sequence[Mapping]) -> Figure:
     modalities = [name for name in names if name != "fused"]
     looks = {"fused": ("-", "#000000", 1.8)} | {
         m: (line, grey, 1.2)
-        for m, line, grey in zip(modalities, _MODALITY_LINES * len(modalities),
-                                 ("#555555", "#999999") * len(modalities), strict=False)
-    }  # fmt: skip
+        for m, line, grey in zip(
+            modalities,
+            _MODALITY_LINES * len(modalities),
+            ("#555555", "#999999") * len(modalities),
+            strict=False,
+        )
+    }
     for ax, row in zip(grid.flatten(), rows, strict=False):
         ax.plot([0, 100], [0, 100], color="#bbbbbb", linewidth=0.8)
         # The fused prediction last, above the others.
@@ -151,8 +166,9 @@ def reliability_figure(rows: Sequence[Mapping]) -> Figure:
             ax.plot(x, y, line, color=colour, linewidth=width)
             if name == "fused":
                 sizes = [4 + 120 * b["count"] / count for b in bins]
-                ax.scatter(x, y, sizes, color=colour, alpha=0.75, linewidths=0, zorder=3,
-                           clip_on=False)  # fmt: skip
+                ax.scatter(
+                    x, y, sizes, color=colour, alpha=0.75, linewidths=0, zorder=3, clip_on=False
+                )
         ax.set(title=textwrap.fill(row["label"], 24), xlim=(0, 100), ylim=(0, 100), aspect="equal")
         ax.set(xticks=(0, 50, 100), yticks=(0, 50, 100))
         ax.grid()
@@ -163,10 +179,16 @@ def reliability_figure(rows: Sequence[Mapping]) -> Figure:
     for ax in grid[:, 0]:
         ax.set_ylabel("correct (%)")
     handles = [
-        Line2D([], [], linestyle=line, color=colour, linewidth=width,
-               label=name if name != "fused" else "fused (method's colour)")
+        Line2D(
+            [],
+            [],
+            linestyle=line,
+            color=colour,
+            linewidth=width,
+            label=name if name != "fused" else "fused (method's colour)",
+        )
         for name, (line, colour, width) in looks.items()
-    ]  # fmt: skip
+    ]
     _legend(figure, handles)
     return figure
 
@@ -201,8 +223,9 @@ def confusion_figure(rows: Sequence[Mapping], class_names: Sequence[str]) -> Fig
     numbers = "" if classes <= _NAMED_CLASSES else " (number of the class)"
     figure.supxlabel(f"predicted{numbers}", fontsize=9)
     figure.supylabel(f"true{numbers}", fontsize=9)
-    figure.colorbar(image, ax=grid, location="top", shrink=0.5, aspect=40,
-                    label="share of the true class (%)")  # fmt: skip
+    figure.colorbar(
+        image, ax=grid, location="top", shrink=0.5, aspect=40, label="share of the true class (%)"
+    )
     return figure
 
 
@@ -220,8 +243,11 @@ def study_figure(study: Mapping, lines: Sequence[Mapping]) -> Figure:
     for ax, name in zip(axes, names, strict=True):
         own = quantity(name)
         for place, line in enumerate(lines):
-            known = [(x, row["numbers"][name]) for x, row in enumerate(line["points"])
-                     if row and name in row["numbers"]]  # fmt: skip
+            known = [
+                (x, row["numbers"][name])
+                for x, row in enumerate(line["points"])
+                if row and name in row["numbers"]
+            ]
             if known:
                 # Side by side, or intervals of one value would hide each other.
                 shift = 0.06 * (place - (len(lines) - 1) / 2)
@@ -229,9 +255,12 @@ def study_figure(study: Mapping, lines: Sequence[Mapping]) -> Figure:
                     [x + shift for x, _ in known],
                     [own.factor * interval["mean"] for _, interval in known],
                     [own.factor * (interval["half_width"] or 0) for _, interval in known],
-                    color=line["look"]["colour"], linestyle=line["look"]["line"],
-                    marker=line["look"]["marker"], elinewidth=0.8, capsize=2,
-                )  # fmt: skip
+                    color=line["look"]["colour"],
+                    linestyle=line["look"]["line"],
+                    marker=line["look"]["marker"],
+                    elinewidth=0.8,
+                    capsize=2,
+                )
         ax.set_xticks(range(len(ticks)), ticks, size=8 if len("".join(ticks)) < 20 else 6.5)
         means = [row["numbers"][name]["mean"] for row in rows if name in row["numbers"]]
         means = [own.factor * mean for mean in means]
@@ -308,16 +337,37 @@ def _curve(ax, runs, look, scale):
     values = [[scale * run[epoch] for run in runs if epoch in run] for epoch in epochs]
     # Long curves would be nothing but markers.
     every = max(1, len(epochs) // 8)
-    ax.plot(epochs, [np.mean(v) for v in values], look["line"], color=look["colour"],
-            marker=look["marker"], markevery=every)  # fmt: skip
-    ax.fill_between(epochs, [min(v) for v in values], [max(v) for v in values],
-                    color=look["colour"], alpha=0.12, linewidth=0)  # fmt: skip
+    ax.plot(
+        epochs,
+        [np.mean(v) for v in values],
+        look["line"],
+        color=look["colour"],
+        marker=look["marker"],
+        markevery=every,
+    )
+    ax.fill_between(
+        epochs,
+        [min(v) for v in values],
+        [max(v) for v in values],
+        color=look["colour"],
+        alpha=0.12,
+        linewidth=0,
+    )
 
 
 def _bar(ax, place, length, start, half, look):
     # Paler than its line in other figures, so that the interval is seen on it.
-    ax.barh(place, length, 0.62, left=start, color=look["colour"], hatch=look["hatch"],
-            edgecolor="white", linewidth=0, alpha=0.6)  # fmt: skip
+    ax.barh(
+        place,
+        length,
+        0.62,
+        left=start,
+        color=look["colour"],
+        hatch=look["hatch"],
+        edgecolor="white",
+        linewidth=0,
+        alpha=0.6,
+    )
     if half is not None:
         ax.errorbar(start + length, place, xerr=half, color="#111111", elinewidth=1.1, capsize=2.5)
 
@@ -337,8 +387,14 @@ def _limits(seen, ends, start, limit):
 def _line_handle(row):
     """Returns the entry of a legend for a row or line with a "look" and a "label"."""
     look = row["look"]
-    return Line2D([], [], linestyle=look["line"], color=look["colour"], marker=look["marker"],
-                  label=row["label"])  # fmt: skip
+    return Line2D(
+        [],
+        [],
+        linestyle=look["line"],
+        color=look["colour"],
+        marker=look["marker"],
+        label=row["label"],
+    )
 
 
 def _legend(figure, handles):

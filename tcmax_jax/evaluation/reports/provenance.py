@@ -104,17 +104,37 @@ def _methods(runs):
 
 
 def _runs(runs, failed):
-    rows = [["folder", "method", "fusion", "seed", "best epoch", "step", "collapsed",
-             "time of steps (s)"]]  # fmt: skip
+    rows = [
+        [
+            "folder",
+            "method",
+            "fusion",
+            "seed",
+            "best epoch",
+            "step",
+            "collapsed",
+            "time of steps (s)",
+        ]
+    ]
     for run in runs:
         results = run["results"]
         best = [str(results[name]) for name in ("epoch", "step")]
         collapsed = ", ".join(results.get("collapsed", [])) or "no"
-        rows.append([run["folder"], run["method"], run["fusion"], str(run["seed"]), *best,
-                     collapsed, _time(run)])  # fmt: skip
+        rows.append(
+            [
+                run["folder"],
+                run["method"],
+                run["fusion"],
+                str(run["seed"]),
+                *best,
+                collapsed,
+                _time(run),
+            ]
+        )
     for run in failed:
-        rows.append([run["folder"], run["method"], run["fusion"], str(run["seed"]), "failed", "-",
-                     "-", "-"])  # fmt: skip
+        rows.append(
+            [run["folder"], run["method"], run["fusion"], str(run["seed"]), "failed", "-", "-", "-"]
+        )
     return rows
 
 

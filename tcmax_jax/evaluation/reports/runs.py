@@ -85,8 +85,9 @@ def _matches(pattern):
     if not glob.has_magic(pattern) or Path(pattern).exists():
         return [Path(pattern)]
     # The files of a comparison lie beside its runs.
-    folders = [Path(p) for p in sorted(glob.glob(str(Path(pattern).expanduser()))) if
-               Path(p).is_dir()]  # fmt: skip
+    folders = [
+        Path(p) for p in sorted(glob.glob(str(Path(pattern).expanduser()))) if Path(p).is_dir()
+    ]
     if not folders:
         raise ValueError(
             f"Expected folders that match {pattern}, got none. Correct --runs, or train first."
