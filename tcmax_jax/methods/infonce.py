@@ -68,8 +68,8 @@ def _contrast(forward, queries, keys, temperature):
     all_keys = all_gather(unit_length(keys), forward.axis_name)
     similarities = unit_length(queries) @ all_keys.T / temperature
     rows = len(queries)
-    own = jnp.arange(rows) + device_index(forward.axis_name) * rows
-    positives = jnp.take_along_axis(similarities, own[:, None], axis=1)[:, 0]
+    place = jnp.arange(rows) + device_index(forward.axis_name) * rows
+    positives = jnp.take_along_axis(similarities, place[:, None], axis=1)[:, 0]
     if forward.where is not None:
         valid = all_gather(forward.where, forward.axis_name)
         similarities = jnp.where(valid[None], similarities, -jnp.inf)

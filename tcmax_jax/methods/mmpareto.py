@@ -17,7 +17,7 @@ from tcmax_jax.methods.base import (
     encoder_group,
     joint_logits,
 )
-from tcmax_jax.models.fusion import ConcatOwnHead
+from tcmax_jax.models.fusion import ConcatUnimodalHead
 from tcmax_jax.section import Positive, section
 
 _LEAST_SHARE = 0.001
@@ -27,7 +27,7 @@ _LEAST_SHARE = 0.001
 class MMPareto(MethodOptions):
     """Joint training beside unimodal classifiers, whose gradients are joined without conflict.
 
-    loss = CE(F(z)) + sum_m CE(o_m(z_m)), with classifiers o_m of their own beside the joint head
+    loss = CE(F(z)) + sum_m CE(o_m(z_m)), with unimodal classifiers o_m beside the joint head
     (fusion concat_msh). The encoders' gradients of the two losses are joined by `pareto`; heads
     take the plain sum. The prediction is softmax F.
 
@@ -46,7 +46,7 @@ class MMPareto(MethodOptions):
     kind: Literal["mmpareto"] = "mmpareto"
     gamma: Positive = 1.5
 
-    heads: ClassVar = ConcatOwnHead
+    heads: ClassVar = ConcatUnimodalHead
     changes_encoder_gradients: ClassVar = True
 
     def make(self, modalities=(), label_prior=None) -> Method:
@@ -60,29 +60,33 @@ class MMPareto(MethodOptions):
                 metrics = forward.metrics(logits)
                 return metrics["cross_entropy"], metrics
 
-            def own_loss(params, features):
+            def unimodal_loss(params, features):
                 forward = step.forward(params, features)
-                parts = step.model.apply({"params": params}, features, method="own_logits")
+                parts = step.model.apply({"params": params}, features, method="unimodal_logits")
                 losses = sum(cross_entropy(z, forward.labels) for z in parts.values())
                 return forward.mean(losses)
 
             features, pull, batch_stats = jax.vjp(step.encode, params, has_aux=True)
             both = jax.value_and_grad(joint_loss, (0, 1), has_aux=True)(params, features)
             (joint, metrics), (joint_heads, joint_cotangents) = both
-            own, own_grads = jax.value_and_grad(own_loss, (0, 1))(params, features)
+            unimodal, unimodal_grads = jax.value_and_grad(unimodal_loss, (0, 1))(params, features)
             joint_grads = jax.tree.map(jnp.add, joint_heads, *pull(joint_cotangents))
-            own_grads = jax.tree.map(jnp.add, own_grads[0], *pull(own_grads[1]))
-            joint_grads, own_grads, batch_stats = step.reduce((joint_grads, own_grads, batch_stats))
-            grads, _ = rule.update(joint_grads, rule.init(params), params, own=own_grads)
-            return Turn(grads, batch_stats, state, joint + own, metrics | {"loss/own": own})
+            unimodal_grads = jax.tree.map(jnp.add, unimodal_grads[0], *pull(unimodal_grads[1]))
+            joint_grads, unimodal_grads, batch_stats = step.reduce(
+                (joint_grads, unimodal_grads, batch_stats)
+            )
+            grads, _ = rule.update(joint_grads, rule.init(params), params, unimodal=unimodal_grads)
+            return Turn(
+                grads, batch_stats, state, joint + unimodal, metrics | {"loss/own": unimodal}
+            )
 
         return Method(predict=joint_logits, loss=None, turns=(turn,))
 
 
 def pareto(groups: Sequence[str], gamma: float = 1.5) -> optax.GradientTransformationExtraArgs:
-    """Joins two gradients of each group of parameters without conflict; the update takes `own`.
+    """Joins two gradients of each group of parameters without conflict; the update takes `unimodal`.
 
-    With g the gradient of the joint loss and u that of the own losses (`own`), both over the whole
+    With g the gradient of the joint loss and u that of the unimodal losses (`unimodal`), both over the whole
     group as one vector:
 
       (a, b) = (1/2, 1/2) if <g, u> > 0, otherwise (c, 1 - c), the point of least norm on g .. u:
@@ -100,17 +104,17 @@ def pareto(groups: Sequence[str], gamma: float = 1.5) -> optax.GradientTransform
     Example:
       >>> rule = pareto(["encoder"], gamma=1.0)
       >>> g, u = {"encoder": jnp.array([1.0, 0.0])}, {"encoder": jnp.array([-1.0, 1.0])}
-      >>> h = rule.update(g, rule.init(g), own=u)[0]["encoder"]
+      >>> h = rule.update(g, rule.init(g), unimodal=u)[0]["encoder"]
       >>> print(f"{h[0]:.3f} {h[1]:.3f}")
       0.447 0.894
     """
 
-    def update(grads, state, params=None, *, own, **extra):
+    def update(grads, state, params=None, *, unimodal, **extra):
         del params, extra
-        joined = jax.tree.map(jnp.add, grads, own)
+        joined = jax.tree.map(jnp.add, grads, unimodal)
         for name in groups:
-            join = functools.partial(_join, *_weights(grads[name], own[name]), gamma)
-            joined[name] = jax.tree.map(join, grads[name], own[name])
+            join = functools.partial(_join, *_weights(grads[name], unimodal[name]), gamma)
+            joined[name] = jax.tree.map(join, grads[name], unimodal[name])
         return joined, state
 
     return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)

@@ -51,10 +51,10 @@ class QMF(MethodOptions):
         def loss(forward, state):
             labels = forward.labels
             parts = forward.head.modality_logits(forward.features)
-            own = {m: cross_entropy(z, labels) for m, z in parts.items()}
-            histories = {m: _add(state[m], forward, own[m]) for m in parts}
+            losses = {m: cross_entropy(z, labels) for m, z in parts.items()}
+            histories = {m: _add(state[m], forward, losses[m]) for m in parts}
             fused = predict(forward.head, forward.features)
-            values = cross_entropy(fused, labels) + sum(own.values())
+            values = cross_entropy(fused, labels) + sum(losses.values())
             for m, logits in parts.items():
                 rank = _rank(forward, _confidence(logits), _scaled(histories[m]))
                 values = values + self.rank_weight * rank

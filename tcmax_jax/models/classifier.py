@@ -55,9 +55,9 @@ class MultimodalClassifier(nn.Module):
         """Returns each modality's part of the joint logits, {modality: [N, C]}."""
         return self.head.modality_logits(features)
 
-    def own_logits(self, features):
+    def unimodal_logits(self, features):
         """Returns the logits of classifiers beside the joint head, {modality: [N, C]}."""
-        return self.head.own_logits(features)
+        return self.head.unimodal_logits(features)
 
     def project(self, features):
         """Returns the `tcmax_jax.losses.Projections` of a multilinear head."""

@@ -163,35 +163,36 @@ class Shared(HeadOptions):
     equal_features: ClassVar = True
 
 
-class ConcatOwnHead(AdditiveFusion):
-    """The concatenation head, and beside it a classifier of its own for each modality.
+class ConcatUnimodalHead(AdditiveFusion):
+    """The concatenation head, and beside it a unimodal classifier for each modality.
 
-    The own classifiers take no part in the joint logits; methods that balance the unimodal losses
+    The unimodal classifiers take no part in the joint logits; methods that balance the unimodal losses
     against the joint one (MMPareto) train them.
     """
 
     def setup(self):
         """Makes the two parts."""
         self.joint = ConcatHead(self.modalities, self.num_classes)
+        # Checkpoints know it by this name.
         self.own = SumHead(self.modalities, self.num_classes)
 
     def modality_logits(self, features):
         """Returns the parts of the joint logits, {modality: [N, C]}."""
         if self.is_initializing():
-            self.own_logits(features)
+            self.unimodal_logits(features)
         return self.joint.modality_logits(features)
 
-    def own_logits(self, features):
-        """Returns the logits of the own classifiers, {modality: [N, C]}."""
+    def unimodal_logits(self, features):
+        """Returns the logits of the unimodal classifiers, {modality: [N, C]}."""
         return self.own.modality_logits(features)
 
 
 @section
-class ConcatOwn(HeadOptions):
-    """The concatenation head beside unimodal classifiers, see `ConcatOwnHead`."""
+class ConcatUnimodal(HeadOptions):
+    """The concatenation head beside unimodal classifiers, see `ConcatUnimodalHead`."""
 
     kind: Literal["concat_msh"] = "concat_msh"
-    module: ClassVar = ConcatOwnHead
+    module: ClassVar = ConcatUnimodalHead
 
 
 class CosineHead(AdditiveFusion):

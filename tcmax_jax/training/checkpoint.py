@@ -212,9 +212,9 @@ class Checkpoints:
 
     def _read(self, step, target=None):
         # Each process by itself: a process that fails would leave the others waiting.
-        own = jax.process_index()
+        me = jax.process_index()
         alone = ocp.options.MultiprocessingOptions(
-            primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}"
+            primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}"
         )
         path = self._folder.resolve() / str(step) / "state"
         handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)

@@ -39,8 +39,8 @@ def load_weights(config: Config, state: TrainState) -> TrainState:
         arrays = read_arrays(path)
         prefix = config.modalities[modality].encoder.weights_prefix
         if prefix is None:
-            own = f"{modality}_net."
-            prefix = own if any(name.startswith(own) for name in arrays) else ""
+            torch = f"{modality}_net."
+            prefix = torch if any(name.startswith(torch) for name in arrays) else ""
         variables = resnet_variables(arrays, prefix)
         group = f"encoders_{modality}"
         for name, tree in (("params", params), ("batch_stats", batch_stats)):

@@ -40,7 +40,7 @@ def check(workdir: Path, config: Config) -> None:
     Raises:
       ConfigError: it belongs to a run of another configuration; says in what they differ.
     """
-    if not (RunFolder(workdir).config).exists():
+    if not RunFolder(workdir).config.exists():
         return
     # What came of the raw data is compared by `check_data`.
     free = (*_FREE, *(f"data.{name}" for name in config.data.elsewhere))
@@ -60,7 +60,7 @@ def check_data(workdir: Path, dataset: Dataset) -> None:
     Raises:
       ConfigError: the data (its name holds a digest of its settings and its list) has changed.
     """
-    if not (RunFolder(workdir).data).exists():
+    if not RunFolder(workdir).data.exists():
         return
     stored = stored_data(workdir)
     now = _identity(dataset)
@@ -119,7 +119,7 @@ def claim(
       label_prior: [C] prior of the method that was counted on the data; None for none. With it the
         classifier can be used where the data is not.
     """
-    if is_primary() and not (RunFolder(workdir).config).exists():
+    if is_primary() and not RunFolder(workdir).config.exists():
         prior = None if label_prior is None else np.asarray(label_prior).tolist()
         decoded = dataset.summary.get("versions", {})
         data = _identity(dataset) | {"label_prior": prior, "versions": dict(decoded)}
@@ -199,7 +199,7 @@ def stored_data(workdir: Path) -> dict:
       {"name", "class_names", "checksum", "label_prior", "versions": of the packages that prepared
       it}; runs of earlier versions lack the last ones.
     """
-    return json.loads((RunFolder(workdir).data).read_text())
+    return json.loads(RunFolder(workdir).data.read_text())
 
 
 def _identity(dataset):

@@ -21,7 +21,7 @@ from tests.methods.reference import (
 )
 
 
-def own_logits(toy, modality):
+def unimodal_logits(toy, modality):
     def apply(variables, inputs):
         features = toy.model.apply(variables, inputs, method="encode")
         return toy.model.apply(variables, features, method="modality_logits")[modality]
@@ -34,12 +34,12 @@ def test_a_turn_descends_on_one_modality_alone(number):
     toy = Problem("mla")
     params = random_params(toy)
     modality = MODALITIES[number]
-    expected = gradient_of(toy, params, own_logits(toy, modality))
+    expected = gradient_of(toy, params, unimodal_logits(toy, modality))
     turn = take_turn(toy, params, number)
     assert set(turn.grads) == {f"encoders_{modality}", "head"}
     assert_trees_close(turn.grads, {name: expected[name] for name in turn.grads})
     batch = toy_batch()
-    logits = own_logits(toy, modality)({"params": params}, batch["inputs"])
+    logits = unimodal_logits(toy, modality)({"params": params}, batch["inputs"])
     assert turn.loss == pytest.approx(cross_entropy(logits, batch["label"]).mean(), rel=1e-5)
 
 
@@ -87,7 +87,7 @@ def test_projected_turns():
     expected_p, state = np.eye(4), toy.state.method_state
     for turns, (number, progress) in enumerate([(0, 0.0), (1, 0.0), (0, 2.5), (1, 2.5)]):
         m = MODALITIES[number]
-        plain = gradient_of(toy, params, own_logits(toy, m))
+        plain = gradient_of(toy, params, unimodal_logits(toy, m))
         if turns > 0:
             r = np.float64(features[m]).mean(0)
             expected_p = slow_projection(expected_p, r, 0.1 ** (1 + progress % 1))

@@ -58,7 +58,7 @@ def test_joined_gradients(seed, conflict, scale):
         u = jax.tree.map(np.negative, u)
     grads, own = {"one": g, "head": group(7)}, {"one": u, "head": group(8)}
     rule = pareto(["one"], gamma=1.3)
-    got, _ = rule.update(grads, rule.init(grads), own=own)
+    got, _ = rule.update(grads, rule.init(grads), unimodal=own)
     assert_trees_close(got["one"], slow_pareto(g, u, 1.3), rtol=1e-3, atol=1e-3)
     assert_trees_close(got["head"], add(grads["head"], own["head"]))
 
@@ -66,7 +66,7 @@ def test_joined_gradients(seed, conflict, scale):
 def test_without_conflict_it_is_the_plain_sum_times_gamma():
     g, u = group(0), group(0, 2.0)
     rule = pareto(["one"])
-    got, _ = rule.update({"one": g}, rule.init({}), own={"one": u})
+    got, _ = rule.update({"one": g}, rule.init({}), unimodal={"one": u})
     assert_trees_close(got["one"], jax.tree.map(lambda x, y: 1.5 * (x + y), g, u))
 
 
@@ -74,7 +74,7 @@ def test_under_conflict_the_joined_direction_ascends_neither_loss():
     g = {"w": np.float32([1.0, 0.2])}
     u = {"w": np.float32([-2.0, 0.3])}
     rule = pareto(["one"])
-    h = rule.update({"one": g}, rule.init({}), own={"one": u})[0]["one"]["w"]
+    h = rule.update({"one": g}, rule.init({}), unimodal={"one": u})[0]["one"]["w"]
     assert np.dot(h, g["w"]) >= 0
     assert np.dot(h, u["w"]) >= 0
 
@@ -85,7 +85,7 @@ def test_under_conflict_the_joined_direction_ascends_neither_loss():
 )  # fmt: skip
 def test_gradients_of_zero_and_opposite_ones_stay_finite(g, u):
     rule = pareto(["one"])
-    got = rule.update({"one": np.float32(g)}, rule.init({}), own={"one": np.float32(u)})[0]
+    got = rule.update({"one": np.float32(g)}, rule.init({}), unimodal={"one": np.float32(u)})[0]
     assert np.isfinite(got["one"]).all()
 
 
@@ -95,15 +95,15 @@ def test_a_turn_joins_the_gradients_of_each_encoder(modalities):
     params = random_params(toy)
     batch = toy_batch(modalities=modalities)
 
-    def own_logits(modality):
+    def unimodal_logits(modality):
         def apply(variables, inputs):
             features = toy.model.apply(variables, inputs, method="encode")
-            return toy.model.apply(variables, features, method="own_logits")[modality]
+            return toy.model.apply(variables, features, method="unimodal_logits")[modality]
 
         return apply
 
     joint = gradient_of(toy, params, toy.model.apply, batch)
-    own = {m: gradient_of(toy, params, own_logits(m), batch) for m in modalities}
+    own = {m: gradient_of(toy, params, unimodal_logits(m), batch) for m in modalities}
     turn = take_turn(toy, params, modalities=modalities)
     for m in modalities:
         name = f"encoders_{m}"
@@ -113,6 +113,6 @@ def test_a_turn_joins_the_gradients_of_each_encoder(modalities):
     heads = jax.tree.map(lambda *x: sum(x), joint["head"], *[own[m]["head"] for m in modalities])
     assert_trees_close(turn.grads["head"], heads)
     logits = [toy.model.apply({"params": params}, batch["inputs"])]
-    logits += [own_logits(m)({"params": params}, batch["inputs"]) for m in modalities]
+    logits += [unimodal_logits(m)({"params": params}, batch["inputs"]) for m in modalities]
     expected = sum(cross_entropy(z, batch["label"]).mean() for z in logits)
     assert turn.loss == pytest.approx(expected, rel=1e-4)

@@ -187,7 +187,7 @@ def test_equal_logits_of_a_whole_checkpoint(fusion):
     np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-3)
     if fusion == "concat_msh":
         z = model.apply({"params": params, "batch_stats": stats}, x, method="encode")
-        own = model.apply({"params": params}, z, method="own_logits")
+        own = model.apply({"params": params}, z, method="unimodal_logits")
         np.testing.assert_allclose(own["visual"], linear(heads["fc_y"], features[1]), 1e-3, 1e-3)
 
 

@@ -112,7 +112,7 @@ def test_own_heads_are_apart_from_the_joint_one():
     head, params = build("concat_msh")
     params = randomised(params)
     z = features()
-    own = head.apply({"params": params}, z, method="own_logits")
+    own = head.apply({"params": params}, z, method="unimodal_logits")
     expected = dense(jax.tree.map(np.asarray, params["own"]["audio"]), z["audio"])
     np.testing.assert_allclose(own["audio"], expected, rtol=1e-5, atol=1e-5)
 

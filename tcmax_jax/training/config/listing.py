@@ -44,20 +44,20 @@ def fields_of(section, path: str = "", kinds: tuple = ()) -> Iterator[FieldInEff
     """
     meanings = _meanings(type(section))
     for field in dataclasses.fields(section):
-        value, own, hint = (
+        value, full_path, hint = (
             getattr(section, field.name),
             path + field.name,
             hints(type(section))[field.name],
         )
         if dataclasses.is_dataclass(value):
-            yield from fields_of(value, f"{own}.", _kinds(hint))
+            yield from fields_of(value, f"{full_path}.", _kinds(hint))
         elif isinstance(value, Mapping):
             for name, each in value.items():
-                yield from fields_of(each, f"{own}.{name}.", _kinds(hint))
+                yield from fields_of(each, f"{full_path}.{name}.", _kinds(hint))
         else:
             choice = Literal[kinds] if kinds and field.name == "kind" else hint
             meaning = meanings.get(field.name, "")
-            yield FieldInEffect(own, value, type_text(choice), _default_text(field), meaning)
+            yield FieldInEffect(full_path, value, type_text(choice), _default_text(field), meaning)
 
 
 def list_fields(config) -> str:
