@@ -84,10 +84,10 @@ class MMPareto(MethodOptions):
 
 
 def pareto(groups: Sequence[str], gamma: float = 1.5) -> optax.GradientTransformationExtraArgs:
-    """Joins two gradients of each group of parameters without conflict; the update takes `unimodal`.
+    """Joins two gradients of each group of parameters without conflict.
 
-    With g the gradient of the joint loss and u that of the unimodal losses (`unimodal`), both over the whole
-    group as one vector:
+    With g the gradient of the joint loss and u that of the unimodal losses, which the update takes
+    as `unimodal`, both over the whole group as one vector:
 
       (a, b) = (1/2, 1/2) if <g, u> > 0, otherwise (c, 1 - c), the point of least norm on g .. u:
       c = <u - g, u> / |g - u|^2, kept within 0.001 .. 0.999

@@ -166,7 +166,7 @@ class Shared(HeadOptions):
 class ConcatUnimodalHead(AdditiveFusion):
     """The concatenation head, and beside it a unimodal classifier for each modality.
 
-    The unimodal classifiers take no part in the joint logits; methods that balance the unimodal losses
+    The unimodal classifiers take no part in the joint logits; methods that balance their losses
     against the joint one (MMPareto) train them.
     """
 

@@ -44,11 +44,8 @@ def fields_of(section, path: str = "", kinds: tuple = ()) -> Iterator[FieldInEff
     """
     meanings = _meanings(type(section))
     for field in dataclasses.fields(section):
-        value, full_path, hint = (
-            getattr(section, field.name),
-            path + field.name,
-            hints(type(section))[field.name],
-        )
+        value, hint = getattr(section, field.name), hints(type(section))[field.name]
+        full_path = path + field.name
         if dataclasses.is_dataclass(value):
             yield from fields_of(value, f"{full_path}.", _kinds(hint))
         elif isinstance(value, Mapping):
