@@ -85,6 +85,7 @@ def files(layer):
                 "estimators",
                 "data",
                 "models",
+                "run_folder",
                 "section",
                 "files",
                 "packages",

@@ -6,6 +6,7 @@ from pathlib import Path
 from tcmax_jax.commands.modes import Options, Outcome
 from tcmax_jax.evaluation.reports.difference import write_difference
 from tcmax_jax.evaluation.reports.report import write_report
+from tcmax_jax.run_folder import RunFolder
 
 
 def analyse(options: Options) -> Outcome:
@@ -18,7 +19,7 @@ def analyse(options: Options) -> Outcome:
     folder = Path(options.workdir)
     with fit_bars() as progress:
         analyses = analyse_stored(folder, chain=options.total_correlation, progress=progress)
-    return Outcome(f"{analysis_text(analyses)}\nwritten to {folder}/analysis.json")
+    return Outcome(f"{analysis_text(analyses)}\nwritten to {RunFolder(folder).analysis}")
 
 
 def report(options: Options) -> Outcome:

@@ -3,6 +3,7 @@
 from tcmax_jax.commands.modes import Options, Outcome
 from tcmax_jax.commands.recipe import changes_recipe, data_folder, recipe_of, run_folder
 from tcmax_jax.evaluation.text import results_table
+from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training import loop, run_folders
 from tcmax_jax.training.build import prepare_data
 from tcmax_jax.training.processes import primary_first
@@ -19,7 +20,7 @@ def train(options: Options) -> Outcome:
     config = recipe_of(options)
     workdir = run_folder(options, config)
     results = loop.train(config, workdir, data_folder(options))
-    return Outcome(f"{results_table(results)}\nwritten to {workdir}/results.json")
+    return Outcome(f"{results_table(results)}\nwritten to {RunFolder(workdir).results}")
 
 
 def evaluate(options: Options) -> Outcome:

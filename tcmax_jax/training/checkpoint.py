@@ -130,13 +130,13 @@ class Checkpoints:
 
         Args:
           step: a step of which there is a checkpoint.
-          like: a state of the same structure, shapes and dtypes.
+          like: a state of the same structure, shapes and dtypes, or these alone.
 
         Raises:
           CheckpointError: it is damaged, or of another structure; says where.
         """
         arrays = self._arrays(step)
-        _check_structure(self._folder / str(step), arrays, _describe(like))
+        _check_structure(self._folder / str(step), arrays, like)
         target = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
         state = self._read(step, target)
         if changed := [name for name, array in _describe(state).items() if array != arrays[name]]:
@@ -302,7 +302,12 @@ def _describe(state) -> dict:
     return described
 
 
-def _check_structure(path, stored, expected):
+def _check_structure(path, stored, like):
+    expected = {
+        jax.tree_util.keystr(place, simple=True, separator="/"): [list(x.shape), str(x.dtype)]
+        for place, x in jax.tree.leaves_with_path(like)
+    }
+
     def text(array):
         return "nothing" if array is None else f"{array[1]}{json.dumps(array[0])}"
 

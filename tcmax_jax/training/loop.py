@@ -152,7 +152,7 @@ def _restored(setup: Setup, workdir: Path, step: int | None) -> tuple:
                 f"Expected a checkpoint after {step} steps in {workdir}, got those after "
                 f"{', '.join(map(str, checkpoints.steps))}. The latest two and the best are kept."
             )
-        like = passes.initial_state(setup)
+        like = passes.state_shapes(setup)
         try:
             with together():
                 state = checkpoints.restore(step, like)

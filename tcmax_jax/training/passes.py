@@ -21,11 +21,22 @@ _SILENT_SECONDS = 2.0  # before a bar appears
 
 def initial_state(setup: Setup) -> TrainState:
     """Returns the state before the first step, on the host; the same in every process."""
+    init, arguments = _initialisation(setup)
+    return jax.device_get(jax.jit(init)(*arguments))
+
+
+def state_shapes(setup: Setup) -> TrainState:
+    """Returns shapes and dtypes of a state, without computing one."""
+    init, arguments = _initialisation(setup)
+    return jax.eval_shape(init, *arguments)
+
+
+def _initialisation(setup):
     source = setup.dataset.sources["validation"]
     example = next(iter(_eval_batches(setup, Subset(source, [0]), 1, Process())))
     num_examples = len(setup.dataset.sources["train"])
     init = functools.partial(init_state, setup.model, setup.optimizer, setup.method, num_examples)
-    return jax.device_get(jax.jit(init)(example["inputs"], jax.random.key(setup.config.seed)))
+    return init, (example["inputs"], jax.random.key(setup.config.seed))
 
 
 def training_step(setup: Setup):
