@@ -141,7 +141,7 @@ def config():
     return Config(
         name="ripples",
         data=Ripples(
-            folder="ripples", processes=1, stored={"left": Series(), "right": Series(column=1)}
+            folder="ripples", processes=2, stored={"left": Series(), "right": Series(column=1)}
         ),
         modalities=views,
         model=Model(fusion="half"),
@@ -169,7 +169,7 @@ def folder(tmp_path):
 
 def forget():
     """Forgets what a recipe has defined, as another process would."""
-    _DEFINED[:] = [each for each in _DEFINED if each.__module__ != "tcmax_jax_experiment"]
+    _DEFINED[:] = [each for each in _DEFINED if each.__module__ != "tcmax_jax.loaded_recipe"]
 
 
 def test_a_recipe_brings_a_member_of_every_family(folder):

@@ -1,8 +1,9 @@
 """Experiment files, overrides of single fields, and configurations as JSON."""
 
 import difflib
-import importlib.util
+import importlib
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -10,9 +11,7 @@ from pathlib import Path
 import tcmax_jax
 from tcmax_jax.section import SectionError
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.config.tree import ConfigError, from_dict, is_open, to_dict
-
-_MODULE = "tcmax_jax_experiment"
+from tcmax_jax.training.config.tree import RECIPE_MODULE, ConfigError, from_dict, is_open, to_dict
 
 
 def recipes() -> dict[str, Path]:
@@ -42,12 +41,10 @@ def load_experiment(experiment: str | None) -> Config:
             f"with a function config(), got {experiment!r}, which is neither."
             f"{_suggestion(experiment, recipes())}"
         )
-    spec = importlib.util.spec_from_file_location(_MODULE, path.absolute())
-    module = importlib.util.module_from_spec(spec)
-    # What it defines is looked up under this name, by whoever asks where it comes from.
-    sys.modules[_MODULE] = module
+    os.environ["TCMAX_JAX_RECIPE"] = str(path.absolute())
+    sys.modules.pop(RECIPE_MODULE, None)
     try:
-        spec.loader.exec_module(module)
+        module = importlib.import_module(RECIPE_MODULE)
         config = module.config() if hasattr(module, "config") else None
     except SectionError as error:
         raise ConfigError(f"{path}: {error}") from error

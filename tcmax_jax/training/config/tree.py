@@ -11,6 +11,8 @@ from tcmax_jax.section import Family, hints, is_family
 from tcmax_jax.training.config import Config
 from tcmax_jax.upgrade import upgraded
 
+RECIPE_MODULE = "tcmax_jax.loaded_recipe"
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be: says which field, what was expected, what came."""
@@ -59,7 +61,9 @@ def definitions(section) -> dict[str, str]:
     Such as a method in a recipe: whoever reads the configuration has to import that file first.
     """
     found = {}
-    if isinstance(section, Family) and not type(section).__module__.startswith("tcmax_jax."):
+    module = type(section).__module__
+    ours = module.startswith("tcmax_jax.") and module != RECIPE_MODULE
+    if isinstance(section, Family) and not ours:
         found[section.kind] = inspect.getfile(type(section))
     if dataclasses.is_dataclass(section):
         section = [getattr(section, field.name) for field in dataclasses.fields(section)]
