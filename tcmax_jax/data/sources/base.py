@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 
 from tcmax_jax.data.clips import Listing
 from tcmax_jax.data.forms import Form, Frames, LogSpectrogram
-from tcmax_jax.section import CountOrZero, Family, FilePath, Limits, section
+from tcmax_jax.section import CountOrZero, Family, Limits, section
 
 Stored = Annotated[dict[str, Form], Limits(min_length=1)]
 # Of train, cut off by hash; the share of the PyTorch TCMax code, which shuffles the list.
@@ -105,19 +105,6 @@ class ClipsSource(Source):
             del form["kind"]
         kinds = {name: type(form).__name__ for name, form in self.stored.items()}
         return super()._content() | {"stored": stored, "kinds": kinds}
-
-
-@section
-class RawSource(ClipsSource):
-    """Base of data sets of the paper, from a folder as their owners ship it.
-
-    Attributes:
-      raw_dir: that folder; of no use once the data is prepared.
-    """
-
-    elsewhere: ClassVar = ("raw_dir", *ClipsSource.elsewhere)
-
-    raw_dir: FilePath | None = None
 
 
 def digest(fields: Mapping, content: bytes = b"") -> str:

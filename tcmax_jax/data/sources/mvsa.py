@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_clips
+from tcmax_jax.data.clips import Clip, Listing, RawDataError
 from tcmax_jax.data.forms import Features
 from tcmax_jax.data.paths import check_name
-from tcmax_jax.data.sources.base import RawSource, Stored, stores
-from tcmax_jax.data.sources.raw import open_folder, read_rows
-from tcmax_jax.data.sources.splits import move
+from tcmax_jax.data.sources.base import Stored, stores
+from tcmax_jax.data.sources.raw import RawSource, move, read_rows
 from tcmax_jax.section import section
 
 SENTIMENTS = ("negative", "neutral", "positive")
@@ -41,9 +40,7 @@ class MvsaData(RawSource):
     layout: ClassVar = LAYOUT
     citation: ClassVar = "Niu et al., Sentiment Analysis on Multi-View Social Data, MMM 2016"
 
-    def list_clips(self) -> Listing:
-        """Lists the raw folder; raises RawDataError where it does not fit."""
-        folder = open_folder(self.raw_dir, LAYOUT)
+    def _list(self, folder):
         if all((folder / name).is_file() for name in _LISTS.values()):
             clips, note = list(_listed(folder)), "split by train.jsonl, dev.jsonl and test.jsonl"
         elif (folder / "labelResultAll.txt").is_file():
@@ -55,9 +52,7 @@ class MvsaData(RawSource):
                 f"{folder}: expected {', '.join(_LISTS.values())} or labelResultAll.txt, got none; "
                 f"put them there. Layout: {LAYOUT}"
             )
-        listing = Listing(clips, SENTIMENTS, EXPECTED, [note])
-        check_clips(listing, folder)
-        return listing
+        return Listing(clips, SENTIMENTS, EXPECTED, [note])
 
 
 def _listed(folder: Path) -> Iterator[Clip]:
