@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import tensorflow_datasets as tfds
 
-from tcmax_jax.data.preparation.records import quiet
+from tcmax_jax.data.preparation.builder import quiet
 
 _AGAIN = "The prepared data is damaged: delete that folder and prepare it again."
 

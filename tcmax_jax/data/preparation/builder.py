@@ -1,57 +1,102 @@
-"""The base of all builders of clips: TensorFlow Datasets, shard by shard."""
+"""Builders of TensorFlow Datasets: of clips, shard by shard, and of generated examples."""
 
+import contextlib
+import dataclasses
 import functools
+import inspect
+import io
 import os
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import tensorflow_datasets as tfds
+from absl import logging
 
-from tcmax_jax.data.clips import SPLITS, Clip, Listing, RawDataError
-from tcmax_jax.data.preparation.beam import decode_with_beam
+from tcmax_jax.data.clips import SPLITS, Listing, RawDataError
 from tcmax_jax.data.preparation.chunks import Chunk, Outcome, chunks_of, examples_of
-from tcmax_jax.data.preparation.decode import decode_chunks
-from tcmax_jax.data.preparation.records import PreparedConfig, named, quiet, record_features
-from tcmax_jax.data.preparation.summary import Progress, summarise, summary_text
-from tcmax_jax.data.sources import ClipsSource
+from tcmax_jax.data.preparation.decode import decode_chunks, decode_with_beam
+from tcmax_jax.data.preparation.summary import Progress, summarise
+from tcmax_jax.data.sources import ClipsSource, Source
 from tcmax_jax.data.sources.base import digest
 from tcmax_jax.packages import DECODERS, versions
 
 # TFDS holds a shard in memory while it writes it.
 CHUNKS_IN_SHARD = 4
+LEAVE_OUT = "allow_skipped (--allow_skipped) leaves such clips out"
 _MISSING_SHOWN = 5
-_LEAVE_OUT = "allow_skipped (--allow_skipped) leaves such clips out"
 
 
-class ClipsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
+@dataclasses.dataclass(eq=False, kw_only=True)
+class PreparedConfig(tfds.core.BuilderConfig):
+    """Names a data set after its content."""
+
+    source: Source
+
+
+class _SourceBuilder:
+    """What both builders have in common; their `class_names` are those of the labels."""
+
+    VERSION = tfds.core.Version(Source.version)
+
+    @property
+    def source(self) -> Source:
+        """The data set."""
+        return self.builder_config.source
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        forms = self.source.forms
+        features = {
+            "id": tfds.features.Text(),
+            "label": tfds.features.ClassLabel(names=list(self.class_names)),
+            **{modality: _feature(form) for modality, form in forms.items()},
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=inspect.getdoc(self.source),
+            citation=self.source.citation,
+            features=tfds.features.FeaturesDict(features),
+            # A summary comes in when all clips have been decoded, and is saved with the data.
+            metadata=tfds.core.MetadataDict(
+                kinds={modality: form.input_kind for modality, form in forms.items()}
+            ),
+        )
+
+
+class GeneratedBuilder(_SourceBuilder, tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Writes the examples that a source yields, which has `class_names`, `splits`, `examples`."""
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """Names of the classes."""
+        return self.source.class_names
+
+    def _split_generators(self, dl_manager):
+        del dl_manager
+        return {split: self.source.examples(split) for split in self.source.splits}
+
+    def _generate_examples(self):
+        raise NotImplementedError  # The splits are generators already.
+
+
+class ClipsBuilder(_SourceBuilder, tfds.core.ShardBasedBuilder, skip_registration=True):
     """Decodes clips in chunks that are kept, then writes them as shards of records.
 
     A preparation that is killed goes on where it was: decoded chunks stay in a folder beside the
     data until all is written, and the data's folder gets its name last.
     """
 
-    VERSION = tfds.core.Version(ClipsSource.version)
-
-    def __init__(self, **options):
-        """Passes `config`, `data_dir` and `file_format` to TFDS."""
-        with quiet():
-            super().__init__(**options)
-
-    @property
-    def source(self) -> ClipsSource:
-        """The data set."""
-        return self.builder_config.source
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return record_features(self, self.source, self.listing.class_names)
-
     @functools.cached_property
     def listing(self) -> Listing:
         """The clips."""
         return self.source.list_clips()
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """Names of the classes."""
+        return self.listing.class_names
 
     @functools.cached_property
     def _chunks(self) -> dict[str, list[Chunk]]:
@@ -76,15 +121,13 @@ class ClipsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             form.check_listed(self.listing.clips)
         outcomes = self._decode()
         self.info.metadata.update(summarise(self.listing, outcomes), versions=versions())
-        shards = {}
-        for split, chunks in self._chunks.items():
-            parts = (
-                chunks[i : i + CHUNKS_IN_SHARD] for i in range(0, len(chunks), CHUNKS_IN_SHARD)
-            )
-            shards[split] = [
-                functools.partial(_examples, self.source.stored, part) for part in parts
+        return {
+            split: [
+                functools.partial(_examples, self.source.stored, chunks[i : i + CHUNKS_IN_SHARD])
+                for i in range(0, len(chunks), CHUNKS_IN_SHARD)
             ]
-        return shards
+            for split, chunks in self._chunks.items()
+        }
 
     def _decode(self) -> list[Outcome]:
         """Decodes the chunks that have not been, and returns what became of every clip."""
@@ -98,9 +141,14 @@ class ClipsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
             decoded = decode_with_beam(source.stored, chunks, source.beam)
         for of_chunk in decoded:
             progress.advance(of_chunk)
-            _check_outcomes(source, of_chunk)
+            failed = [outcome for outcome in of_chunk if outcome.reason is not None]
+            if failed and not source.allow_skipped:
+                raise RawDataError(f"{failed[0].message}; or {LEAVE_OUT}")
             outcomes += of_chunk
-        _check_splits(outcomes)
+        used = {outcome.split for outcome in outcomes if outcome.reason is None}
+        for outcome in outcomes:
+            if outcome.split not in used:
+                raise _lost_split(outcome.split, outcome.message)
         return outcomes
 
     def remove_kept(self) -> None:
@@ -108,62 +156,38 @@ class ClipsBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):
         shutil.rmtree(self._kept_folder(), ignore_errors=True)
 
 
-def clips_builder(source: ClipsSource, data_dir: str | os.PathLike) -> ClipsBuilder:
-    """Returns the builder of a data set; prepares nothing."""
+def builder_of(source: Source, data_dir: str | os.PathLike) -> tfds.core.DatasetBuilder:
+    """Returns the builder of a data set, in a folder of its kind; prepares nothing."""
+    base = ClipsBuilder if isinstance(source, ClipsSource) else GeneratedBuilder
+    named = type(base.__name__, (base,), {"name": source.kind}, skip_registration=True)
     config = PreparedConfig(name=source.content_name(), source=source)
-    return named(ClipsBuilder, source)(config=config, data_dir=data_dir, file_format="array_record")
-
-
-def prepare_clips(source: ClipsSource, data_dir: str | os.PathLike) -> tfds.core.DatasetBuilder:
-    """Prepares a data set unless that was done before; tells what became of its clips.
-
-    Args:
-      source: the data set.
-      data_dir: folder that holds the prepared data sets.
-
-    Returns:
-      The builder of the prepared data; its `info.metadata` holds the summary.
-
-    Raises:
-      RawDataError: the raw data does not fit, or a clip cannot be decoded, or clips are missing in
-        data that was prepared before and the options do not allow that.
-    """
-    # What was prepared is read without its raw data.
-    path = source.prepared_folder(data_dir)
     with quiet():
-        if (path / "dataset_info.json").is_file():
-            builder = tfds.builder_from_directory(path)
-        else:
-            builder = clips_builder(source, data_dir)
-            builder.download_and_prepare()
-            builder.remove_kept()
-            print(summary_text(builder.info.metadata), file=sys.stderr, flush=True)
-    summary = builder.info.metadata
-    if summary["skipped"] and not source.allow_skipped:
-        raise RawDataError(
-            f"{builder.data_path}: expected a complete data set, got one without "
-            f"{len(summary['skipped'])} clips, the first {summary['skipped'][0]['message']}; "
-            f"{_LEAVE_OUT}; or complete the raw data, delete that folder and prepare it again"
-        )
-    return builder
+        return named(config=config, data_dir=data_dir, file_format="array_record")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps TFDS from reporting a download, a custom configuration and a bar for each split."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    tfds.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _feature(form):
+    if form.dtype is None:
+        # Encoded pictures: the Image feature needs TensorFlow, and decoding can wait until use.
+        return tfds.features.Tensor(shape=form.shape, dtype=np.str_)
+    return tfds.features.Tensor(shape=form.shape, dtype=form.dtype, encoding="bytes")
 
 
 def _examples(stored, chunks: Sequence[Chunk]) -> Iterator[tuple[str, dict]]:
     for chunk in chunks:
         yield from examples_of(stored, chunk)
-
-
-def _check_outcomes(source: ClipsSource, outcomes: Sequence[Outcome]) -> None:
-    failed = [outcome for outcome in outcomes if outcome.reason is not None]
-    if failed and not source.allow_skipped:
-        raise RawDataError(f"{failed[0].message}; or {_LEAVE_OUT}")
-
-
-def _check_splits(outcomes: Sequence[Outcome]) -> None:
-    used = {outcome.split for outcome in outcomes if outcome.reason is None}
-    for outcome in outcomes:
-        if outcome.split not in used:
-            raise _lost_split(outcome.split, outcome.message)
 
 
 def _check_listed(listing: Listing) -> None:
@@ -181,34 +205,30 @@ def _check_listed(listing: Listing) -> None:
 
 def _check_files(listing: Listing, source: ClipsSource) -> None:
     """Looks for all files at once, before time goes into decoding some of them."""
-    needed = {clip: _files(clip, source) for clip in listing.clips}
-    absent = {file for file in set().union(*needed.values()) if not file.exists()}
-    lacking = {clip: file for clip, files in needed.items() for file in files if file in absent}
+    needed = []
+    for clip in listing.clips:
+        for modality, form in source.stored.items():
+            file = form.file(clip)
+            if file is None:
+                raise RawDataError(
+                    f"{clip.place}: expected a file for {modality}, got none; name it in the list, "
+                    f"or leave {modality} out of data.stored"
+                )
+            needed.append((clip, file))
+    absent = {file for file in {file for _, file in needed} if not file.exists()}
+    lacking = {clip: file for clip, file in needed if file in absent}
     hint = source.layout and f". Layout: {source.layout}"
     if lacking and not source.allow_skipped:
         first = list(lacking.items())[:_MISSING_SHOWN]
         shown = ", ".join(f"{file} ({clip.place})" for clip, file in first)
         raise RawDataError(
             f"expected the files of all {len(listing.clips)} clips, got none for {len(lacking)}, "
-            f"first {shown}; correct the paths, or {_LEAVE_OUT}{hint}"
+            f"first {shown}; correct the paths, or {LEAVE_OUT}{hint}"
         )
     for split in SPLITS:
         own = [clip for clip in listing.clips if clip.split == split]
         if own and all(clip in lacking for clip in own):
             raise _lost_split(split, f"{lacking[own[0]]} ({own[0].place}) is missing{hint}")
-
-
-def _files(clip: Clip, source: ClipsSource) -> list[Path]:
-    files = []
-    for modality, form in source.stored.items():
-        file = form.file(clip)
-        if file is None:
-            raise RawDataError(
-                f"{clip.place}: expected a file for {modality}, got none; name it in the list, or "
-                f"leave {modality} out of data.stored"
-            )
-        files.append(file)
-    return files
 
 
 def _lost_split(split: str, reason: str) -> RawDataError:

@@ -1,4 +1,4 @@
-"""Decoding of chunks by many processes."""
+"""Decoding of chunks by many processes, or by many machines with Apache Beam."""
 
 import collections
 import concurrent.futures
@@ -8,8 +8,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 
+from tcmax_jax.data.clips import RawDataError
 from tcmax_jax.data.forms import Form
-from tcmax_jax.data.preparation.chunks import Chunk, Outcome, decode_chunk
+from tcmax_jax.data.preparation.chunks import Chunk, Outcome, decode_chunk, read_report
 
 # Enough that no process waits, and few enough that an error ends the work soon.
 _CHUNKS_AHEAD_PER_PROCESS = 2
@@ -53,6 +54,40 @@ def decode_chunks(
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def decode_with_beam(
+    stored: Mapping[str, Form], chunks: Sequence[Chunk], options: Sequence[str]
+) -> list[list[Outcome]]:
+    """Decodes chunks as `decode_chunks` does, with the machines of a Beam runner.
+
+    The workers need this package, the raw data and the folder of the chunks under the same paths.
+
+    Args:
+      stored: {modality: what is stored of it}.
+      chunks: the chunks.
+      options: options of the pipeline, such as "--runner=FlinkRunner".
+
+    Raises:
+      RawDataError: Apache Beam is not installed.
+    """
+    try:
+        import apache_beam as beam
+        from apache_beam.options.pipeline_options import PipelineOptions
+    except ModuleNotFoundError as error:
+        raise RawDataError(
+            "expected Apache Beam for data.beam, got none installed; run "
+            "pip install 'tcmax_jax[beam]', or leave data.beam out"
+        ) from error
+    # Explicit options, since without any Beam reads the command line of this process.
+    with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
+        _ = (
+            pipeline
+            | "Chunks" >> beam.Create(list(chunks))
+            | "Spread" >> beam.Reshuffle()
+            | "Decode" >> beam.Map(functools.partial(decode_chunk, stored))
+        )
+    return [read_report(chunk.path) for chunk in chunks]
 
 
 def _in_order(pool, decode, chunks: Sequence[Chunk], ahead: int) -> Iterator[tuple]:

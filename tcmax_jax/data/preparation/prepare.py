@@ -5,52 +5,48 @@ import sys
 
 import tensorflow_datasets as tfds
 
-from tcmax_jax.data.preparation.builder import prepare_clips
-from tcmax_jax.data.preparation.records import PreparedConfig, named, quiet, record_features
+from tcmax_jax.data.clips import RawDataError
+from tcmax_jax.data.preparation.builder import LEAVE_OUT, builder_of, quiet
+from tcmax_jax.data.preparation.summary import summary_text
 from tcmax_jax.data.sources import ClipsSource, Source
 
 
-class GeneratedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Writes the examples that a source yields, which has `class_names`, `splits`, `examples`."""
-
-    VERSION = tfds.core.Version(Source.version)
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        source = self.builder_config.source
-        return record_features(self, source, source.class_names)
-
-    def _split_generators(self, dl_manager):
-        del dl_manager
-        source = self.builder_config.source
-        return {split: source.examples(split) for split in source.splits}
-
-    def _generate_examples(self):
-        raise NotImplementedError  # The splits are generators already.
-
-
 def prepare(source: Source, data_dir: str | os.PathLike) -> tfds.core.DatasetBuilder:
-    """Prepares a data set unless that was done before.
+    """Prepares a data set unless that was done before; tells what became of its clips.
 
     Args:
       source: the data set.
       data_dir: folder that holds the prepared data sets.
 
     Returns:
-      The builder of the prepared data.
+      The builder of the prepared data; of clips, its `info.metadata` holds the summary.
 
     Raises:
-      RawDataError: see `tcmax_jax.data.preparation.builder.prepare_clips`.
+      RawDataError: the raw data does not fit, or a clip cannot be decoded, or clips are missing in
+        data that was prepared before and the options do not allow that.
     """
-    if isinstance(source, ClipsSource):
-        return prepare_clips(source, data_dir)
-    config = PreparedConfig(name=source.content_name(), source=source)
+    if not isinstance(source, ClipsSource):
+        builder = builder_of(source, data_dir)
+        with quiet():
+            if not builder.is_prepared():
+                print("generating the built-in data set ...", file=sys.stderr, flush=True)
+                builder.download_and_prepare()
+        return builder
+    # What was prepared is read without its raw data.
+    path = source.prepared_folder(data_dir)
     with quiet():
-        builder = named(GeneratedBuilder, source)(
-            config=config, data_dir=data_dir, file_format="array_record"
+        if (path / "dataset_info.json").is_file():
+            builder = tfds.builder_from_directory(path)
+        else:
+            builder = builder_of(source, data_dir)
+            builder.download_and_prepare()
+            builder.remove_kept()
+            print(summary_text(builder.info.metadata), file=sys.stderr, flush=True)
+    skipped = builder.info.metadata["skipped"]
+    if skipped and not source.allow_skipped:
+        raise RawDataError(
+            f"{builder.data_path}: expected a complete data set, got one without "
+            f"{len(skipped)} clips, the first {skipped[0]['message']}; {LEAVE_OUT}; or complete "
+            "the raw data, delete that folder and prepare it again"
         )
-        if builder.is_prepared():
-            return builder
-    print("generating the built-in data set ...", file=sys.stderr, flush=True)
-    with quiet():
-        builder.download_and_prepare()
     return builder
