@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import av
 import cv2
@@ -98,11 +98,8 @@ def read_frames(
         its pictures change their size or are larger than `MAX_PIXELS`, or if there are more
         than `MAX_FRAMES`.
     """
-    with decoding(path, "video"):
-        shown = _shown_frames(path, count, start, end)
-        pictures = [_picture(path, frame, box, short_side) for frame, _, _ in shown]
-    _check_one_size(path, pictures)
-    return np.stack(pictures)
+    shown = ((frame,) for frame, _, _ in _shown_frames(path, count, start, end))
+    return np.stack([picture for (picture,) in _pictures(path, shown, box, short_side)])
 
 
 def read_frame_pairs(
@@ -117,31 +114,16 @@ def read_frame_pairs(
     """Decodes evenly spaced frames as `read_frames` does, each with the frame that follows it.
 
     The stream's last frame comes second, behind the one before it; a stream of one frame is paired
-    with itself.
-
-    Args:
-      path: any file FFmpeg can read.
-      count: number of pairs.
-      short_side: pixels of the shorter side of the results; the aspect is kept.
-      box: crop (left, top, right, bottom) as fractions of width and height, before resizing.
-      start: begin of the interval in seconds; None is the begin of the clip.
-      end: end of the interval in seconds; None is the end of the stream.
+    with itself. Arguments and errors are those of `read_frames`.
 
     Returns:
       `count` pairs of uint8 [height, width, 3], RGB.
-
-    Raises:
-      MediaError: the file is missing, without pictures, broken, or ends before `start`, if
-        its pictures change their size or are larger than `MAX_PIXELS`, or if there are more
-        than `MAX_FRAMES`.
     """
-    pairs = []
-    with decoding(path, "video"):
-        for frame, before, after in _shown_frames(path, count, start, end):
-            pair = (frame, after) if after is not None else (before or frame, frame)
-            pairs.append(tuple(_picture(path, each, box, short_side) for each in pair))
-    _check_one_size(path, [picture for pair in pairs for picture in pair])
-    return pairs
+    pairs = (
+        (frame, after) if after is not None else (before or frame, frame)
+        for frame, before, after in _shown_frames(path, count, start, end)
+    )
+    return _pictures(path, pairs, box, short_side)
 
 
 def _origin(container) -> float:
@@ -248,6 +230,20 @@ def _video_end(path) -> float:
     return end
 
 
+def _pictures(path, groups: Iterable[tuple], box: Box, short_side: int) -> list[tuple]:
+    """Returns the pictures of groups of frames, which are decoded meanwhile; all of one size."""
+    with decoding(path, "video"):
+        found = [tuple(_picture(path, each, box, short_side) for each in group) for group in groups]
+    sizes = dict.fromkeys(f"{p.shape[1]} x {p.shape[0]}" for group in found for p in group)
+    if len(sizes) > 1:
+        raise MediaError(
+            "pictures of several sizes",
+            f"{path}: expected pictures of one size, got {', '.join(sizes)} after resizing; "
+            "re-encode the file",
+        )
+    return found
+
+
 def _picture(path, frame, box: Box, short_side: int) -> np.ndarray:
     """Crop a decoded frame to a relative box and resize it, uint8 [H, W, 3] RGB."""
     check_pixels(path, frame.width, frame.height)
@@ -262,16 +258,6 @@ def _picture(path, frame, box: Box, short_side: int) -> np.ndarray:
     check_pixels(f"{path}, resized", width, height)
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     return cv2.resize(image, (width, height), interpolation=interpolation)
-
-
-def _check_one_size(path, pictures: Sequence[np.ndarray]) -> None:
-    sizes = dict.fromkeys(f"{p.shape[1]} x {p.shape[0]}" for p in pictures)
-    if len(sizes) > 1:
-        raise MediaError(
-            "pictures of several sizes",
-            f"{path}: expected pictures of one size, got {', '.join(sizes)} after resizing; "
-            "re-encode the file",
-        )
 
 
 def _too_long(path, limit: str, remedy: str) -> MediaError:

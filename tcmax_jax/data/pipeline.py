@@ -87,7 +87,6 @@ def train_batches(
     Raises:
       ValueError: less than one batch of data, or a batch that the processes cannot share.
     """
-    _check_share(batch_size, process)
     steps = steps_per_epoch(source, batch_size)
     examples = (
         grain.MapDataset.source(_Indexed(source, len(source)))
@@ -96,7 +95,7 @@ def train_batches(
         .repeat(epochs)
         .random_map(_Augment(transforms))
     )
-    return _read(_batches(examples, batch_size, process)[first_step:], readers)
+    return _read(examples, batch_size, readers, process, first_step)
 
 
 def eval_batches(
@@ -114,16 +113,15 @@ def eval_batches(
       transforms: {modality: function (stored value, None) -> array}.
       batch_size: examples in a batch over all processes; the last one is filled with copies whose
         `where` is False.
-      readers: who reads and decodes.
-      process: which part of every batch is read here.
+      readers: see `train_batches`.
+      process: see `train_batches`.
 
     Raises:
       ValueError: a batch that the processes cannot share.
     """
-    _check_share(batch_size, process)
     padded = -(-len(source) // batch_size) * batch_size
     examples = grain.MapDataset.source(_Indexed(source, padded)).map(_Augment(transforms))
-    return _read(_batches(examples, batch_size, process), readers)
+    return _read(examples, batch_size, readers, process)
 
 
 class Subset:
@@ -181,6 +179,11 @@ class _Share(grain.MapDataset):
 
     def __init__(self, parent: grain.MapDataset, batch_size: int, process: Process):
         super().__init__(parent)
+        if batch_size % process.count:
+            raise ValueError(
+                f"Expected a batch size that {process.count} processes can share equally, "
+                f"got {batch_size}."
+            )
         self._batch_size = batch_size
         self._rows = batch_size // process.count
         self._first = process.index * self._rows
@@ -193,12 +196,15 @@ class _Share(grain.MapDataset):
         return self._parent[batch * self._batch_size + self._first + row]
 
 
-def _batches(examples: grain.MapDataset, batch_size: int, process: Process) -> grain.MapDataset:
+def _read(
+    examples: grain.MapDataset,
+    batch_size: int,
+    readers: Readers,
+    process: Process,
+    first_step: int = 0,
+) -> Iterator[dict]:
     share = _Share(examples, batch_size, process)
-    return share.batch(batch_size // process.count, drop_remainder=True)
-
-
-def _read(batches: grain.MapDataset, readers: Readers) -> Iterator[dict]:
+    batches = share.batch(batch_size // process.count, drop_remainder=True)[first_step:]
     # Buffers count batches; grain's defaults would hold hundreds of them. Fewer than there are
     # threads would leave some idle.
     buffered = max(BUFFERED_BATCHES, readers.threads)
@@ -211,11 +217,3 @@ def _read(batches: grain.MapDataset, readers: Readers) -> Iterator[dict]:
         workers = grain.MultiprocessingOptions(readers.workers, per_worker_buffer_size=2)
         dataset = dataset.mp_prefetch(workers, worker_init_fn=keep_freed_memory)
     return iter(dataset)
-
-
-def _check_share(batch_size: int, process: Process) -> None:
-    if batch_size % process.count:
-        raise ValueError(
-            f"Expected a batch size that {process.count} processes can share equally, "
-            f"got {batch_size}."
-        )

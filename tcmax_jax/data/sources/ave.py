@@ -3,8 +3,7 @@
 import collections
 from typing import ClassVar, Literal
 
-from tcmax_jax.data.clips import Clip, Listing
-from tcmax_jax.data.paths import check_name
+from tcmax_jax.data.clips import Clip, Listing, check_name
 from tcmax_jax.data.sources.raw import RawSource, read_rows
 from tcmax_jax.section import section
 

@@ -4,8 +4,7 @@ import re
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from tcmax_jax.data.clips import Clip, Listing, RawDataError
-from tcmax_jax.data.paths import check_name
+from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_name
 from tcmax_jax.data.sources.base import ValidationShare
 from tcmax_jax.data.sources.raw import RawSource, move, read_rows
 from tcmax_jax.section import section

@@ -23,9 +23,9 @@ from tcmax_jax.data.clips import (
     check_clips,
     check_ids,
     check_labels,
+    inner_path,
 )
 from tcmax_jax.data.forms import Features
-from tcmax_jax.data.paths import inner_path
 from tcmax_jax.data.sources.base import ClipsSource, digest
 from tcmax_jax.data.sources.raw import check_text
 from tcmax_jax.section import FilePath, section

@@ -4,9 +4,8 @@ import re
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from tcmax_jax.data.clips import Clip, Listing, RawDataError
+from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_name
 from tcmax_jax.data.forms import Flow, Frames
-from tcmax_jax.data.paths import check_name
 from tcmax_jax.data.sources.base import Stored, ValidationShare, stores
 from tcmax_jax.data.sources.raw import RawSource, move, read_rows, whole_number
 from tcmax_jax.section import Limits, section

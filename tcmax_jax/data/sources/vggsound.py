@@ -2,8 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from tcmax_jax.data.clips import Clip, Listing, RawDataError
-from tcmax_jax.data.paths import check_name
+from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_name
 from tcmax_jax.data.sources.base import ValidationShare
 from tcmax_jax.data.sources.raw import RawSource, find_media, move, read_rows, whole_number
 from tcmax_jax.section import section
