@@ -64,14 +64,11 @@ class Listing(NamedTuple):
 
 
 def check_clips(listing: Listing, source: Path) -> None:
-    """Checks that there is something to train on, that labels are known and ids unique.
+    """Raises RawDataError where nothing is to train on, a label is unknown or an id comes twice.
 
     Args:
       listing: the clips.
       source: file or folder that they were read from, for messages.
-
-    Raises:
-      RawDataError: one of them fails; names the places of the clips.
     """
     if not any(clip.split == "train" for clip in listing.clips):
         raise RawDataError(
@@ -139,11 +136,7 @@ def inner_path(place: str, folder: Path, path: str, *, outside: bool) -> Path:
 
 
 def check_name(place: str, name: str) -> None:
-    """Checks that a name of a list can be, or be part of, the name of a file and no path.
-
-    Raises:
-      RawDataError: it does not fit.
-    """
+    """Raises RawDataError where a name of a list cannot be, or be part of, that of a file."""
     if fault := name_fault(name):
         raise RawDataError(
             f"{place}: expected a name, which becomes that of a file, got {name[:60]!r}, which "

@@ -16,12 +16,15 @@ from tcmax_jax.npz import DAMAGED, check_size
 
 
 def read_feature(path: Path, clip: Clip, size: int) -> np.ndarray:
-    """Reads the feature of one clip, float32 [D], from a folder, .npz or .npy file.
+    """Reads the feature of one clip.
 
     Args:
-      path: the file or folder.
+      path: folder, .npz or .npy file.
       clip: the clip.
       size: expected number of entries, D.
+
+    Returns:
+      float32 [D].
 
     Raises:
       MediaError: it is missing, of another shape, not numeric or not finite.
@@ -45,11 +48,7 @@ def read_feature(path: Path, clip: Clip, size: int) -> np.ndarray:
 
 
 def check_rows(path: Path, number: int) -> None:
-    """Checks that an .npy file has one row for each clip of its list; other kinds name their clips.
-
-    Raises:
-      RawDataError: it does not fit.
-    """
+    """Raises RawDataError where an .npy file has not a row for each clip; others name theirs."""
     if path.suffix != ".npy" or not path.is_file():
         return
     rows = _open(path)

@@ -167,33 +167,26 @@ def _check_sound(path, frame, position: int, rate: int) -> None:
         raise _too_long(path, f"{MAX_SAMPLES} samples a frame", "re-encode the file")
 
 
-def _timed_frames(path, container, stream) -> Iterator[tuple]:
-    """Yields (seconds in the clip, frame) in the order of display."""
-    time = 0.0
-    for frame in _bounded(path, container.decode(stream)):
-        # Streams without time stamps are taken to run at their nominal rate.
-        time = time if frame.time is None else frame.time - _origin(container)
-        yield time, frame
-        time += _display_seconds(frame, stream)
-
-
 def _shown_frames(path, count: int, start, end) -> Iterator[tuple]:
     """Yields (frame, frame before or None, frame after or None) at the times of `read_frames`."""
     begin = start or 0.0
     stop = _video_end(path) if end is None else end
     times = list(begin + (np.arange(count) + 0.5) * (stop - begin) / count)
     before = shown = None
-    shown_until = 0.0
+    time = 0.0
     with opened(path, "video") as (container, stream):
-        for time, frame in _timed_frames(path, container, stream):
+        for frame in _bounded(path, container.decode(stream)):
+            # Streams without time stamps are taken to run at their nominal rate.
+            time = time if frame.time is None else frame.time - _origin(container)
             while shown and times and times[0] < time - TIME_SLACK:
                 del times[0]
                 yield shown, before, frame
             if not times:
                 return
-            before, shown, shown_until = shown, frame, time + _display_seconds(frame, stream)
-        if shown is None or shown_until <= begin:
-            raise _nothing_inside(path, "frames", start, end, shown_until)
+            before, shown = shown, frame
+            time += _display_seconds(frame, stream)
+        if shown is None or time <= begin:
+            raise _nothing_inside(path, "frames", start, end, time)
         for _ in times:
             yield shown, before, None
 

@@ -128,16 +128,13 @@ class Subset:
     """Some records of a source, read when they are asked for."""
 
     def __init__(self, source: Sequence, indices: Sequence[int]):
-        """Chooses the records at `indices`."""
         self._source = source
         self._indices = indices
 
     def __len__(self) -> int:
-        """Returns their number."""
         return len(self._indices)
 
     def __getitem__(self, index) -> dict:
-        """Returns one of them."""
         return self._source[int(self._indices[index])]
 
 

@@ -65,10 +65,11 @@ def chunks_of(clips: Sequence[Clip], folder: Path) -> list[Chunk]:
 
 
 def decode_chunk(stored: Mapping[str, Form], chunk: Chunk) -> list[Outcome]:
-    """Decodes {modality: what is stored of it} unless the chunk's file has it.
+    """Decodes what is not yet in the chunk's file, and tells what became of every clip.
 
-    Returns:
-      What became of every clip.
+    Args:
+      stored: {modality: what is stored of it}.
+      chunk: the chunk.
     """
     outcomes = {each.id: each for each in read_report(chunk.path) if each.reason is None}
     if len(outcomes) == len(chunk.clips):

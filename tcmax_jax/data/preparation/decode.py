@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import functools
+import itertools
 import multiprocessing
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,10 +43,14 @@ def decode_chunks(
     place = chunks[0].clips[0].place
     with concurrent.futures.ProcessPoolExecutor(processes, mp_context=context) as pool:
         try:
-            ahead = processes * _CHUNKS_AHEAD_PER_PROCESS
-            for chunk, outcomes in _in_order(pool, decode, chunks, ahead):
+            futures = (pool.submit(decode, chunk) for chunk in chunks)
+            ahead = itertools.islice(futures, processes * _CHUNKS_AHEAD_PER_PROCESS)
+            pending = collections.deque(ahead)
+            for chunk in chunks:
+                outcomes = pending.popleft().result()
                 place = chunk.clips[-1].place
                 yield outcomes
+                pending.extend(itertools.islice(futures, 1))
         except BrokenProcessPool as error:
             raise RuntimeError(
                 f"expected decoded clips, got a decoding process that died soon after {place}; "
@@ -64,8 +69,8 @@ def decode_with_beam(
     The workers need this package, the raw data and the folder of the chunks under the same paths.
 
     Args:
-      stored: {modality: what is stored of it}.
-      chunks: the chunks.
+      stored: see `decode_chunks`.
+      chunks: see `decode_chunks`.
       options: options of the pipeline, such as "--runner=FlinkRunner".
 
     Raises:
@@ -88,15 +93,3 @@ def decode_with_beam(
             | "Decode" >> beam.Map(functools.partial(decode_chunk, stored))
         )
     return [read_report(chunk.path) for chunk in chunks]
-
-
-def _in_order(pool, decode, chunks: Sequence[Chunk], ahead: int) -> Iterator[tuple]:
-    """Maps in a pool, submitting no more than `ahead` chunks before their results are taken."""
-    pending = collections.deque()
-    for chunk in chunks:
-        if len(pending) == ahead:
-            done, future = pending.popleft()
-            yield done, future.result()
-        pending.append((chunk, pool.submit(decode, chunk)))
-    for done, future in pending:
-        yield done, future.result()

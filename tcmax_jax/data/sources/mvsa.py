@@ -56,9 +56,14 @@ class MvsaData(RawSource):
 
 def _listed(folder: Path) -> Iterator[Clip]:
     for split, name in _LISTS.items():
+        path = folder / name
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise RawDataError(f"{path}: expected UTF-8, got {error}; save it as UTF-8") from error
         # Not str.splitlines, which also breaks at marks that tweets have in them.
-        for number, line in enumerate(_text(folder / name).split("\n"), start=1):
-            place = f"{folder / name}, line {number}"
+        for number, line in enumerate(text.split("\n"), start=1):
+            place = f"{path}, line {number}"
             if not line.strip():
                 continue
             try:
@@ -70,13 +75,6 @@ def _listed(folder: Path) -> Iterator[Clip]:
                 ) from error
             check_name(place, tweet)
             yield Clip(tweet, split, label, place=place, folder=folder)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise RawDataError(f"{path}: expected UTF-8, got {error}; save it as UTF-8") from error
 
 
 def _agreeing(folder: Path) -> Iterator[Clip]:

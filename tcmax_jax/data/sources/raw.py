@@ -59,13 +59,13 @@ class RawSource(ClipsSource):
 
 
 def read_rows(
-    path: Path, columns: int, *, delimiter: str = ",", encoding: str = "utf-8-sig"
+    path: Path, columns: int | None = None, *, delimiter: str = ",", encoding: str = "utf-8-sig"
 ) -> Iterator[tuple[str, list[str]]]:
-    """Reads the rows of a text table without a header.
+    """Reads the rows of a text table.
 
     Args:
       path: the file.
-      columns: number of cells that each row has to have.
+      columns: number of cells that each row has to have; None allows any.
       delimiter: what separates them.
       encoding: of the text.
 
@@ -75,13 +75,27 @@ def read_rows(
     Raises:
       RawDataError: the file is missing, is no text, or has a row of another length.
     """
-    for place, cells in _rows(path, delimiter, encoding):
-        if len(cells) != columns:
-            raise RawDataError(
-                f"{place}: expected {columns} cells, got {len(cells)}: "
-                f"{delimiter.join(cells)!r}; correct the list"
-            )
-        yield place, cells
+    if not path.is_file():
+        raise RawDataError(f"{path}: expected a list, got no such file; put it there")
+    try:
+        with path.open(encoding=encoding, newline="") as file:
+            reader = csv.reader(file, delimiter=delimiter)
+            for row in reader:
+                cells = [cell.strip() for cell in row]
+                if not any(cells):
+                    continue
+                place = f"{path}, line {reader.line_num}"
+                check_text(place, cells)
+                if columns not in (None, len(cells)):
+                    raise RawDataError(
+                        f"{place}: expected {columns} cells, got {len(cells)}: "
+                        f"{delimiter.join(cells)!r}; correct the list"
+                    )
+                yield place, cells
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RawDataError(
+            f"{path}: expected a list as text, got '{error}'; take it as its owners ship it"
+        ) from error
 
 
 def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
@@ -97,7 +111,7 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[s
     Raises:
       RawDataError: the file is missing or no text, or a column or a cell is missing.
     """
-    rows = _rows(path, ",", "utf-8-sig")
+    rows = read_rows(path)
     place, header = next(rows, (f"{path}, line 1", []))
     missing = [name for name in columns if name not in header]
     if missing:
@@ -114,11 +128,7 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[s
 
 
 def check_text(place: str, cells: Iterable[str]) -> None:
-    """Checks that cells hold no zero byte and no line break, which names written to files lose.
-
-    Raises:
-      RawDataError: one does.
-    """
+    """Raises RawDataError where a cell has a zero byte or line break, which names in files lose."""
     for cell in cells:
         for mark in ("\0", "\n", "\r"):
             if mark in cell:
@@ -129,11 +139,7 @@ def check_text(place: str, cells: Iterable[str]) -> None:
 
 
 def whole_number(place: str, cell: str) -> int:
-    """Returns a cell's number.
-
-    Raises:
-      RawDataError: the cell does not hold one.
-    """
+    """Returns a cell's number; raises RawDataError where it does not hold one."""
     if not cell.isdecimal() or len(cell) > _DIGITS:
         raise RawDataError(
             f"{place}: expected a whole number, got {cell!r}; take the list as its owners ship it"
@@ -155,24 +161,6 @@ def find_media(folder: Path) -> dict[str, Path]:
             if ending.lower() in _MEDIA:
                 found.setdefault(stem, Path(parent, name))
     return found
-
-
-def _rows(path: Path, delimiter: str, encoding: str) -> Iterator[tuple[str, list[str]]]:
-    if not path.is_file():
-        raise RawDataError(f"{path}: expected a list, got no such file; put it there")
-    try:
-        with path.open(encoding=encoding, newline="") as file:
-            reader = csv.reader(file, delimiter=delimiter)
-            for row in reader:
-                cells = [cell.strip() for cell in row]
-                if any(cells):
-                    place = f"{path}, line {reader.line_num}"
-                    check_text(place, cells)
-                    yield place, cells
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise RawDataError(
-            f"{path}: expected a list as text, got '{error}'; take it as its owners ship it"
-        ) from error
 
 
 def held_out(names: Iterable[str], share: float) -> set[str]:

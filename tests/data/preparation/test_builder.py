@@ -12,11 +12,10 @@ from tcmax_jax.data.clips import RawDataError
 from tcmax_jax.data.features import fit_length, log_spectrogram
 from tcmax_jax.data.forms import Frames, LogSpectrogram
 from tcmax_jax.data.pictures import decode_image
-from tcmax_jax.data.preparation import builder as builder_module
 from tcmax_jax.data.preparation import chunks
-from tcmax_jax.data.preparation.builder import builder_of
+from tcmax_jax.data.preparation import prepare as prepare_module
 from tcmax_jax.data.preparation.decode import decode_chunks
-from tcmax_jax.data.preparation.prepare import prepare
+from tcmax_jax.data.preparation.prepare import builder_of, prepare
 from tcmax_jax.data.sources.manifest import ManifestData, read_manifest
 from tests.data.media_files import RATE, flat_frames, tone, write_media
 from tests.data.small_forms import ALONE, AUDIO_VISUAL, SOUND
@@ -280,15 +279,15 @@ def test_interrupted_preparation_keeps_nothing_half(settings, tmp_path, monkeypa
 
 def test_what_other_decoders_left_is_decoded_anew(settings, tmp_path, monkeypatch):
     folder = builder_of(settings, tmp_path / "data")._kept_folder()
-    now = builder_module.versions()
+    now = prepare_module.versions()
     assert builder_of(settings, tmp_path / "data")._kept_folder() == folder
-    monkeypatch.setattr(builder_module, "versions", lambda: now | {"FFmpeg": "0.1"})
+    monkeypatch.setattr(prepare_module, "versions", lambda: now | {"FFmpeg": "0.1"})
     assert builder_of(settings, tmp_path / "data")._kept_folder() != folder
 
 
 def test_prepared_data_keeps_the_versions_that_made_it(settings, tmp_path):
     metadata = prepare(settings, tmp_path / "data").info.metadata
-    assert metadata["versions"] == builder_module.versions()
+    assert metadata["versions"] == prepare_module.versions()
     assert metadata["versions"]["av"] == av.__version__
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from tcmax_jax.data.clips import RawDataError
 from tcmax_jax.data.datasets import open_dataset
-from tcmax_jax.data.preparation import builder as engine
 from tcmax_jax.data.preparation import chunks
+from tcmax_jax.data.preparation import prepare as engine
 from tcmax_jax.data.preparation.prepare import prepare as prepare_source
 from tests.data.media_files import RATE, flat_frames, write_media
 from tests.data.sources.raw_folders import DATA_SETS
