@@ -45,10 +45,7 @@ def opened(path: str | os.PathLike, kind: str) -> Iterator[tuple]:
         # which nothing stands, keeps every format from opening other files and addresses.
         open(path, "rb") as file,
         av.open(
-            file,
-            **_ANY_TAGS,
-            container_options={"protocol_whitelist": "none"},
-            options=bounds,
+            file, **_ANY_TAGS, container_options={"protocol_whitelist": "none"}, options=bounds
         ) as container,
     ):
         streams = [s for s in container.streams if s.type == kind and s.codec_context]

@@ -12,13 +12,7 @@ import numpy as np
 
 from tcmax_jax.data.clips import Clip
 from tcmax_jax.data.feature_files import check_rows, read_feature
-from tcmax_jax.data.features import (
-    Fill,
-    fit_length,
-    log_filter_bank,
-    log_spectrogram,
-    optical_flow,
-)
+from tcmax_jax.data.features import Fill, fit_length, log_filter_bank, log_spectrogram, optical_flow
 from tcmax_jax.data.pictures import encode_flow, encode_image
 from tcmax_jax.section import Count, Family, Fraction, Positive, SectionError, section
 

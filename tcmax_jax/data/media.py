@@ -24,11 +24,7 @@ TIME_SLACK = 1e-6
 
 
 def read_audio(
-    path: str | os.PathLike,
-    *,
-    rate: int,
-    start: float | None = None,
-    end: float | None = None,
+    path: str | os.PathLike, *, rate: int, start: float | None = None, end: float | None = None
 ) -> np.ndarray:
     """Decodes a file's first audio stream to mono, resamples it and cuts it to the sample.
 

@@ -48,11 +48,7 @@ class Process(NamedTuple):
 
 
 def steps_per_epoch(source: Sequence, batch_size: int) -> int:
-    """Returns the number of whole batches in an epoch.
-
-    Raises:
-      ValueError: there is not one.
-    """
+    """Returns the number of whole batches in an epoch; raises ValueError if there is not one."""
     if len(source) < batch_size:
         raise ValueError(
             f"Expected at least one batch of {batch_size} training examples, got {len(source)}. "
@@ -99,12 +95,7 @@ def train_batches(
 
 
 def eval_batches(
-    source: Sequence,
-    transforms: Transforms,
-    *,
-    batch_size: int,
-    readers: Readers,
-    process: Process,
+    source: Sequence, transforms: Transforms, *, batch_size: int, readers: Readers, process: Process
 ) -> Iterator[dict]:
     """Yields this process's part of a split in order, every example once, padded and masked.
 

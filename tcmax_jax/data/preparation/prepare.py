@@ -1,7 +1,6 @@
 """From a source to prepared data: builders of TensorFlow Datasets, of clips or generated."""
 
 import contextlib
-import dataclasses
 import functools
 import inspect
 import io
@@ -30,30 +29,24 @@ _LEAVE_OUT = "allow_skipped (--allow_skipped) leaves such clips out"
 _MISSING_SHOWN = 5
 
 
-@dataclasses.dataclass(eq=False, kw_only=True)
-class PreparedConfig(tfds.core.BuilderConfig):
-    """Names a data set after its content."""
-
-    source: Source
-
-
 class _SourceBuilder:
-    """What both builders have in common."""
+    """What both builders have in common; `builder_of` makes a class of its own for each source."""
 
     VERSION = tfds.core.Version(Source.version)
-
-    @property
-    def source(self) -> Source:
-        """The data set."""
-        return self.builder_config.source
+    source: Source
 
     def _described(self, class_names: Sequence[str]) -> tfds.core.DatasetInfo:
         forms = self.source.forms
         features = {
             "id": tfds.features.Text(),
             "label": tfds.features.ClassLabel(names=list(class_names)),
-            **{modality: _feature(form) for modality, form in forms.items()},
         }
+        for modality, form in forms.items():
+            # Encoded pictures: the Image feature needs TensorFlow, and decoding can wait until use.
+            dtype, encoding = (np.str_, "none") if form.dtype is None else (form.dtype, "bytes")
+            features[modality] = tfds.features.Tensor(
+                shape=form.shape, dtype=dtype, encoding=encoding
+            )
         return tfds.core.DatasetInfo(
             builder=self,
             description=inspect.getdoc(self.source),
@@ -97,11 +90,11 @@ class ClipsBuilder(_SourceBuilder, tfds.core.ShardBasedBuilder, skip_registratio
 
     @functools.cached_property
     def _chunks(self) -> dict[str, list[Chunk]]:
-        folder = self._kept_folder()
+        folder = self.kept_folder()
         by_split = {s: [c for c in self.listing.clips if c.split == s] for s in SPLITS}
         return {split: chunks_of(clips, folder) for split, clips in by_split.items() if clips}
 
-    def _kept_folder(self) -> Path:
+    def kept_folder(self) -> Path:
         """Folder of decoded chunks; its name tells lists, stored forms and decoders apart."""
         clips = [[*map(str, clip)] for clip in self.listing.clips]
         forms = repr(sorted(self.source.stored.items()))
@@ -130,7 +123,7 @@ class ClipsBuilder(_SourceBuilder, tfds.core.ShardBasedBuilder, skip_registratio
         """Decodes the chunks that have not been, and returns what became of every clip."""
         source, outcomes = self.source, []
         chunks = [chunk for chunks in self._chunks.values() for chunk in chunks]
-        self._kept_folder().mkdir(parents=True, exist_ok=True)
+        self.kept_folder().mkdir(parents=True, exist_ok=True)
         progress = Progress(len(self.listing.clips))
         if source.beam is None:
             decoded = decode_chunks(source.stored, chunks, source.processes)
@@ -148,16 +141,13 @@ class ClipsBuilder(_SourceBuilder, tfds.core.ShardBasedBuilder, skip_registratio
                 raise _lost_split(outcome.split, outcome.message)
         return outcomes
 
-    def remove_kept(self) -> None:
-        """Removes the decoded chunks, once the data is written."""
-        shutil.rmtree(self._kept_folder(), ignore_errors=True)
-
 
 def builder_of(source: Source, data_dir: str | os.PathLike) -> tfds.core.DatasetBuilder:
     """Returns the builder of a data set, in a folder of its kind; prepares nothing."""
     base = ClipsBuilder if isinstance(source, ClipsSource) else GeneratedBuilder
-    named = type(base.__name__, (base,), {"name": source.kind}, skip_registration=True)
-    config = PreparedConfig(name=source.content_name(), source=source)
+    own = {"name": source.kind, "source": source}
+    named = type(base.__name__, (base,), own, skip_registration=True)
+    config = tfds.core.BuilderConfig(name=source.content_name())
     with quiet():
         return named(config=config, data_dir=data_dir, file_format="array_record")
 
@@ -191,7 +181,7 @@ def prepare(source: Source, data_dir: str | os.PathLike) -> tfds.core.DatasetBui
         else:
             builder = builder_of(source, data_dir)
             builder.download_and_prepare()
-            builder.remove_kept()
+            shutil.rmtree(builder.kept_folder(), ignore_errors=True)
             print(summary_text(builder.info.metadata), file=sys.stderr, flush=True)
     skipped = builder.info.metadata["skipped"]
     if skipped and not source.allow_skipped:
@@ -214,13 +204,6 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.set_verbosity(verbosity)
-
-
-def _feature(form):
-    if form.dtype is None:
-        # Encoded pictures: the Image feature needs TensorFlow, and decoding can wait until use.
-        return tfds.features.Tensor(shape=form.shape, dtype=np.str_)
-    return tfds.features.Tensor(shape=form.shape, dtype=form.dtype, encoding="bytes")
 
 
 def _examples(stored, chunks: Sequence[Chunk]) -> Iterator[tuple[str, dict]]:

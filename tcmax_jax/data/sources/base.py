@@ -50,11 +50,7 @@ class Source(Family):
         return digest(self._content())
 
     def prepared_folder(self, data_dir: str | Path) -> Path:
-        """Returns the folder in which the data lies once it is prepared.
-
-        Raises:
-          RawDataError: it is named after a list that is not there.
-        """
+        """Returns the folder in which the data lies once it is prepared, see `content_name`."""
         return Path(data_dir).expanduser() / self.kind / self.content_name() / self.version
 
     def list_clips(self) -> Listing | None:
@@ -68,9 +64,8 @@ class Source(Family):
         return None
 
     def _content(self):
-        names = [field.name for field in dataclasses.fields(self)]
-        kept = (name for name in names if name not in ("kind", *self.elsewhere))
-        return {name: getattr(self, name) for name in kept}
+        names = {field.name for field in dataclasses.fields(self)} - {"kind", *self.elsewhere}
+        return {name: getattr(self, name) for name in names}
 
 
 @section

@@ -63,7 +63,8 @@ class CremaDData(RawSource):
             )
         if split == "auto":
             split = "list" if has_list else "hash"
-        group_of = _actor if split == "speaker" else lambda clip: clip.id
+        actor = lambda clip: clip.id.split("_")[0]
+        group_of = actor if split == "speaker" else lambda clip: clip.id
         if split == "list":
             clips = [
                 _clip(folder, own, name, label, place)
@@ -94,7 +95,3 @@ def _clip(folder: Path, split: str, name: str, label: str, place: str) -> Clip:
     check_name(place, name)
     video, audio = folder / "VideoFlash" / f"{name}.flv", folder / "AudioWAV" / f"{name}.wav"
     return Clip(name, split, label, video, audio, place=place, folder=folder)
-
-
-def _actor(clip: Clip) -> str:
-    return clip.id.split("_")[0]

@@ -78,10 +78,9 @@ class KineticsSoundsData(RawSource):
 
 
 def _csv(folder: Path, split: str) -> Path:
-    for name in _NAMES[split]:
-        for path in (folder / name, folder / "annotations" / name):
-            if path.is_file():
-                return path
+    places = [folder / inner / name for name in _NAMES[split] for inner in ("", "annotations")]
+    if found := next(filter(Path.is_file, places), None):
+        return found
     raise RawDataError(
         f"{folder}: expected {' or '.join(_NAMES[split])}, got none; put it there. Layout: {LAYOUT}"
     )

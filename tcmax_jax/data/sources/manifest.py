@@ -75,7 +75,11 @@ class ManifestData(ClipsSource):
         hashed = hashlib.sha256(path.read_bytes())
         for form in self.stored.values():
             if isinstance(form, Features):
-                _add_files(hashed, path.parent / form.path)
+                # By what they are: whoever extracts features anew wants the new ones.
+                listed = path.parent / form.path
+                for file in sorted(listed.glob("*.npy")) if listed.is_dir() else [listed]:
+                    if file.is_file():
+                        hashed.update(file.name.encode() + file.read_bytes())
         return f"{folder}-{digest(self._content(), hashed.digest())}"
 
 
@@ -210,10 +214,3 @@ def _seconds(place: str, name: str, cell: str) -> float | None:
             f"{cell[:60]!r}; correct it or leave it empty"
         )
     return seconds
-
-
-def _add_files(hashed, path: Path) -> None:
-    """Lets features count by what they are: whoever extracts them anew wants the new ones."""
-    for file in sorted(path.glob("*.npy")) if path.is_dir() else [path]:
-        if file.is_file():
-            hashed.update(file.name.encode() + file.read_bytes())

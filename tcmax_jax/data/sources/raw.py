@@ -164,14 +164,11 @@ def find_media(folder: Path) -> dict[str, Path]:
 
 
 def held_out(names: Iterable[str], share: float) -> set[str]:
-    """Chooses a share of names, by the order of their SHA-256.
+    """Returns a share of names, the first ones in the order of their SHA-256.
 
     Args:
       names: the names; repeated ones count once.
       share: share to choose, at least one name of two or more and never all.
-
-    Returns:
-      The chosen names.
     """
     names = sorted(set(names), key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     if len(names) < 2 or not share:

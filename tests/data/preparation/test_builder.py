@@ -278,11 +278,11 @@ def test_interrupted_preparation_keeps_nothing_half(settings, tmp_path, monkeypa
 
 
 def test_what_other_decoders_left_is_decoded_anew(settings, tmp_path, monkeypatch):
-    folder = builder_of(settings, tmp_path / "data")._kept_folder()
+    folder = builder_of(settings, tmp_path / "data").kept_folder()
     now = prepare_module.versions()
-    assert builder_of(settings, tmp_path / "data")._kept_folder() == folder
+    assert builder_of(settings, tmp_path / "data").kept_folder() == folder
     monkeypatch.setattr(prepare_module, "versions", lambda: now | {"FFmpeg": "0.1"})
-    assert builder_of(settings, tmp_path / "data")._kept_folder() != folder
+    assert builder_of(settings, tmp_path / "data").kept_folder() != folder
 
 
 def test_prepared_data_keeps_the_versions_that_made_it(settings, tmp_path):
