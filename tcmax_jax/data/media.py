@@ -133,8 +133,7 @@ def _resampled(path, container, stream, rate: int) -> Iterator[tuple[int, np.nda
     # Interleaved, since PyAV loses itself among the planes of eight channels and more.
     resampler = av.AudioResampler(format="flt", rate=rate)
     position = None
-    flush = [None]
-    for frame in itertools.chain(container.decode(stream), flush):
+    for frame in itertools.chain(container.decode(stream), [None]):  # which flushes
         if position is None:
             begin = frame.time if frame else None
             # Only the first time stamp counts: the later ones are often rounded to milliseconds.

@@ -43,10 +43,8 @@ class _SourceBuilder:
         }
         for modality, form in forms.items():
             # Encoded pictures: the Image feature needs TensorFlow, and decoding can wait until use.
-            dtype, encoding = (np.str_, "none") if form.dtype is None else (form.dtype, "bytes")
-            features[modality] = tfds.features.Tensor(
-                shape=form.shape, dtype=dtype, encoding=encoding
-            )
+            how = {"dtype": form.dtype, "encoding": "bytes"} if form.dtype else {"dtype": np.str_}
+            features[modality] = tfds.features.Tensor(shape=form.shape, **how)
         return tfds.core.DatasetInfo(
             builder=self,
             description=inspect.getdoc(self.source),

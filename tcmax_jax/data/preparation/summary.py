@@ -117,8 +117,7 @@ class Progress:
 
     def __init__(self, total: int):
         self._total = total
-        self._done = 0
-        self._skipped = 0
+        self._done = self._skipped = 0
         # disable=None leaves the bar out where standard error is no terminal.
         self._bar = tqdm(total=total, unit="clip", file=sys.stderr, disable=None)
 

@@ -196,9 +196,8 @@ def _clip(path: Path, line: int, row: int, cells: dict, required, outside_paths:
         for name in ("path", "audio_path")
     )
     split, label = cells.get("split", ""), cells.get("label", "")
-    return Clip(
-        cells["id"], split, label, video, audio or video, start, end, place, path.parent, row
-    )
+    listed = {"place": place, "folder": path.parent, "row": row}
+    return Clip(cells["id"], split, label, video, audio or video, start, end, **listed)
 
 
 def _seconds(place: str, name: str, cell: str) -> float | None:
