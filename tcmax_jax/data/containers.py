@@ -3,7 +3,6 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import av
 import cv2
@@ -46,10 +45,7 @@ def opened(path: str | os.PathLike, kind: str) -> Iterator[tuple]:
         # which nothing stands, keeps every format from opening other files and addresses.
         open(path, "rb") as file,
         av.open(
-            file,
-            **_ANY_TAGS,
-            container_options={"protocol_whitelist": "none"},
-            options=bounds,
+            file, **_ANY_TAGS, container_options={"protocol_whitelist": "none"}, options=bounds
         ) as container,
     ):
         streams = [s for s in container.streams if s.type == kind and s.codec_context]
@@ -90,7 +86,7 @@ def _check_beginning(path) -> None:
             beginning = file.read(_ENOUGH_TO_TELL)
     # A name with a zero byte is a ValueError.
     except (OSError, ValueError) as error:
-        if not _is_file(path):
+        if not os.path.isfile(path):
             raise MediaError(
                 "missing file", f"{path}: expected a media file, got none there; correct the path"
             ) from error
@@ -100,10 +96,3 @@ def _check_beginning(path) -> None:
     for text, (found, remedy) in _BEGINNINGS.items():
         if beginning.startswith(text):
             raise MediaError(found, f"{path}: expected a media file, got a {found}; {remedy}")
-
-
-def _is_file(path) -> bool:
-    try:
-        return Path(path).is_file()
-    except OSError:  # Names that are too long.
-        return False

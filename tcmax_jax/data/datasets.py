@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import tensorflow_datasets as tfds
 
-from tcmax_jax.data.preparation.records import quiet
+from tcmax_jax.data.preparation.prepare import quiet
 
 _AGAIN = "The prepared data is damaged: delete that folder and prepare it again."
 
@@ -67,19 +67,16 @@ def open_dataset(path: str | os.PathLike, modalities: Sequence[str]) -> Dataset:
         name=builder.info.full_name,
         class_names=builder.info.features["label"].names,
         summary=metadata,
-        sources={
-            split: _Records(builder, split, len(builder.info.features["label"].names))
-            for split in builder.info.splits
-        },
+        sources={split: _Records(builder, split) for split in builder.info.splits},
     )
 
 
 class _Records:
     """The records of a split; says what is wrong with one that cannot be used."""
 
-    def __init__(self, builder, split, num_classes):
+    def __init__(self, builder, split):
         self._where = f"{builder.data_path} ({split})"
-        self._num_classes = num_classes
+        self._num_classes = len(builder.info.features["label"].names)
         try:
             self._source = builder.as_data_source(split)
         except Exception as error:  # ArrayRecord and its parts raise all kinds.

@@ -7,21 +7,12 @@ unpickled, and the arrays of an .npz file may hold `tcmax_jax.npz.MAX_BYTES`.
 
 import functools
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from tcmax_jax.data.clips import Clip, RawDataError
+from tcmax_jax.data.clips import Clip, RawDataError, name_fault
 from tcmax_jax.data.limits import MediaError
-from tcmax_jax.data.paths import name_fault
 from tcmax_jax.npz import DAMAGED, check_size
-
-
-class _Table(NamedTuple):
-    """The content of an .npz file: [N, D], and {id: row}."""
-
-    features: np.ndarray
-    rows: dict[str, int]
 
 
 def read_feature(path: Path, clip: Clip, size: int) -> np.ndarray:
@@ -57,11 +48,7 @@ def read_feature(path: Path, clip: Clip, size: int) -> np.ndarray:
 
 
 def check_rows(path: Path, number: int) -> None:
-    """Checks that an .npy file has one row for each clip of its list; other kinds name their clips.
-
-    Raises:
-      RawDataError: it does not fit.
-    """
+    """Raises RawDataError where an .npy file has not a row for each clip; others name theirs."""
     if path.suffix != ".npy" or not path.is_file():
         return
     rows = _open(path)
@@ -109,14 +96,14 @@ def _find(path: Path, clip: Clip) -> np.ndarray:
                 "it again",
             )
         return rows[clip.row]
-    table = _table(path, path.stat().st_mtime_ns if path.is_file() else 0)
-    if clip.id not in table.rows:
+    features, rows = _table(path, path.stat().st_mtime_ns if path.is_file() else 0)
+    if clip.id not in rows:
         raise MediaError(
             "missing feature",
-            f"{path}: expected a feature of {clip.id!r}, got those of {len(table.rows)} others; "
+            f"{path}: expected a feature of {clip.id!r}, got those of {len(rows)} others; "
             "extract it too",
         )
-    return table.features[table.rows[clip.id]]
+    return features[rows[clip.id]]
 
 
 def _open(path: Path) -> np.ndarray:
@@ -133,7 +120,8 @@ def _open(path: Path) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=8)
-def _table(path: Path, changed: int) -> _Table:
+def _table(path: Path, changed: int) -> tuple[np.ndarray, dict[str, int]]:
+    """Returns the content of an .npz file: [N, D], and {id: row}."""
     del changed  # Of the key only: a file that changes is read again.
     expected = f"{path}: expected `ids` [N] (text) and `features` [N, D] without Python objects"
     try:
@@ -159,4 +147,4 @@ def _table(path: Path, changed: int) -> _Table:
         raise MediaError(
             "broken features", f"{path}: expected every id once, got repeated ones; remove them"
         )
-    return _Table(features, rows)
+    return features, rows

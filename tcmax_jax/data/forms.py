@@ -12,13 +12,7 @@ import numpy as np
 
 from tcmax_jax.data.clips import Clip
 from tcmax_jax.data.feature_files import check_rows, read_feature
-from tcmax_jax.data.features import (
-    Fill,
-    fit_length,
-    log_filter_bank,
-    log_spectrogram,
-    optical_flow,
-)
+from tcmax_jax.data.features import Fill, fit_length, log_filter_bank, log_spectrogram, optical_flow
 from tcmax_jax.data.pictures import encode_flow, encode_image
 from tcmax_jax.section import Count, Family, Fraction, Positive, SectionError, section
 
@@ -80,7 +74,7 @@ class Form(Family):
 
 @section
 class SoundForm(Form):
-    """Base of forms of sound."""
+    """Base of forms of sound, each with its sampling `rate` in Hz."""
 
     dtype: ClassVar = np.float16
     input_kind: ClassVar = "spectrogram"
@@ -89,11 +83,12 @@ class SoundForm(Form):
         """Returns the file of the sound."""
         return clip.audio
 
-    def _read(self, clip: Clip) -> np.ndarray:
-        """Returns the sound of a clip, [samples]."""
+    def read(self, clip: Clip) -> Content:
+        """Reads a clip; raises MediaError."""
         from tcmax_jax.data.media import read_audio
 
-        return read_audio(clip.audio, rate=self.rate, start=clip.start, end=clip.end)
+        audio = read_audio(clip.audio, rate=self.rate, start=clip.start, end=clip.end)
+        return Content(self._spectrogram(audio).astype(self.dtype), len(audio) / self.rate)
 
 
 @section
@@ -131,19 +126,12 @@ class PictureForm(Form):
 
     def stand_in(self, rng) -> list[bytes]:
         """Returns one square picture again and again."""
-        size = (self.short_side, self.short_side)
-        return [self._stand_in(rng, size)] * self.count
+        return [self._stand_in(rng, (self.short_side, self.short_side))] * self.count
 
     def _read(self, reader: Callable, clip: Clip):
         """Returns what a reader of `tcmax_jax.data.media` gives."""
-        return reader(
-            clip.video,
-            count=self.count,
-            short_side=self.short_side,
-            box=self.box,
-            start=clip.start,
-            end=clip.end,
-        )
+        options = {"count": self.count, "short_side": self.short_side, "box": self.box}
+        return reader(clip.video, **options, start=clip.start, end=clip.end)
 
 
 @section
@@ -170,12 +158,9 @@ class LogSpectrogram(SoundForm):
         """Frequencies and windows."""
         return self.n_fft // 2 + 1, 1 + round(self.seconds * self.rate) // self.hop
 
-    def read(self, clip: Clip) -> Content:
-        """Reads a clip; raises MediaError."""
-        audio = self._read(clip)
+    def _spectrogram(self, audio):
         fitted = fit_length(audio, round(self.seconds * self.rate), self.fill)
-        spectrogram = log_spectrogram(fitted, n_fft=self.n_fft, hop=self.hop)
-        return Content(spectrogram.astype(np.float16), len(audio) / self.rate)
+        return log_spectrogram(fitted, n_fft=self.n_fft, hop=self.hop)
 
 
 @section
@@ -201,14 +186,11 @@ class FilterBank(SoundForm):
         """Filters and windows."""
         return self.bins, self.steps
 
-    def read(self, clip: Clip) -> Content:
-        """Reads a clip; raises MediaError."""
-        audio = self._read(clip)
+    def _spectrogram(self, audio):
         window = round(self.rate * 0.025)
         padded = np.pad(audio - audio.mean(), (0, max(window - len(audio), 0)))
         banks = log_filter_bank(padded, rate=self.rate, bins=self.bins)[:, : self.steps]
-        banks = np.pad(banks, ((0, 0), (0, self.steps - banks.shape[1])))
-        return Content(banks.astype(np.float16), len(audio) / self.rate)
+        return np.pad(banks, ((0, 0), (0, self.steps - banks.shape[1])))
 
 
 @section

@@ -63,15 +63,15 @@ class SpectrogramInput(Input):
 
     def __call__(self, stored, seed):
         """Crops in time and adds the channel axis."""
-        spare = 0 if self.steps is None else stored.shape[1] - self.steps
+        steps = self.steps or stored.shape[1]
+        spare = stored.shape[1] - steps
         if spare < 0:
             raise ValueError(
-                f"Expected spectrograms of at least steps={self.steps} time steps, got "
+                f"Expected spectrograms of at least steps={steps} time steps, got "
                 f"{stored.shape[1]} stored ones. Store longer sound or lower steps."
             )
         start = spare // 2 if seed is None else int(_stream(seed, _SOUND).integers(spare + 1))
-        end = None if self.steps is None else start + self.steps
-        return stored[:, start:end, None]
+        return stored[:, start : start + steps, None]
 
     def shape(self, form):
         """Returns frequencies, time steps and the one channel."""

@@ -24,26 +24,16 @@ class MediaError(ValueError):
     """
 
     def __init__(self, reason: str, message: str):
-        """Takes the reason, and the message that names the file."""
         super().__init__(message)
         self.reason = reason
 
     def __reduce__(self):
-        """Lets it cross from one process to another."""
+        # It crosses from one process to another.
         return MediaError, (self.reason, str(self))
 
 
 def check_pixels(source, width: int, height: int) -> None:
-    """Checks the size of a picture.
-
-    Args:
-      source: the file, or what else the picture is of, for messages.
-      width: of the picture.
-      height: of the picture.
-
-    Raises:
-      MediaError: it has more than `MAX_PIXELS`.
-    """
+    """Raises MediaError where a picture has more than `MAX_PIXELS`; `source` is what it is of."""
     if width * height > MAX_PIXELS:
         raise MediaError(
             "picture too large",

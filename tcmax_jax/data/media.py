@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import av
 import cv2
@@ -24,11 +24,7 @@ TIME_SLACK = 1e-6
 
 
 def read_audio(
-    path: str | os.PathLike,
-    *,
-    rate: int,
-    start: float | None = None,
-    end: float | None = None,
+    path: str | os.PathLike, *, rate: int, start: float | None = None, end: float | None = None
 ) -> np.ndarray:
     """Decodes a file's first audio stream to mono, resamples it and cuts it to the sample.
 
@@ -98,11 +94,8 @@ def read_frames(
         its pictures change their size or are larger than `MAX_PIXELS`, or if there are more
         than `MAX_FRAMES`.
     """
-    with decoding(path, "video"):
-        shown = _shown_frames(path, count, start, end)
-        pictures = [_picture(path, frame, box, short_side) for frame, _, _ in shown]
-    _check_one_size(path, pictures)
-    return np.stack(pictures)
+    shown = ((frame,) for frame, _, _ in _shown_frames(path, count, start, end))
+    return np.stack([picture for (picture,) in _pictures(path, shown, box, short_side)])
 
 
 def read_frame_pairs(
@@ -117,31 +110,16 @@ def read_frame_pairs(
     """Decodes evenly spaced frames as `read_frames` does, each with the frame that follows it.
 
     The stream's last frame comes second, behind the one before it; a stream of one frame is paired
-    with itself.
-
-    Args:
-      path: any file FFmpeg can read.
-      count: number of pairs.
-      short_side: pixels of the shorter side of the results; the aspect is kept.
-      box: crop (left, top, right, bottom) as fractions of width and height, before resizing.
-      start: begin of the interval in seconds; None is the begin of the clip.
-      end: end of the interval in seconds; None is the end of the stream.
+    with itself. Arguments and errors are those of `read_frames`.
 
     Returns:
       `count` pairs of uint8 [height, width, 3], RGB.
-
-    Raises:
-      MediaError: the file is missing, without pictures, broken, or ends before `start`, if
-        its pictures change their size or are larger than `MAX_PIXELS`, or if there are more
-        than `MAX_FRAMES`.
     """
-    pairs = []
-    with decoding(path, "video"):
-        for frame, before, after in _shown_frames(path, count, start, end):
-            pair = (frame, after) if after is not None else (before or frame, frame)
-            pairs.append(tuple(_picture(path, each, box, short_side) for each in pair))
-    _check_one_size(path, [picture for pair in pairs for picture in pair])
-    return pairs
+    pairs = (
+        (frame, after) if after is not None else (before or frame, frame)
+        for frame, before, after in _shown_frames(path, count, start, end)
+    )
+    return _pictures(path, pairs, box, short_side)
 
 
 def _origin(container) -> float:
@@ -155,8 +133,7 @@ def _resampled(path, container, stream, rate: int) -> Iterator[tuple[int, np.nda
     # Interleaved, since PyAV loses itself among the planes of eight channels and more.
     resampler = av.AudioResampler(format="flt", rate=rate)
     position = None
-    flush = [None]
-    for frame in itertools.chain(container.decode(stream), flush):
+    for frame in itertools.chain(container.decode(stream), [None]):  # which flushes
         if position is None:
             begin = frame.time if frame else None
             # Only the first time stamp counts: the later ones are often rounded to milliseconds.
@@ -185,33 +162,26 @@ def _check_sound(path, frame, position: int, rate: int) -> None:
         raise _too_long(path, f"{MAX_SAMPLES} samples a frame", "re-encode the file")
 
 
-def _timed_frames(path, container, stream) -> Iterator[tuple]:
-    """Yields (seconds in the clip, frame) in the order of display."""
-    time = 0.0
-    for frame in _bounded(path, container.decode(stream)):
-        # Streams without time stamps are taken to run at their nominal rate.
-        time = time if frame.time is None else frame.time - _origin(container)
-        yield time, frame
-        time += _display_seconds(frame, stream)
-
-
 def _shown_frames(path, count: int, start, end) -> Iterator[tuple]:
     """Yields (frame, frame before or None, frame after or None) at the times of `read_frames`."""
     begin = start or 0.0
     stop = _video_end(path) if end is None else end
     times = list(begin + (np.arange(count) + 0.5) * (stop - begin) / count)
     before = shown = None
-    shown_until = 0.0
+    time = 0.0
     with opened(path, "video") as (container, stream):
-        for time, frame in _timed_frames(path, container, stream):
+        for frame in _bounded(path, container.decode(stream)):
+            # Streams without time stamps are taken to run at their nominal rate.
+            time = time if frame.time is None else frame.time - _origin(container)
             while shown and times and times[0] < time - TIME_SLACK:
                 del times[0]
                 yield shown, before, frame
             if not times:
                 return
-            before, shown, shown_until = shown, frame, time + _display_seconds(frame, stream)
-        if shown is None or shown_until <= begin:
-            raise _nothing_inside(path, "frames", start, end, shown_until)
+            before, shown = shown, frame
+            time += _display_seconds(frame, stream)
+        if shown is None or time <= begin:
+            raise _nothing_inside(path, "frames", start, end, time)
         for _ in times:
             yield shown, before, None
 
@@ -248,6 +218,20 @@ def _video_end(path) -> float:
     return end
 
 
+def _pictures(path, groups: Iterable[tuple], box: Box, short_side: int) -> list[tuple]:
+    """Returns the pictures of groups of frames, which are decoded meanwhile; all of one size."""
+    with decoding(path, "video"):
+        found = [tuple(_picture(path, each, box, short_side) for each in group) for group in groups]
+    sizes = dict.fromkeys(f"{p.shape[1]} x {p.shape[0]}" for group in found for p in group)
+    if len(sizes) > 1:
+        raise MediaError(
+            "pictures of several sizes",
+            f"{path}: expected pictures of one size, got {', '.join(sizes)} after resizing; "
+            "re-encode the file",
+        )
+    return found
+
+
 def _picture(path, frame, box: Box, short_side: int) -> np.ndarray:
     """Crop a decoded frame to a relative box and resize it, uint8 [H, W, 3] RGB."""
     check_pixels(path, frame.width, frame.height)
@@ -262,16 +246,6 @@ def _picture(path, frame, box: Box, short_side: int) -> np.ndarray:
     check_pixels(f"{path}, resized", width, height)
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     return cv2.resize(image, (width, height), interpolation=interpolation)
-
-
-def _check_one_size(path, pictures: Sequence[np.ndarray]) -> None:
-    sizes = dict.fromkeys(f"{p.shape[1]} x {p.shape[0]}" for p in pictures)
-    if len(sizes) > 1:
-        raise MediaError(
-            "pictures of several sizes",
-            f"{path}: expected pictures of one size, got {', '.join(sizes)} after resizing; "
-            "re-encode the file",
-        )
 
 
 def _too_long(path, limit: str, remedy: str) -> MediaError:

@@ -86,14 +86,7 @@ def decode_flow(encoded: bytes) -> np.ndarray:
 
 
 def declared_size(encoded: bytes) -> tuple[int, int] | None:
-    """Reads the size of a picture from its header.
-
-    Args:
-      encoded: a file's bytes.
-
-    Returns:
-      (width, height); None of what is no JPEG or PNG, has no such header, or ends early.
-    """
+    """Returns (width, height) by a file's header; None if it is no JPEG or PNG, or ends early."""
     if encoded.startswith(_PNG):
         return _png_size(encoded)
     if encoded.startswith(_JPEG):

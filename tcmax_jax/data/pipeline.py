@@ -48,11 +48,7 @@ class Process(NamedTuple):
 
 
 def steps_per_epoch(source: Sequence, batch_size: int) -> int:
-    """Returns the number of whole batches in an epoch.
-
-    Raises:
-      ValueError: there is not one.
-    """
+    """Returns the number of whole batches in an epoch; raises ValueError if there is not one."""
     if len(source) < batch_size:
         raise ValueError(
             f"Expected at least one batch of {batch_size} training examples, got {len(source)}. "
@@ -87,7 +83,6 @@ def train_batches(
     Raises:
       ValueError: less than one batch of data, or a batch that the processes cannot share.
     """
-    _check_share(batch_size, process)
     steps = steps_per_epoch(source, batch_size)
     examples = (
         grain.MapDataset.source(_Indexed(source, len(source)))
@@ -96,16 +91,11 @@ def train_batches(
         .repeat(epochs)
         .random_map(_Augment(transforms))
     )
-    return _read(_batches(examples, batch_size, process)[first_step:], readers)
+    return _read(examples, batch_size, readers, process, first_step)
 
 
 def eval_batches(
-    source: Sequence,
-    transforms: Transforms,
-    *,
-    batch_size: int,
-    readers: Readers,
-    process: Process,
+    source: Sequence, transforms: Transforms, *, batch_size: int, readers: Readers, process: Process
 ) -> Iterator[dict]:
     """Yields this process's part of a split in order, every example once, padded and masked.
 
@@ -114,32 +104,28 @@ def eval_batches(
       transforms: {modality: function (stored value, None) -> array}.
       batch_size: examples in a batch over all processes; the last one is filled with copies whose
         `where` is False.
-      readers: who reads and decodes.
-      process: which part of every batch is read here.
+      readers: see `train_batches`.
+      process: see `train_batches`.
 
     Raises:
       ValueError: a batch that the processes cannot share.
     """
-    _check_share(batch_size, process)
     padded = -(-len(source) // batch_size) * batch_size
     examples = grain.MapDataset.source(_Indexed(source, padded)).map(_Augment(transforms))
-    return _read(_batches(examples, batch_size, process), readers)
+    return _read(examples, batch_size, readers, process)
 
 
 class Subset:
     """Some records of a source, read when they are asked for."""
 
     def __init__(self, source: Sequence, indices: Sequence[int]):
-        """Chooses the records at `indices`."""
         self._source = source
         self._indices = indices
 
     def __len__(self) -> int:
-        """Returns their number."""
         return len(self._indices)
 
     def __getitem__(self, index) -> dict:
-        """Returns one of them."""
         return self._source[int(self._indices[index])]
 
 
@@ -181,6 +167,11 @@ class _Share(grain.MapDataset):
 
     def __init__(self, parent: grain.MapDataset, batch_size: int, process: Process):
         super().__init__(parent)
+        if batch_size % process.count:
+            raise ValueError(
+                f"Expected a batch size that {process.count} processes can share equally, "
+                f"got {batch_size}."
+            )
         self._batch_size = batch_size
         self._rows = batch_size // process.count
         self._first = process.index * self._rows
@@ -193,12 +184,15 @@ class _Share(grain.MapDataset):
         return self._parent[batch * self._batch_size + self._first + row]
 
 
-def _batches(examples: grain.MapDataset, batch_size: int, process: Process) -> grain.MapDataset:
+def _read(
+    examples: grain.MapDataset,
+    batch_size: int,
+    readers: Readers,
+    process: Process,
+    first_step: int = 0,
+) -> Iterator[dict]:
     share = _Share(examples, batch_size, process)
-    return share.batch(batch_size // process.count, drop_remainder=True)
-
-
-def _read(batches: grain.MapDataset, readers: Readers) -> Iterator[dict]:
+    batches = share.batch(batch_size // process.count, drop_remainder=True)[first_step:]
     # Buffers count batches; grain's defaults would hold hundreds of them. Fewer than there are
     # threads would leave some idle.
     buffered = max(BUFFERED_BATCHES, readers.threads)
@@ -211,11 +205,3 @@ def _read(batches: grain.MapDataset, readers: Readers) -> Iterator[dict]:
         workers = grain.MultiprocessingOptions(readers.workers, per_worker_buffer_size=2)
         dataset = dataset.mp_prefetch(workers, worker_init_fn=keep_freed_memory)
     return iter(dataset)
-
-
-def _check_share(batch_size: int, process: Process) -> None:
-    if batch_size % process.count:
-        raise ValueError(
-            f"Expected a batch size that {process.count} processes can share equally, "
-            f"got {batch_size}."
-        )

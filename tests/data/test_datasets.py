@@ -8,8 +8,7 @@ import pytest
 from tcmax_jax.data.clips import RawDataError
 from tcmax_jax.data.datasets import open_dataset
 from tcmax_jax.data.pictures import decode_image
-from tcmax_jax.data.preparation import builder
-from tcmax_jax.data.preparation.builder import prepare_clips
+from tcmax_jax.data.preparation import prepare as prepare_module
 from tcmax_jax.data.preparation.prepare import prepare
 from tcmax_jax.data.sources import synthetic
 from tcmax_jax.data.sources.manifest import ManifestData
@@ -103,13 +102,13 @@ def test_other_fields_are_no_modalities(prepared, name):
 
 
 def test_validation_is_required_before_anything_is_decoded(manifest, tmp_path, monkeypatch):
-    monkeypatch.setattr(builder, "decode_chunks", None)
+    monkeypatch.setattr(prepare_module, "decode_chunks", None)
     with pytest.raises(RawDataError, match=r"none of validation \(1 of train, 1 of test\); give"):
-        prepare_clips(manifest, tmp_path / "data")
+        prepare(manifest, tmp_path / "data")
 
 
 def test_validation_is_required_of_prepared_data(manifest, tmp_path, monkeypatch):
-    monkeypatch.setattr(builder, "_check_listed", lambda listing: None)
-    path = prepare_clips(manifest, tmp_path / "data").data_path
+    monkeypatch.setattr(prepare_module, "_check_listed", lambda listing: None)
+    path = prepare(manifest, tmp_path / "data").data_path
     with pytest.raises(ValueError, match=r"a validation split in .*, got train, test\. Training"):
         open_dataset(path, ["audio"])

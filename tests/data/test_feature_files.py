@@ -10,7 +10,7 @@ from tcmax_jax.data.datasets import open_dataset
 from tcmax_jax.data.feature_files import check_rows, read_feature, write_features
 from tcmax_jax.data.forms import Features
 from tcmax_jax.data.limits import MediaError
-from tcmax_jax.data.preparation.builder import prepare_clips
+from tcmax_jax.data.preparation.prepare import prepare
 from tcmax_jax.data.sources.manifest import ManifestData
 from tests.data.small_forms import ALONE
 
@@ -161,18 +161,18 @@ def settings(tmp_path):
 
 
 def test_a_data_set_of_features_alone(settings, tmp_path):
-    path = prepare_clips(settings, tmp_path / "data").data_path
-    dataset = open_dataset(path, ["image", "text"])
-    assert dataset.kinds == {"image": "features", "text": "features"}
+    builder = prepare(settings, tmp_path / "data")
+    dataset = open_dataset(builder.data_path, ["image", "text"])
+    assert builder.info.metadata["kinds"] == {"image": "features", "text": "features"}
     records = {record["id"].decode(): record for record in dataset.sources["train"]}
     np.testing.assert_array_equal(records["b é"]["image"], np.float32([2, 3]), strict=True)
     np.testing.assert_array_equal(records["b é"]["text"], np.float32([-2]), strict=True)
 
 
 def test_features_that_were_extracted_anew_are_read(settings, tmp_path):
-    before = prepare_clips(settings, tmp_path / "data").data_path
+    before = prepare(settings, tmp_path / "data").data_path
     write_features(tmp_path / "text.npz", IDS, ROWS[:, :1])
-    after = prepare_clips(settings, tmp_path / "data").data_path
+    after = prepare(settings, tmp_path / "data").data_path
     assert before != after
     assert next(iter(open_dataset(after, ["text"]).sources["validation"]))["text"] == [4]
 
@@ -182,4 +182,4 @@ def test_a_list_without_media_cannot_give_sound(settings, tmp_path):
 
     settings = dataclasses.replace(settings, stored={"audio": SOUND})
     with pytest.raises(RawDataError, match="line 2: expected a file for audio, got none; name it"):
-        prepare_clips(settings, tmp_path / "data")
+        prepare(settings, tmp_path / "data")

@@ -56,12 +56,7 @@ class Outcome(NamedTuple):
 
 
 def chunks_of(clips: Sequence[Clip], folder: Path) -> list[Chunk]:
-    """Divide the clips of one split.
-
-    Args:
-      clips: the clips, at least one.
-      folder: folder of the chunks' files.
-    """
+    """Divides the clips of one split, at least one, into chunks whose files lie in a folder."""
     starts = range(0, len(clips), CLIPS_IN_CHUNK)
     return [
         Chunk(folder / f"{clips[0].split}-{number:06d}.npz", clips[first : first + CLIPS_IN_CHUNK])
@@ -70,15 +65,13 @@ def chunks_of(clips: Sequence[Clip], folder: Path) -> list[Chunk]:
 
 
 def decode_chunk(stored: Mapping[str, Form], chunk: Chunk) -> list[Outcome]:
-    """Decodes what is not yet in the chunk's file, and tell what became of every clip.
+    """Decodes what is not yet in the chunk's file, and tells what became of every clip.
 
     Args:
       stored: {modality: what is stored of it}.
       chunk: the chunk.
     """
-    outcomes = {
-        outcome.id: outcome for outcome in read_report(chunk.path) if outcome.reason is None
-    }
+    outcomes = {each.id: each for each in read_report(chunk.path) if each.reason is None}
     if len(outcomes) == len(chunk.clips):
         return [outcomes[clip.id] for clip in chunk.clips]
     arrays = _load(chunk.path) if outcomes else {}
@@ -88,7 +81,10 @@ def decode_chunk(stored: Mapping[str, Form], chunk: Chunk) -> list[Outcome]:
             arrays |= content
     report = [outcomes[clip.id] for clip in chunk.clips]
     text = json.dumps([outcome._asdict() for outcome in report]).encode()
-    _save(chunk.path, {_REPORT: np.frombuffer(text, np.uint8), **arrays})
+    temporary = chunk.path.with_name(f"{chunk.path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        np.savez(file, **{_REPORT: np.frombuffer(text, np.uint8)}, **arrays)
+    os.replace(temporary, chunk.path)
     return report
 
 
@@ -97,7 +93,7 @@ def examples_of(stored: Mapping[str, Form], chunk: Chunk) -> Iterator[tuple[str,
     arrays = _load(chunk.path)
     for outcome in read_report(chunk.path):
         if outcome.reason is None:
-            values = {m: _value(arrays, outcome.id, m, stored[m]) for m in stored}
+            values = {m: _value(arrays, f"{outcome.id}/{m}", stored[m]) for m in stored}
             yield outcome.id, {"id": outcome.id, "label": outcome.label, **values}
 
 
@@ -129,22 +125,12 @@ def _decode(stored, clip: Clip) -> tuple[Outcome, dict]:
     return Outcome(*about, seconds), arrays
 
 
-def _value(arrays, name: str, modality: str, form: Form):
-    value = arrays[f"{name}/{modality}"]
+def _value(arrays, name: str, form: Form):
     if form.dtype is not None:
-        return value
-    ends = arrays[f"{name}/{modality}/ends"]
-    return [part.tobytes() for part in np.split(value, ends[:-1])]
+        return arrays[name]
+    return [part.tobytes() for part in np.split(arrays[name], arrays[f"{name}/ends"][:-1])]
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
-    """Returns the arrays of a file."""
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files if name != _REPORT}
-
-
-def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        np.savez(file, **arrays)
-    os.replace(temporary, path)

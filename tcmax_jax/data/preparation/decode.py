@@ -1,15 +1,17 @@
-"""Decoding of chunks by many processes."""
+"""Decoding of chunks by many processes, or by many machines with Apache Beam."""
 
 import collections
 import concurrent.futures
 import functools
+import itertools
 import multiprocessing
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 
+from tcmax_jax.data.clips import RawDataError
 from tcmax_jax.data.forms import Form
-from tcmax_jax.data.preparation.chunks import Chunk, Outcome, decode_chunk
+from tcmax_jax.data.preparation.chunks import Chunk, Outcome, decode_chunk, read_report
 
 # Enough that no process waits, and few enough that an error ends the work soon.
 _CHUNKS_AHEAD_PER_PROCESS = 2
@@ -41,10 +43,14 @@ def decode_chunks(
     place = chunks[0].clips[0].place
     with concurrent.futures.ProcessPoolExecutor(processes, mp_context=context) as pool:
         try:
-            ahead = processes * _CHUNKS_AHEAD_PER_PROCESS
-            for chunk, outcomes in _in_order(pool, decode, chunks, ahead):
+            futures = (pool.submit(decode, chunk) for chunk in chunks)
+            ahead = itertools.islice(futures, processes * _CHUNKS_AHEAD_PER_PROCESS)
+            pending = collections.deque(ahead)
+            for chunk in chunks:
+                outcomes = pending.popleft().result()
                 place = chunk.clips[-1].place
                 yield outcomes
+                pending.extend(itertools.islice(futures, 1))
         except BrokenProcessPool as error:
             raise RuntimeError(
                 f"expected decoded clips, got a decoding process that died soon after {place}; "
@@ -55,13 +61,35 @@ def decode_chunks(
             pool.shutdown(cancel_futures=True)
 
 
-def _in_order(pool, decode, chunks: Sequence[Chunk], ahead: int) -> Iterator[tuple]:
-    """Maps in a pool, submitting no more than `ahead` chunks before their results are taken."""
-    pending = collections.deque()
-    for chunk in chunks:
-        if len(pending) == ahead:
-            done, future = pending.popleft()
-            yield done, future.result()
-        pending.append((chunk, pool.submit(decode, chunk)))
-    for done, future in pending:
-        yield done, future.result()
+def decode_with_beam(
+    stored: Mapping[str, Form], chunks: Sequence[Chunk], options: Sequence[str]
+) -> list[list[Outcome]]:
+    """Decodes chunks as `decode_chunks` does, with the machines of a Beam runner.
+
+    The workers need this package, the raw data and the folder of the chunks under the same paths.
+
+    Args:
+      stored: see `decode_chunks`.
+      chunks: see `decode_chunks`.
+      options: options of the pipeline, such as "--runner=FlinkRunner".
+
+    Raises:
+      RawDataError: Apache Beam is not installed.
+    """
+    try:
+        import apache_beam as beam
+        from apache_beam.options.pipeline_options import PipelineOptions
+    except ModuleNotFoundError as error:
+        raise RawDataError(
+            "expected Apache Beam for data.beam, got none installed; run "
+            "pip install 'tcmax_jax[beam]', or leave data.beam out"
+        ) from error
+    # Explicit options, since without any Beam reads the command line of this process.
+    with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
+        _ = (
+            pipeline
+            | "Chunks" >> beam.Create(list(chunks))
+            | "Spread" >> beam.Reshuffle()
+            | "Decode" >> beam.Map(functools.partial(decode_chunk, stored))
+        )
+    return [read_report(chunk.path) for chunk in chunks]

@@ -59,10 +59,7 @@ def summarise(listing: Listing, outcomes: Sequence[Outcome]) -> dict:
 
 
 def summary_text(summary: Mapping) -> str:
-    """Lays out a summary as a short table.
-
-    Args:
-      summary: what `summarise` returns.
+    """Lays out what `summarise` returns.
 
     Returns:
       A line for each split, the notes, the reasons for which clips were left out, and the first
@@ -111,23 +108,16 @@ def _expectation(summary: Mapping, split: str) -> str:
 def _seconds(lengths: Sequence[float]) -> dict | None:
     if not lengths:
         return None
-    total = sum(lengths)
-    return {
-        "total": total,
-        "min": min(lengths),
-        "mean": total / len(lengths),
-        "max": max(lengths),
-    }
+    total, least, most = sum(lengths), min(lengths), max(lengths)
+    return {"total": total, "min": least, "mean": total / len(lengths), "max": most}
 
 
 class Progress:
     """A bar over all clips on a terminal, a plain line for every tenth of them elsewhere."""
 
     def __init__(self, total: int):
-        """Starts at none of `total` clips."""
         self._total = total
-        self._done = 0
-        self._skipped = 0
+        self._done = self._skipped = 0
         # disable=None leaves the bar out where standard error is no terminal.
         self._bar = tqdm(total=total, unit="clip", file=sys.stderr, disable=None)
 

@@ -3,7 +3,8 @@
 import importlib
 import pkgutil
 
-from tcmax_jax.data.sources.base import ClipsSource, RawSource, Source
+from tcmax_jax.data.sources.base import ClipsSource, Source
+from tcmax_jax.data.sources.raw import RawSource
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")

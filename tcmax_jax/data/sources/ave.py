@@ -3,10 +3,8 @@
 import collections
 from typing import ClassVar, Literal
 
-from tcmax_jax.data.clips import Clip, Listing, check_clips
-from tcmax_jax.data.paths import check_name
-from tcmax_jax.data.sources.base import RawSource
-from tcmax_jax.data.sources.raw import open_folder, read_rows
+from tcmax_jax.data.clips import Clip, Listing, check_name
+from tcmax_jax.data.sources.raw import RawSource, read_rows
 from tcmax_jax.section import section
 
 _CATEGORIES = (
@@ -36,47 +34,30 @@ class AveData(RawSource):
     kind: Literal["ave"] = "ave"
 
     layout: ClassVar = LAYOUT
+    needed: ClassVar = ("AVE", *_LISTS.values())
     citation: ClassVar = (
         "Tian et al., Audio-Visual Event Localization in Unconstrained Videos, ECCV 2018"
     )
 
-    def list_clips(self) -> Listing:
-        """Lists the raw folder; raises RawDataError where it does not fit."""
-        folder = open_folder(self.raw_dir, LAYOUT, ["AVE", *_LISTS.values()])
+    def _list(self, folder):
         clips, splits = [], collections.defaultdict(list)
         for split, name in _LISTS.items():
-            for place, cells in read_rows(folder / name, 5, delimiter="&"):
-                category, video = cells[:2]
+            for place, (category, video, *_) in read_rows(folder / name, 5, delimiter="&"):
                 if category == "Category":
                     continue  # Some copies have a header.
                 check_name(place, video)
                 splits[video].append(split)
                 number = len(splits[video])
+                key = video if number == 1 else f"{video}#{number}"
                 file = folder / "AVE" / f"{video}.mp4"
-                clips.append(
-                    Clip(
-                        id=video if number == 1 else f"{video}#{number}",
-                        split=split,
-                        label=category,
-                        video=file,
-                        audio=file,
-                        place=place,
-                        folder=folder,
-                    )
-                )
-        listing = Listing(clips, CATEGORIES, EXPECTED, _notes(splits))
-        check_clips(listing, folder)
-        return listing
+                clips.append(Clip(key, split, category, file, file, place=place, folder=folder))
+        return Listing(clips, CATEGORIES, EXPECTED, _notes(splits))
 
 
 def _notes(splits: dict[str, list[str]]) -> list[str]:
-    notes = []
-    for split in _LISTS:
-        repeated = sum(own.count(split) > 1 for own in splits.values())
-        if repeated:
-            notes.append(f"{repeated} videos are listed more than once in {split}")
+    repeated = {s: sum(own.count(s) > 1 for own in splits.values()) for s in _LISTS}
+    notes = [f"{n} videos are listed more than once in {s}" for s, n in repeated.items() if n]
     shared = collections.Counter(
         " and ".join(sorted(set(own))) for own in splits.values() if len(set(own)) > 1
     )
-    notes += [f"{number} videos are listed in both {pair}" for pair, number in shared.items()]
-    return notes
+    return notes + [f"{n} videos are listed in both {pair}" for pair, n in shared.items()]

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 
 from tcmax_jax.data.clips import Listing
 from tcmax_jax.data.forms import Form, Frames, LogSpectrogram
-from tcmax_jax.section import CountOrZero, Family, FilePath, Limits, section
+from tcmax_jax.section import CountOrZero, Family, Limits, section
 
 Stored = Annotated[dict[str, Form], Limits(min_length=1)]
 # Of train, cut off by hash; the share of the PyTorch TCMax code, which shuffles the list.
@@ -50,11 +50,7 @@ class Source(Family):
         return digest(self._content())
 
     def prepared_folder(self, data_dir: str | Path) -> Path:
-        """Returns the folder in which the data lies once it is prepared.
-
-        Raises:
-          RawDataError: it is named after a list that is not there.
-        """
+        """Returns the folder in which the data lies once it is prepared, see `content_name`."""
         return Path(data_dir).expanduser() / self.kind / self.content_name() / self.version
 
     def list_clips(self) -> Listing | None:
@@ -68,9 +64,8 @@ class Source(Family):
         return None
 
     def _content(self):
-        names = [field.name for field in dataclasses.fields(self)]
-        kept = (name for name in names if name not in ("kind", *self.elsewhere))
-        return {name: getattr(self, name) for name in kept}
+        names = {field.name for field in dataclasses.fields(self)} - {"kind", *self.elsewhere}
+        return {name: getattr(self, name) for name in names}
 
 
 @section
@@ -105,19 +100,6 @@ class ClipsSource(Source):
             del form["kind"]
         kinds = {name: type(form).__name__ for name, form in self.stored.items()}
         return super()._content() | {"stored": stored, "kinds": kinds}
-
-
-@section
-class RawSource(ClipsSource):
-    """Base of data sets of the paper, from a folder as their owners ship it.
-
-    Attributes:
-      raw_dir: that folder; of no use once the data is prepared.
-    """
-
-    elsewhere: ClassVar = ("raw_dir", *ClipsSource.elsewhere)
-
-    raw_dir: FilePath | None = None
 
 
 def digest(fields: Mapping, content: bytes = b"") -> str:

@@ -1,15 +1,12 @@
 """CREMA-D with sound and pictures."""
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_clips
-from tcmax_jax.data.paths import check_name
-from tcmax_jax.data.sources.base import RawSource, ValidationShare
-from tcmax_jax.data.sources.raw import open_folder, read_rows
-from tcmax_jax.data.sources.splits import move
+from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_name
+from tcmax_jax.data.sources.base import ValidationShare
+from tcmax_jax.data.sources.raw import RawSource, move, read_rows
 from tcmax_jax.section import section
 
 EMOTIONS = ("NEU", "HAP", "SAD", "FEA", "DIS", "ANG")
@@ -20,6 +17,11 @@ LAYOUT = """
   train.csv, test.csv    lines `id,emotion`, if you have the list that other papers share"""
 _ID = re.compile(r"\d{4}_[A-Z]{3}_[A-Z]{3}_[A-Z]{1,2}")
 _TEST_SHARE = 0.1  # as of the shared list
+_NOTES = {
+    "list": "split by train.csv and test.csv, which share their actors",
+    "hash": "split by a hash of the ids, not the list of other papers; actors are shared",
+    "speaker": "split by actors, none of them in two splits",
+}
 
 
 @section
@@ -44,15 +46,15 @@ class CremaDData(RawSource):
     validation_share: ValidationShare = 0.2
 
     layout: ClassVar = LAYOUT
+    needed: ClassVar = ("AudioWAV", "VideoFlash")
     citation: ClassVar = (
         "Cao et al., CREMA-D: Crowd-sourced Emotional Multimodal Actors Dataset, IEEE TAC "
         "5(4), 2014"
     )
 
-    def list_clips(self) -> Listing:
-        """Lists the raw folder; raises RawDataError where it does not fit."""
-        folder = open_folder(self.raw_dir, LAYOUT, ["AudioWAV", "VideoFlash"])
-        has_list = (folder / "train.csv").is_file() and (folder / "test.csv").is_file()
+    def _list(self, folder):
+        lists = {split: folder / f"{split}.csv" for split in ("train", "test")}
+        has_list = all(path.is_file() for path in lists.values())
         split = self.split
         if split == "list" and not has_list:
             raise RawDataError(
@@ -61,31 +63,21 @@ class CremaDData(RawSource):
             )
         if split == "auto":
             split = "list" if has_list else "hash"
-        group_of = _actor if split == "speaker" else lambda clip: clip.id
-        clips = _listed(folder) if split == "list" else _found(folder)
-        if split != "list":
-            clips = move(clips, _TEST_SHARE, to="test", group_of=group_of)
+        actor = lambda clip: clip.id.split("_")[0]
+        group_of = actor if split == "speaker" else lambda clip: clip.id
+        if split == "list":
+            clips = [
+                _clip(folder, own, name, label, place)
+                for own, path in lists.items()
+                for place, (name, label) in read_rows(path, 2)
+            ]
+        else:
+            clips = move(_found(folder), _TEST_SHARE, to="test", group_of=group_of)
         clips = move(clips, self.validation_share, to="validation", group_of=group_of)
-        notes = {
-            "list": "split by train.csv and test.csv, which share their actors",
-            "hash": "split by a hash of the ids, not the list of other papers; actors are shared",
-            "speaker": "split by actors, none of them in two splits",
-        }
-        expected = EXPECTED if split == "list" else {}
-        listing = Listing(clips, EMOTIONS, expected, [notes[split]])
-        check_clips(listing, folder)
-        return listing
+        return Listing(clips, EMOTIONS, EXPECTED if split == "list" else {}, [_NOTES[split]])
 
 
-def _listed(folder: Path) -> list[Clip]:
-    return [
-        _clip(folder, split, name, label, place)
-        for split in ("train", "test")
-        for place, (name, label) in read_rows(folder / f"{split}.csv", 2)
-    ]
-
-
-def _found(folder: Path) -> Sequence[Clip]:
+def _found(folder: Path) -> list[Clip]:
     """Returns a clip for each file of sound or pictures, all of them in train."""
     sounds = {path.stem: path for path in (folder / "AudioWAV").glob("*.wav")}
     pictures = {path.stem: path for path in (folder / "VideoFlash").glob("*.flv")}
@@ -101,16 +93,5 @@ def _found(folder: Path) -> Sequence[Clip]:
 
 def _clip(folder: Path, split: str, name: str, label: str, place: str) -> Clip:
     check_name(place, name)
-    return Clip(
-        id=name,
-        split=split,
-        label=label,
-        video=folder / "VideoFlash" / f"{name}.flv",
-        audio=folder / "AudioWAV" / f"{name}.wav",
-        place=place,
-        folder=folder,
-    )
-
-
-def _actor(clip: Clip) -> str:
-    return clip.id.split("_")[0]
+    video, audio = folder / "VideoFlash" / f"{name}.flv", folder / "AudioWAV" / f"{name}.wav"
+    return Clip(name, split, label, video, audio, place=place, folder=folder)

@@ -3,12 +3,10 @@
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_clips
+from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_name
 from tcmax_jax.data.forms import FilterBank, Frames
-from tcmax_jax.data.paths import check_name
-from tcmax_jax.data.sources.base import RawSource, Stored, ValidationShare, stores
-from tcmax_jax.data.sources.raw import find_media, open_folder, read_table, whole_number
-from tcmax_jax.data.sources.splits import move
+from tcmax_jax.data.sources.base import Stored, ValidationShare, stores
+from tcmax_jax.data.sources.raw import RawSource, find_media, move, read_table, whole_number
 from tcmax_jax.section import Limits, section
 
 _CLASSES = (
@@ -25,6 +23,7 @@ LAYOUT = """
   train.csv, val.csv, test.csv       of Kinetics-400, there or in annotations/, with the columns
                                      label,youtube_id,time_start,time_end
   <youtube id>_<start>_<end>.mp4     in any folders, start and end in seconds with six digits"""
+_COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 _NAMES = {"train": ("train.csv",), "val": ("val.csv", "validate.csv"), "test": ("test.csv",)}
 
 
@@ -55,18 +54,13 @@ class KineticsSoundsData(RawSource):
         "Kinetics Human Action Video Dataset, arXiv 1705.06950"
     )
 
-    def list_clips(self) -> Listing:
-        """Lists the raw folder; raises RawDataError where it does not fit."""
-        folder = open_folder(self.raw_dir, LAYOUT)
+    def _list(self, folder):
         media = find_media(folder)
         clips = []
         for split, source in (("train", "train"), ("test", self.test_split)):
-            path = _csv(folder, source)
-            for place, row in read_table(path, ("label", "youtube_id", "time_start", "time_end")):
+            for place, row in read_table(_csv(folder, source), _COLUMNS):
                 if row["label"] in self.classes:
-                    start, end = (
-                        whole_number(place, row[name]) for name in ("time_start", "time_end")
-                    )
+                    start, end = (whole_number(place, row[name]) for name in _COLUMNS[2:])
                     name = f"{row['youtube_id']}_{start:06d}_{end:06d}"
                     check_name(place, name)
                     file = media.get(name, folder / f"{name}.mp4")
@@ -80,16 +74,13 @@ class KineticsSoundsData(RawSource):
                 f"got none of {', '.join(sorted(lost))}; correct data.classes, or the list"
             )
         clips = move(clips, self.validation_share, to="validation")
-        listing = Listing(clips, self.classes, EXPECTED, [f"{len(self.classes)} classes"])
-        check_clips(listing, folder)
-        return listing
+        return Listing(clips, self.classes, EXPECTED, [f"{len(self.classes)} classes"])
 
 
 def _csv(folder: Path, split: str) -> Path:
-    for name in _NAMES[split]:
-        for path in (folder / name, folder / "annotations" / name):
-            if path.is_file():
-                return path
+    places = [folder / inner / name for name in _NAMES[split] for inner in ("", "annotations")]
+    if found := next(filter(Path.is_file, places), None):
+        return found
     raise RawDataError(
         f"{folder}: expected {' or '.join(_NAMES[split])}, got none; put it there. Layout: {LAYOUT}"
     )

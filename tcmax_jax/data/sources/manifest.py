@@ -23,9 +23,9 @@ from tcmax_jax.data.clips import (
     check_clips,
     check_ids,
     check_labels,
+    inner_path,
 )
 from tcmax_jax.data.forms import Features
-from tcmax_jax.data.paths import inner_path
 from tcmax_jax.data.sources.base import ClipsSource, digest
 from tcmax_jax.data.sources.raw import check_text
 from tcmax_jax.section import FilePath, section
@@ -75,12 +75,16 @@ class ManifestData(ClipsSource):
         hashed = hashlib.sha256(path.read_bytes())
         for form in self.stored.values():
             if isinstance(form, Features):
-                _add_files(hashed, path.parent / form.path)
+                # By what they are: whoever extracts features anew wants the new ones.
+                listed = path.parent / form.path
+                for file in sorted(listed.glob("*.npy")) if listed.is_dir() else [listed]:
+                    if file.is_file():
+                        hashed.update(file.name.encode() + file.read_bytes())
         return f"{folder}-{digest(self._content(), hashed.digest())}"
 
 
 def read_manifest(path: str | os.PathLike, *, outside_paths: bool = False) -> Listing:
-    """Reads and check a manifest; the media files themselves are not looked at.
+    """Reads and checks a manifest; the media files themselves are not looked at.
 
     Args:
       path: CSV file in UTF-8.
@@ -102,20 +106,20 @@ def read_manifest(path: str | os.PathLike, *, outside_paths: bool = False) -> Li
 def read_unlabelled(
     path: str | os.PathLike, class_names: Sequence[str], *, outside_paths: bool = False
 ) -> tuple[Clip, ...]:
-    """Reads and check a list of clips whose classes are to be predicted.
+    """Reads and checks a list of clips whose classes are to be predicted.
 
     Args:
       path: CSV file in UTF-8 with the columns of a manifest, of which `id` alone is needed. A
         label may be left empty, and splits are not looked at.
       class_names: what labels may be, where there are some.
-      outside_paths: whether paths may be absolute, or leave the CSV's folder through "..".
+      outside_paths: see `read_manifest`.
 
     Returns:
       A clip for each row in the order of the file, of the split ""; its label is "" where the
       file has none.
 
     Raises:
-      RawDataError: a column, a cell or the whole does not fit; the message names the line.
+      RawDataError: see `read_manifest`.
     """
     rows = _read(Path(path), ("id",), outside_paths)
     # Whatever stands there: names of splits become those of files.
@@ -136,7 +140,7 @@ def _read(path: Path, required: Sequence[str], outside_paths: bool) -> tuple[Cli
             reader = csv.DictReader(file, skipinitialspace=True, strict=True)
             _check_columns(path, reader.fieldnames or [], required)
             return tuple(
-                _clip(path, reader.line_num, cells, required, outside_paths)._replace(row=row)
+                _clip(path, reader.line_num, row, cells, required, outside_paths)
                 for row, cells in enumerate(reader)
             )
     except UnicodeDecodeError as error:
@@ -161,7 +165,7 @@ def _check_columns(path: Path, columns: list[str], required: Sequence[str]) -> N
             )
 
 
-def _clip(path: Path, line: int, cells: dict, required: Sequence[str], outside_paths: bool) -> Clip:
+def _clip(path: Path, line: int, row: int, cells: dict, required, outside_paths: bool) -> Clip:
     place = f"{path}, line {line}"
     extra = cells.pop(None, None)
     if extra:
@@ -191,17 +195,9 @@ def _clip(path: Path, line: int, cells: dict, required: Sequence[str], outside_p
         else None
         for name in ("path", "audio_path")
     )
-    return Clip(
-        id=cells["id"],
-        split=cells.get("split", ""),
-        label=cells.get("label", ""),
-        video=video,
-        audio=audio or video,
-        start=start,
-        end=end,
-        place=place,
-        folder=path.parent,
-    )
+    split, label = cells.get("split", ""), cells.get("label", "")
+    listed = {"place": place, "folder": path.parent, "row": row}
+    return Clip(cells["id"], split, label, video, audio or video, start, end, **listed)
 
 
 def _seconds(place: str, name: str, cell: str) -> float | None:
@@ -214,14 +210,6 @@ def _seconds(place: str, name: str, cell: str) -> float | None:
     if not 0 <= seconds <= _LATEST:
         raise RawDataError(
             f"{place}: expected {name} in seconds, a number from 0 to {_LATEST:g}, got "
-            f"{cell[:60]!r}; "
-            "correct it or leave it empty"
+            f"{cell[:60]!r}; correct it or leave it empty"
         )
     return seconds
-
-
-def _add_files(hashed, path: Path) -> None:
-    """Lets features count by what they are: whoever extracts them anew wants the new ones."""
-    for file in sorted(path.glob("*.npy")) if path.is_dir() else [path]:
-        if file.is_file():
-            hashed.update(file.name.encode() + file.read_bytes())

@@ -5,12 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_clips
+from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_name
 from tcmax_jax.data.forms import Features
-from tcmax_jax.data.paths import check_name
-from tcmax_jax.data.sources.base import RawSource, Stored, stores
-from tcmax_jax.data.sources.raw import open_folder, read_rows
-from tcmax_jax.data.sources.splits import move
+from tcmax_jax.data.sources.base import Stored, stores
+from tcmax_jax.data.sources.raw import RawSource, move, read_rows
 from tcmax_jax.section import section
 
 SENTIMENTS = ("negative", "neutral", "positive")
@@ -41,9 +39,7 @@ class MvsaData(RawSource):
     layout: ClassVar = LAYOUT
     citation: ClassVar = "Niu et al., Sentiment Analysis on Multi-View Social Data, MMM 2016"
 
-    def list_clips(self) -> Listing:
-        """Lists the raw folder; raises RawDataError where it does not fit."""
-        folder = open_folder(self.raw_dir, LAYOUT)
+    def _list(self, folder):
         if all((folder / name).is_file() for name in _LISTS.values()):
             clips, note = list(_listed(folder)), "split by train.jsonl, dev.jsonl and test.jsonl"
         elif (folder / "labelResultAll.txt").is_file():
@@ -55,16 +51,19 @@ class MvsaData(RawSource):
                 f"{folder}: expected {', '.join(_LISTS.values())} or labelResultAll.txt, got none; "
                 f"put them there. Layout: {LAYOUT}"
             )
-        listing = Listing(clips, SENTIMENTS, EXPECTED, [note])
-        check_clips(listing, folder)
-        return listing
+        return Listing(clips, SENTIMENTS, EXPECTED, [note])
 
 
 def _listed(folder: Path) -> Iterator[Clip]:
     for split, name in _LISTS.items():
+        path = folder / name
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise RawDataError(f"{path}: expected UTF-8, got {error}; save it as UTF-8") from error
         # Not str.splitlines, which also breaks at marks that tweets have in them.
-        for number, line in enumerate(_text(folder / name).split("\n"), start=1):
-            place = f"{folder / name}, line {number}"
+        for number, line in enumerate(text.split("\n"), start=1):
+            place = f"{path}, line {number}"
             if not line.strip():
                 continue
             try:
@@ -76,13 +75,6 @@ def _listed(folder: Path) -> Iterator[Clip]:
                 ) from error
             check_name(place, tweet)
             yield Clip(tweet, split, label, place=place, folder=folder)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise RawDataError(f"{path}: expected UTF-8, got {error}; save it as UTF-8") from error
 
 
 def _agreeing(folder: Path) -> Iterator[Clip]:

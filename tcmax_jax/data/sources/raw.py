@@ -1,56 +1,71 @@
-"""Reading of raw folders: their lists, and where their media lie."""
+"""Data sets in the folders of their owners: lists, media, and splits that they do not come with."""
 
 import csv
+import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
-from tcmax_jax.data.clips import RawDataError
+from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_clips
+from tcmax_jax.data.sources.base import ClipsSource
+from tcmax_jax.section import FilePath, section
 
 _MEDIA = {".mp4", ".mkv", ".webm", ".avi", ".flv", ".mov", ".wav", ".m4a"}
 # Python reads no number of more than some thousands of digits, and no list has one of this many.
 _DIGITS = 18
 
 
-def open_folder(raw_dir: str | None, layout: str, needed: Sequence[str] = ()) -> Path:
-    """Checks that a raw folder is there and holds what it has to.
+@section
+class RawSource(ClipsSource):
+    """Base of data sets of the paper, from a folder as their owners ship it.
 
-    Args:
-      raw_dir: the folder; None if the user named none.
-      layout: how it has to lie there, for messages.
+    Attributes:
+      raw_dir: that folder; of no use once the data is prepared.
       needed: files or folders that have to be in it.
-
-    Raises:
-      RawDataError: it does not fit.
     """
-    if raw_dir is None:
-        raise RawDataError(
-            f"expected the raw data, got no folder; pass --raw_dir=FOLDER of this layout: {layout}"
-        )
-    folder = Path(raw_dir).expanduser()
-    if not folder.is_dir():
-        raise RawDataError(
-            f"{folder}: expected the folder of the raw data, got none there; correct --raw_dir. "
-            f"Layout: {layout}"
-        )
-    missing = [name for name in needed if not (folder / name).exists()]
-    if missing:
-        found = sorted(path.name for path in folder.iterdir())[:5]
-        raise RawDataError(
-            f"{folder}: expected {', '.join(missing)} in it, got {', '.join(found) or 'nothing'}; "
-            f"unpack the data there. Layout: {layout}"
-        )
-    return folder
+
+    elsewhere: ClassVar = ("raw_dir", *ClipsSource.elsewhere)
+    needed: ClassVar[Sequence[str]] = ()
+
+    raw_dir: FilePath | None = None
+
+    def list_clips(self) -> Listing:
+        """Lists the raw folder; raises RawDataError where it does not fit."""
+        if self.raw_dir is None:
+            raise RawDataError(
+                "expected the raw data, got no folder; pass --raw_dir=FOLDER of this layout: "
+                f"{self.layout}"
+            )
+        folder = Path(self.raw_dir).expanduser()
+        if not folder.is_dir():
+            raise RawDataError(
+                f"{folder}: expected the folder of the raw data, got none there; correct "
+                f"--raw_dir. Layout: {self.layout}"
+            )
+        missing = [name for name in self.needed if not (folder / name).exists()]
+        if missing:
+            found = sorted(path.name for path in folder.iterdir())[:5]
+            raise RawDataError(
+                f"{folder}: expected {', '.join(missing)} in it, got "
+                f"{', '.join(found) or 'nothing'}; unpack the data there. Layout: {self.layout}"
+            )
+        listing = self._list(folder)
+        check_clips(listing, folder)
+        return listing
+
+    def _list(self, folder: Path) -> Listing:
+        raise NotImplementedError
 
 
 def read_rows(
-    path: Path, columns: int, *, delimiter: str = ",", encoding: str = "utf-8-sig"
+    path: Path, columns: int | None = None, *, delimiter: str = ",", encoding: str = "utf-8-sig"
 ) -> Iterator[tuple[str, list[str]]]:
-    """Reads the rows of a text table without a header.
+    """Reads the rows of a text table.
 
     Args:
       path: the file.
-      columns: number of cells that each row has to have.
+      columns: number of cells that each row has to have; None allows any.
       delimiter: what separates them.
       encoding: of the text.
 
@@ -60,13 +75,27 @@ def read_rows(
     Raises:
       RawDataError: the file is missing, is no text, or has a row of another length.
     """
-    for place, cells in _rows(path, delimiter, encoding):
-        if len(cells) != columns:
-            raise RawDataError(
-                f"{place}: expected {columns} cells, got {len(cells)}: "
-                f"{delimiter.join(cells)!r}; correct the list"
-            )
-        yield place, cells
+    if not path.is_file():
+        raise RawDataError(f"{path}: expected a list, got no such file; put it there")
+    try:
+        with path.open(encoding=encoding, newline="") as file:
+            reader = csv.reader(file, delimiter=delimiter)
+            for row in reader:
+                cells = [cell.strip() for cell in row]
+                if not any(cells):
+                    continue
+                place = f"{path}, line {reader.line_num}"
+                check_text(place, cells)
+                if columns not in (None, len(cells)):
+                    raise RawDataError(
+                        f"{place}: expected {columns} cells, got {len(cells)}: "
+                        f"{delimiter.join(cells)!r}; correct the list"
+                    )
+                yield place, cells
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RawDataError(
+            f"{path}: expected a list as text, got '{error}'; take it as its owners ship it"
+        ) from error
 
 
 def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
@@ -82,7 +111,7 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[s
     Raises:
       RawDataError: the file is missing or no text, or a column or a cell is missing.
     """
-    rows = _rows(path, ",", "utf-8-sig")
+    rows = read_rows(path)
     place, header = next(rows, (f"{path}, line 1", []))
     missing = [name for name in columns if name not in header]
     if missing:
@@ -99,11 +128,7 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[s
 
 
 def check_text(place: str, cells: Iterable[str]) -> None:
-    """Checks that cells hold no zero byte and no line break, which names written to files lose.
-
-    Raises:
-      RawDataError: one does.
-    """
+    """Raises RawDataError where a cell has a zero byte or line break, which names in files lose."""
     for cell in cells:
         for mark in ("\0", "\n", "\r"):
             if mark in cell:
@@ -114,11 +139,7 @@ def check_text(place: str, cells: Iterable[str]) -> None:
 
 
 def whole_number(place: str, cell: str) -> int:
-    """Returns a cell's number.
-
-    Raises:
-      RawDataError: the cell does not hold one.
-    """
+    """Returns a cell's number; raises RawDataError where it does not hold one."""
     if not cell.isdecimal() or len(cell) > _DIGITS:
         raise RawDataError(
             f"{place}: expected a whole number, got {cell!r}; take the list as its owners ship it"
@@ -142,19 +163,47 @@ def find_media(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _rows(path: Path, delimiter: str, encoding: str) -> Iterator[tuple[str, list[str]]]:
-    if not path.is_file():
-        raise RawDataError(f"{path}: expected a list, got no such file; put it there")
-    try:
-        with path.open(encoding=encoding, newline="") as file:
-            reader = csv.reader(file, delimiter=delimiter)
-            for row in reader:
-                cells = [cell.strip() for cell in row]
-                if any(cells):
-                    place = f"{path}, line {reader.line_num}"
-                    check_text(place, cells)
-                    yield place, cells
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise RawDataError(
-            f"{path}: expected a list as text, got '{error}'; take it as its owners ship it"
-        ) from error
+def held_out(names: Iterable[str], share: float) -> set[str]:
+    """Returns a share of names, the first ones in the order of their SHA-256.
+
+    Args:
+      names: the names; repeated ones count once.
+      share: share to choose, at least one name of two or more and never all.
+    """
+    names = sorted(set(names), key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    if len(names) < 2 or not share:
+        return set()
+    number = min(max(round(share * len(names)), 1), len(names) - 1)
+    return set(names[:number])
+
+
+def move(
+    clips: Sequence[Clip],
+    share: float,
+    *,
+    to: str,
+    group_of: Callable[[Clip], str] = lambda clip: clip.id,
+    stratum_of: Callable[[Clip], str] = lambda clip: "",
+) -> list[Clip]:
+    """Moves a share of the groups of the train split to another split.
+
+    Args:
+      clips: the clips, of any splits.
+      share: share of the groups of each stratum.
+      to: the other split.
+      group_of: name of a clip's group, of which all clips move or none; by default each clip is
+        its own.
+      stratum_of: name of a clip's stratum, from each of which the share is taken; by default
+        there is one.
+    """
+    groups = {}
+    for clip in clips:
+        if clip.split == "train":
+            groups.setdefault(stratum_of(clip), set()).add(group_of(clip))
+    chosen = {stratum: held_out(names, share) for stratum, names in groups.items()}
+    return [
+        clip._replace(split=to)
+        if clip.split == "train" and group_of(clip) in chosen[stratum_of(clip)]
+        else clip
+        for clip in clips
+    ]

@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
+from tcmax_jax.data.forms import Form
 from tcmax_jax.data.pictures import encode_image
 from tcmax_jax.data.sources.base import Source
 from tcmax_jax.section import Count, CountOrZero, Fraction, Limits, NonNegative, section
@@ -33,9 +34,7 @@ class _Sound(NamedTuple):
 
     dtype = np.float16
     input_kind = "spectrogram"
-
-    def stand_in(self, rng):
-        return rng.standard_normal(self.shape).astype(self.dtype)
+    stand_in = Form.stand_in
 
 
 class _Pictures(NamedTuple):

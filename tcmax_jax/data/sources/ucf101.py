@@ -4,12 +4,10 @@ import re
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_clips
+from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_name
 from tcmax_jax.data.forms import Flow, Frames
-from tcmax_jax.data.paths import check_name
-from tcmax_jax.data.sources.base import RawSource, Stored, ValidationShare, stores
-from tcmax_jax.data.sources.raw import open_folder, read_rows, whole_number
-from tcmax_jax.data.sources.splits import move
+from tcmax_jax.data.sources.base import Stored, ValidationShare, stores
+from tcmax_jax.data.sources.raw import RawSource, move, read_rows, whole_number
 from tcmax_jax.section import Limits, section
 
 EXPECTED = {
@@ -45,24 +43,23 @@ class Ucf101Data(RawSource):
     validation_share: ValidationShare = 0.2
 
     layout: ClassVar = LAYOUT
+    needed: ClassVar = ("UCF-101", "ucfTrainTestlist")
     citation: ClassVar = (
         "Soomro et al., UCF101: A Dataset of 101 Human Actions Classes From Videos in The "
         "Wild, arXiv 1212.0402"
     )
 
-    def list_clips(self) -> Listing:
-        """Lists the raw folder; raises RawDataError where it does not fit."""
-        folder = open_folder(self.raw_dir, LAYOUT, ["UCF-101", "ucfTrainTestlist"])
+    def _list(self, folder):
         lists = folder / "ucfTrainTestlist"
         rows = read_rows(lists / "classInd.txt", 2, delimiter=" ")
         numbered = {whole_number(place, number): name for place, (number, name) in rows}
         class_names = [numbered[number] for number in sorted(numbered)]
-        clips = [
-            _clip(folder, split, place, cells[0])
-            for split in ("train", "test")
-            # Train rows, and in some copies test rows, end in the number of the class.
-            for place, cells in _listed(lists / f"{split}list{self.official_split:02d}.txt")
-        ]
+        clips = []
+        for split in ("train", "test"):
+            path = lists / f"{split}list{self.official_split:02d}.txt"
+            for place, (line,) in read_rows(path, 1, delimiter="\t"):
+                # Train rows, and in some copies test rows, end in the number of the class.
+                clips.append(_clip(folder, split, place, line.split()[0]))
         clips = move(
             clips,
             self.validation_share,
@@ -70,41 +67,25 @@ class Ucf101Data(RawSource):
             group_of=_group if self.validation == "group" else lambda clip: clip.id,
             stratum_of=lambda clip: clip.label,
         )
-        shared = {_group(c) for c in clips if c.split == "train"} & {
-            _group(c) for c in clips if c.split == "validation"
-        }
+        groups = {s: {_group(c) for c in clips if c.split == s} for s in ("train", "validation")}
+        shared = groups["train"] & groups["validation"]
         notes = [f"official split {self.official_split}"]
         if shared:
             notes.append(f"{len(shared)} groups are in both train and validation")
-        listing = Listing(clips, class_names, EXPECTED[self.official_split], notes)
-        check_clips(listing, folder)
-        return listing
-
-
-def _listed(path: Path):
-    for place, (line,) in read_rows(path, 1, delimiter="\t"):
-        yield place, line.split()
+        return Listing(clips, class_names, EXPECTED[self.official_split], notes)
 
 
 def _clip(folder: Path, split: str, place: str, file: str) -> Clip:
     label, _, name = file.partition("/")
-    if not _GROUP.search(name.removesuffix(".avi")):
+    key = name.removesuffix(".avi")
+    if not _GROUP.search(key):
         raise RawDataError(
             f"{place}: expected <class>/v_<class>_gNN_cNN.avi, got {file!r}; take the list as its "
             "owners ship it"
         )
     check_name(place, label)
     check_name(place, name)
-    path = folder / "UCF-101" / label / name
-    return Clip(
-        id=name.removesuffix(".avi"),
-        split=split,
-        label=label,
-        video=path,
-        audio=None,
-        place=place,
-        folder=folder,
-    )
+    return Clip(key, split, label, folder / "UCF-101" / label / name, place=place, folder=folder)
 
 
 def _group(clip: Clip) -> str:

@@ -2,11 +2,9 @@
 
 from typing import ClassVar, Literal
 
-from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_clips
-from tcmax_jax.data.paths import check_name
-from tcmax_jax.data.sources.base import RawSource, ValidationShare
-from tcmax_jax.data.sources.raw import find_media, open_folder, read_rows, whole_number
-from tcmax_jax.data.sources.splits import move
+from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_name
+from tcmax_jax.data.sources.base import ValidationShare
+from tcmax_jax.data.sources.raw import RawSource, find_media, move, read_rows, whole_number
 from tcmax_jax.section import section
 
 SECONDS = 10
@@ -33,11 +31,10 @@ class VggsoundData(RawSource):
     validation_share: ValidationShare = 0.2
 
     layout: ClassVar = LAYOUT
+    needed: ClassVar = ("vggsound.csv",)
     citation: ClassVar = "Chen et al., VGGSound: A Large-Scale Audio-Visual Dataset, ICASSP 2020"
 
-    def list_clips(self) -> Listing:
-        """Lists the raw folder; raises RawDataError where it does not fit."""
-        folder = open_folder(self.raw_dir, LAYOUT, ["vggsound.csv"])
+    def _list(self, folder):
         media = find_media(folder)
         clips = []
         for place, (video, start, label, split) in read_rows(folder / "vggsound.csv", 4):
@@ -53,9 +50,7 @@ class VggsoundData(RawSource):
             clips.append(Clip(names[0], split, label, file, file, place=place, folder=folder))
         labels = sorted({clip.label for clip in clips if clip.split == "train"})
         clips = move(clips, self.validation_share, to="validation")
-        listing = Listing(clips, labels, EXPECTED, [f"{len(labels)} classes"])
-        check_clips(listing, folder)
-        return listing
+        return Listing(clips, labels, EXPECTED, [f"{len(labels)} classes"])
 
 
 def _names(video: str, start: int) -> list[str]:

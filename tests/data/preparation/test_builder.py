@@ -12,10 +12,10 @@ from tcmax_jax.data.clips import RawDataError
 from tcmax_jax.data.features import fit_length, log_spectrogram
 from tcmax_jax.data.forms import Frames, LogSpectrogram
 from tcmax_jax.data.pictures import decode_image
-from tcmax_jax.data.preparation import builder as builder_module
 from tcmax_jax.data.preparation import chunks
-from tcmax_jax.data.preparation.builder import clips_builder, prepare_clips
+from tcmax_jax.data.preparation import prepare as prepare_module
 from tcmax_jax.data.preparation.decode import decode_chunks
+from tcmax_jax.data.preparation.prepare import builder_of, prepare
 from tcmax_jax.data.sources.manifest import ManifestData, read_manifest
 from tests.data.media_files import RATE, flat_frames, tone, write_media
 from tests.data.small_forms import ALONE, AUDIO_VISUAL, SOUND
@@ -52,11 +52,6 @@ def append(settings, rows):
         file.write(rows)
 
 
-def builder_of(settings, data_dir):
-    """The builder, without preparing anything."""
-    return clips_builder(settings, data_dir)
-
-
 def break_decoding(monkeypatch):
     monkeypatch.setattr(chunks, "_decode", None)
 
@@ -75,7 +70,7 @@ def assert_equal_records(one, two, split):
 
 
 def test_examples(settings, tmp_path):
-    builder = prepare_clips(settings, tmp_path / "data")
+    builder = prepare(settings, tmp_path / "data")
     assert builder.info.features["label"].names == ["high", "low"]
     train = examples(builder, "train")
     assert sorted(train) == ["a", "b", "c"]
@@ -93,24 +88,24 @@ def test_examples(settings, tmp_path):
 
 
 def test_separate_sound_is_used(settings, tmp_path):
-    builder = prepare_clips(settings, tmp_path / "data")
+    builder = prepare(settings, tmp_path / "data")
     middle = examples(builder, "train")["c"]["audio"][:, 100]
     assert middle.argmax() == 2000 * SOUND.n_fft // RATE
 
 
 def test_second_run_reuses_the_data(settings, tmp_path, monkeypatch, capsys):
-    first = prepare_clips(settings, tmp_path / "data")
+    first = prepare(settings, tmp_path / "data")
     assert "checksum of the list: " in capsys.readouterr().err
     break_decoding(monkeypatch)
-    again = prepare_clips(dataclasses.replace(settings, processes=2), tmp_path / "data")
+    again = prepare(dataclasses.replace(settings, processes=2), tmp_path / "data")
     assert again.data_path == first.data_path
     assert again.info.metadata == first.info.metadata
     assert capsys.readouterr() == ("", "")  # The table is that of a preparation.
 
 
 def test_processes_do_not_change_the_data(settings, tmp_path):
-    one = prepare_clips(settings, tmp_path / "one")
-    two = prepare_clips(dataclasses.replace(settings, processes=2), tmp_path / "two")
+    one = prepare(settings, tmp_path / "one")
+    two = prepare(dataclasses.replace(settings, processes=2), tmp_path / "two")
     assert one.info.metadata == two.info.metadata
     for split in ("train", "validation", "test"):
         assert_equal_records(one, two, split)
@@ -170,7 +165,7 @@ def test_missing_files_are_found_before_decoding(settings, tmp_path, monkeypatch
     with pytest.raises(
         RawDataError, match=r"files of all 12 clips, got none for 7.*correct the"
     ) as error:
-        prepare_clips(settings, tmp_path / "data")
+        prepare(settings, tmp_path / "data")
     assert "m0.avi (" in str(error.value) and "line 7)" in str(error.value)
     assert "m4.avi" in str(error.value) and "m5.avi" not in str(error.value)
 
@@ -181,14 +176,14 @@ def test_broken_file_stops(settings, tmp_path, processes):
     append(settings, "f,train,low,clips/broken.avi,,,\n")
     settings = dataclasses.replace(settings, processes=processes)
     with pytest.raises(RawDataError, match=r"line 7 \(f\): .*broken\.avi: .* allow_skipped"):
-        prepare_clips(settings, tmp_path / "data")
+        prepare(settings, tmp_path / "data")
     assert not builder_of(settings, tmp_path / "data").is_prepared()
 
 
 def test_skipped_rows_are_listed(settings, tmp_path, capsys):
     append(settings, "f,train,low,clips/none.avi,,,\ng,test,low,clips/low.avi,,5,6\n")
     settings = dataclasses.replace(settings, allow_skipped=True)
-    summary = prepare_clips(settings, tmp_path / "data").info.metadata
+    summary = prepare(settings, tmp_path / "data").info.metadata
     assert [(each["id"], each["split"], each["reason"]) for each in summary["skipped"]] == [
         ("f", "train", "missing file"),
         ("g", "test", "no sound in the cut"),
@@ -208,7 +203,7 @@ def test_skipped_rows_are_listed(settings, tmp_path, capsys):
     # What was left out is not taken for complete by somebody who does not allow that.
     strict = dataclasses.replace(settings, allow_skipped=False)
     with pytest.raises(RawDataError, match=r"complete data set, got one without 2 clips.*delete"):
-        prepare_clips(strict, tmp_path / "data")
+        prepare(strict, tmp_path / "data")
 
 
 @pytest.mark.parametrize(
@@ -221,7 +216,7 @@ def test_split_may_not_lose_all_rows(settings, tmp_path, cut, reason):
     settings = dataclasses.replace(settings, allow_skipped=True)
     message = rf"clips of the split validation .* got none: .*line 5.*{reason}.*leave the split out"
     with pytest.raises(RawDataError, match=message):
-        prepare_clips(settings, tmp_path / "data")
+        prepare(settings, tmp_path / "data")
     assert not builder_of(settings, tmp_path / "data").is_prepared()
 
 
@@ -230,7 +225,7 @@ import json, os, sys
 from tests.data.small_forms import ALONE, AUDIO_VISUAL
 from tcmax_jax.data.sources.manifest import ManifestData
 from tcmax_jax.data.preparation import chunks
-from tcmax_jax.data.preparation.builder import prepare_clips
+from tcmax_jax.data.preparation.prepare import prepare
 
 decode, chunks.CLIPS_IN_CHUNK = chunks._decode, 2
 
@@ -239,7 +234,7 @@ def killed_at_c(stored, clip):
 
 chunks._decode = killed_at_c
 settings = ManifestData(manifest=sys.argv[1], stored=AUDIO_VISUAL, **ALONE)
-prepare_clips(settings, sys.argv[2])
+prepare(settings, sys.argv[2])
 """
 
 
@@ -257,11 +252,11 @@ def test_killed_preparation_goes_on(settings, tmp_path, monkeypatch):
 
     monkeypatch.setattr(chunks, "CLIPS_IN_CHUNK", 2)
     monkeypatch.setattr(chunks, "_decode", watched)
-    builder = prepare_clips(settings, tmp_path / "data")
+    builder = prepare(settings, tmp_path / "data")
     assert decoded == ["c", "d", "e"]  # a and b were decoded before the kill
     assert sorted(examples(builder, "train")) == ["a", "b", "c"]
     assert builder_of(settings, tmp_path / "data").is_prepared()
-    whole = prepare_clips(settings, tmp_path / "whole")
+    whole = prepare(settings, tmp_path / "whole")
     for split in ("train", "validation", "test"):
         assert_equal_records(builder, whole, split)
     assert not list(folder.glob("decoded-*"))
@@ -277,22 +272,22 @@ def test_interrupted_preparation_keeps_nothing_half(settings, tmp_path, monkeypa
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(chunks, "_decode", interrupt)
-        prepare_clips(settings, tmp_path / "data")
-    builder = prepare_clips(settings, tmp_path / "data")
+        prepare(settings, tmp_path / "data")
+    builder = prepare(settings, tmp_path / "data")
     assert [folder.name for folder in Path(builder.data_path).parent.iterdir()] == ["1.0.0"]
 
 
 def test_what_other_decoders_left_is_decoded_anew(settings, tmp_path, monkeypatch):
-    folder = builder_of(settings, tmp_path / "data")._kept_folder()
-    now = builder_module.versions()
-    assert builder_of(settings, tmp_path / "data")._kept_folder() == folder
-    monkeypatch.setattr(builder_module, "versions", lambda: now | {"FFmpeg": "0.1"})
-    assert builder_of(settings, tmp_path / "data")._kept_folder() != folder
+    folder = builder_of(settings, tmp_path / "data").kept_folder()
+    now = prepare_module.versions()
+    assert builder_of(settings, tmp_path / "data").kept_folder() == folder
+    monkeypatch.setattr(prepare_module, "versions", lambda: now | {"FFmpeg": "0.1"})
+    assert builder_of(settings, tmp_path / "data").kept_folder() != folder
 
 
 def test_prepared_data_keeps_the_versions_that_made_it(settings, tmp_path):
-    metadata = prepare_clips(settings, tmp_path / "data").info.metadata
-    assert metadata["versions"] == builder_module.versions()
+    metadata = prepare(settings, tmp_path / "data").info.metadata
+    assert metadata["versions"] == prepare_module.versions()
     assert metadata["versions"]["av"] == av.__version__
 
 
@@ -314,8 +309,8 @@ def test_died_process_is_reported(settings, tmp_path):
 def test_beam_decodes_the_same(settings, tmp_path):
     # The runner of one process that needs nothing else; DirectRunner looks for a binary first.
     beam = dataclasses.replace(settings, beam=["--runner=FnApiRunner"])
-    one = prepare_clips(settings, tmp_path / "one")
-    other = prepare_clips(beam, tmp_path / "beam")
+    one = prepare(settings, tmp_path / "one")
+    other = prepare(beam, tmp_path / "beam")
     assert one.info.metadata == other.info.metadata
     for split in ("train", "validation", "test"):
         assert_equal_records(one, other, split)
@@ -326,11 +321,11 @@ def test_beam_reports_broken_files(settings, tmp_path):
     append(settings, "f,train,low,clips/broken.avi,,,\n")
     beam = dataclasses.replace(settings, beam=["--runner=FnApiRunner"])
     with pytest.raises(RawDataError, match=r"line 7 \(f\): .*broken\.avi: "):
-        prepare_clips(beam, tmp_path / "data")
+        prepare(beam, tmp_path / "data")
 
 
 def test_beam_that_is_not_installed(settings, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     beam = dataclasses.replace(settings, beam=["--runner=FnApiRunner"])
     with pytest.raises(RawDataError, match=r"got none installed; run pip install 'tcmax_jax\[beam"):
-        prepare_clips(beam, tmp_path / "data")
+        prepare(beam, tmp_path / "data")

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tcmax_jax.data.clips import RawDataError
-from tcmax_jax.data.preparation.builder import prepare_clips
+from tcmax_jax.data.preparation.prepare import prepare
 from tcmax_jax.data.sources.manifest import ManifestData
 from tcmax_jax.training import run_folders
 from tcmax_jax.training.config import Config
@@ -30,12 +30,12 @@ def settings(tmp_path):
 
 def test_the_setting_decides_and_does_not_rename(settings, tmp_path):
     with pytest.raises(RawDataError, match=r"list\.csv, line 2: .*data\.outside_paths=true"):
-        prepare_clips(settings, tmp_path / "data")
+        prepare(settings, tmp_path / "data")
     allowed = dataclasses.replace(settings, outside_paths=True)
-    path = prepare_clips(allowed, tmp_path / "data").data_path
+    path = prepare(allowed, tmp_path / "data").data_path
     assert settings.content_name() == allowed.content_name()
     # What was prepared once is read without looking at the list again.
-    assert prepare_clips(settings, tmp_path / "data").data_path == path
+    assert prepare(settings, tmp_path / "data").data_path == path
 
 
 def test_a_run_may_go_on_with_the_other_setting(tmp_path):

@@ -9,9 +9,9 @@ import pytest
 
 from tcmax_jax.data.clips import RawDataError
 from tcmax_jax.data.datasets import open_dataset
-from tcmax_jax.data.preparation import builder as engine
 from tcmax_jax.data.preparation import chunks
-from tcmax_jax.data.preparation.builder import prepare_clips
+from tcmax_jax.data.preparation import prepare as engine
+from tcmax_jax.data.preparation.prepare import prepare as prepare_source
 from tests.data.media_files import RATE, flat_frames, write_media
 from tests.data.sources.raw_folders import DATA_SETS
 
@@ -39,7 +39,9 @@ def raw(tmp_path):
 
 def prepare(name, raw, data_dir, **changes):
     _, source = DATA_SETS[name]
-    return prepare_clips(dataclasses.replace(source, **({"raw_dir": str(raw)} | changes)), data_dir)
+    return prepare_source(
+        dataclasses.replace(source, **({"raw_dir": str(raw)} | changes)), data_dir
+    )
 
 
 @every
