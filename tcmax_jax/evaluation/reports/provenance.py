@@ -62,8 +62,7 @@ def commands(runs: Sequence[Mapping]) -> str:
 
 def _override(name, value):
     # A text that is no JSON stands for itself, and a string in quotes would keep them.
-    text = value if isinstance(value, str) else json.dumps(value)
-    return shlex.quote(f"--config.{name}={text}")
+    return shlex.quote(f"--config.{name}={plain(value)}")
 
 
 def _facts(runs):
