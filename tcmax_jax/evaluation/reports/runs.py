@@ -3,8 +3,10 @@
 import glob
 import json
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 
+from tcmax_jax.evaluation.comparison import RUN, grouped
 from tcmax_jax.evaluation.reports.style import order
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.upgrade import upgraded
@@ -69,9 +71,15 @@ def read_runs(folders: Sequence[Path]) -> dict:
     fusions = labels([run["config"]["model"]["fusion"] for run in read])
     for run, method, fusion in zip(read, methods, fusions, strict=True):
         run |= {"method": method, "fusion": fusion, "seed": run["config"]["seed"]}
-    read.sort(key=lambda run: (order(run["config"]["method"]["kind"]), *_identity(run)))
+    read.sort(key=lambda run: (order(run["config"]["method"]["kind"]), itemgetter(*RUN)(run)))
     check_same_data(read)
-    _check_repetition(read)
+    for (method, fusion, seed), (first, *others) in grouped(read, RUN).items():
+        if others:
+            raise ValueError(
+                "Expected one run of each method with its options, fusion and seed, got two of "
+                f"{method}, {fusion}, seed {seed}: {first['folder']} and {others[0]['folder']}. "
+                "Leave one out."
+            )
     runs = [run for run in read if "results" in run]
     if not runs:
         raise ValueError(
@@ -244,20 +252,9 @@ def check_same_data(runs: Sequence[Mapping]) -> None:
                 )
 
 
-def _check_repetition(runs):
-    seen = {}
-    for run in runs:
-        other = seen.setdefault(_identity(run), run)
-        if other is not run:
-            raise ValueError(
-                "Expected one run of each method with its options, fusion and seed, got two of "
-                f"{run['method']}, {run['fusion']}, seed {run['seed']}: {other['folder']} and "
-                f"{run['folder']}. Leave one out."
-            )
-
-
-def _identity(run):
-    return run["method"], run["fusion"], run["seed"]
+def last_split(runs: Sequence[Mapping]) -> str:
+    """Returns "test" where all runs were evaluated on it, otherwise "validation"."""
+    return "test" if all("test" in run["results"]["splits"] for run in runs) else "validation"
 
 
 def _short(value):
@@ -274,14 +271,12 @@ def labels(sections: Sequence[Mapping]) -> list[str]:
     Returns:
       Labels such as "joint" and, where another run has another projection, "mla (projection=owm)".
     """
-    groups = {}
-    for section in sections:
-        groups.setdefault(section["kind"], []).append(section)
-    differing = {name: [path for path, _ in differing_fields(g)] for name, g in groups.items()}
+    groups = grouped(sections, ["kind"])
+    differing = {kind: [path for path, _ in differing_fields(g)] for (kind,), g in groups.items()}
     texts = []
     for section in sections:
-        options = [f"{o}={section.get(o)}" for o in differing[section["kind"]]]
-        texts.append(section["kind"] + (f" ({', '.join(options)})" if options else ""))
+        options = ", ".join(f"{o}={section.get(o)}" for o in differing[section["kind"]])
+        texts.append(section["kind"] + (f" ({options})" if options else ""))
     return texts
 
 
