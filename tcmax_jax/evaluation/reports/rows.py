@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tcmax_jax.evaluation.comparison import interval
+from tcmax_jax.evaluation.comparison import collected, grouped, interval
 from tcmax_jax.evaluation.outputs import BINS, analysis_numbers
 from tcmax_jax.evaluation.quantities import Name, quantity, read_name
 from tcmax_jax.evaluation.reports.style import styles
@@ -29,15 +29,14 @@ def make_rows(runs: Sequence[Mapping], split: str) -> list[dict]:
       accuracy} for each run that has them}, "reliability": {prediction: bins}, "confusion": [C, C]
       counts over all runs}].
     """
-    groups = {}
-    for run in runs:
-        groups.setdefault((run["method"], run["fusion"]), []).append(run)
+    groups = grouped(runs)
     several = len({fusion for _, fusion in groups}) > 1
     looks = styles([group[0]["config"]["method"]["kind"] for group in groups.values()])
     rows = []
     for ((method, fusion), group), look in zip(groups.items(), looks, strict=True):
         told = [numbers(run, split) for run in group]
-        values = _collect(told)
+        values = collected(told)
+        analyses = [run["analysis"][split] for run in group]
         rows.append(
             {
                 "method": method,
@@ -47,12 +46,10 @@ def make_rows(runs: Sequence[Mapping], split: str) -> list[dict]:
                 "runs": group,
                 "values": values,
                 "measures": {name: _interval(own) for name, own in values.items()},
-                "curves": _collect([curves(run["log"]) for run in group]),
-                "noise": _collect(list(map(_noise, told))),
-                "reliability": _pooled([run["analysis"][split]["reliability"] for run in group]),
-                "confusion": np.sum(
-                    [run["analysis"][split]["confusion"] for run in group], axis=0
-                ).tolist(),
+                "curves": collected([curves(run["log"]) for run in group]),
+                "noise": collected(list(map(_noise, told))),
+                "reliability": _pooled([own["reliability"] for own in analyses]),
+                "confusion": np.sum([own["confusion"] for own in analyses], axis=0).tolist(),
             }
         )
     return rows
@@ -108,12 +105,6 @@ def _noise(numbers):
     return found
 
 
-def _collect(dictionaries):
-    """Returns {name: the values of those dictionaries that have it}."""
-    names = dict.fromkeys(name for own in dictionaries for name in own)
-    return {name: [own[name] for own in dictionaries if name in own] for name in names}
-
-
 def _interval(values):
     if all(map(math.isfinite, values)):
         return interval(values)
@@ -124,9 +115,9 @@ def _interval(values):
 def _pooled(reliabilities):
     """Returns the bins of several runs as if their examples were those of one."""
     pooled = {}
-    for prediction in dict.fromkeys(name for own in reliabilities for name in own):
+    for prediction, runs in collected(reliabilities).items():
         sums = np.zeros((BINS, 3))
-        for each in (b for own in reliabilities for b in own.get(prediction, [])):
+        for each in (b for bins in runs for b in bins):
             place = min(math.ceil(each["confidence"] * BINS), BINS) - 1
             sums[place] += each["count"] * np.array([each["confidence"], each["accuracy"], 1])
         pooled[prediction] = [
