@@ -20,6 +20,8 @@ _FIELDS = {
     "data": ("name", "class_names"),
     "results": ("splits", "step", "epoch"),
 }
+# What runs on the same data have in common.
+_SAME = {"name": "the data set", "checksum": "the list of clips", "class_names": "the classes"}
 
 
 def find_folders(patterns: Sequence[str]) -> tuple[list[Path], list[Path]]:
@@ -43,11 +45,10 @@ def find_folders(patterns: Sequence[str]) -> tuple[list[Path], list[Path]]:
     runs, studies = {}, {}
     for pattern in filter(None, patterns):
         for folder in _matches(pattern):
-            if (folder / "study.json").is_file():
-                studies.setdefault(folder.resolve(), folder)
-                continue
-            for run in _runs_in(folder):
-                runs.setdefault(run.resolve(), run)
+            is_study = (folder / "study.json").is_file()
+            found = studies if is_study else runs
+            for each in [folder] if is_study else _runs_in(folder):
+                found.setdefault(each.resolve(), each)
     return list(runs.values()), sorted(studies.values())
 
 
@@ -92,10 +93,9 @@ def read_runs(folders: Sequence[Path]) -> dict:
 def _matches(pattern):
     if not glob.has_magic(pattern) or Path(pattern).exists():
         return [Path(pattern)]
+    found = map(Path, sorted(glob.glob(str(Path(pattern).expanduser()))))
     # The files of a comparison lie beside its runs.
-    folders = [
-        Path(p) for p in sorted(glob.glob(str(Path(pattern).expanduser()))) if Path(p).is_dir()
-    ]
+    folders = [path for path in found if path.is_dir()]
     if not folders:
         raise ValueError(
             f"Expected folders that match {pattern}, got none. Correct --runs, or train first."
@@ -161,10 +161,13 @@ def read_evaluated(folder: Path) -> dict:
             f"Expected an evaluated run, or steps/<step> of one, in {folder}, got no config.json "
             "or analysis.json. Write them with --mode=evaluate, with --step for a checkpoint."
         )
-    places = {"config": run, "data": run, "analysis": folder, "results": folder}
-    files = {name: _file(place, name) for name, place in places.items()}
-    own = {"folder": str(folder), "run": run.resolve()}
-    return own | files | {"log": _log(RunFolder(run).log)}
+    return {
+        "folder": str(folder),
+        "run": run.resolve(),
+        **{name: _file(run, name) for name in ("config", "data")},
+        **{name: _file(folder, name) for name in ("analysis", "results")},
+        "log": _log(RunFolder(run).log),
+    }
 
 
 def read_provenance(folder: Path) -> dict:
@@ -196,10 +199,9 @@ def _file(folder, name):
             f"Expected the file of a run with a field {missing[0]!r} in {path}, got none. It comes "
             "from another program or version: leave the folder out of --runs."
         )
-    if name == "config":
-        kept = {field: value for field, value in content.items() if field not in _OTHER_RUNS}
-        return upgraded(kept)
-    return content
+    if name != "config":
+        return content
+    return upgraded({field: x for field, x in content.items() if field not in _OTHER_RUNS})
 
 
 def _json(path):
@@ -236,13 +238,9 @@ def check_same_data(runs: Sequence[Mapping]) -> None:
     Raises:
       ValueError: they do not; names the folders and what differs.
     """
-    first = runs[0]
-    for run in runs[1:]:
-        for field, what in (
-            ("name", "the data set"),
-            ("checksum", "the list of clips"),
-            ("class_names", "the classes"),
-        ):
+    first, *others = runs
+    for run in others:
+        for field, what in _SAME.items():
             ours, other = first["data"].get(field), run["data"].get(field)
             if ours != other:
                 raise ValueError(
@@ -284,10 +282,8 @@ def flat(tree: Mapping, path: str = "") -> dict:
     """Returns {"section.field": value} of a configuration."""
     fields = {}
     for name, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            fields |= flat(value, f"{path}{name}.")
-        else:
-            fields[path + name] = value
+        nested = isinstance(value, Mapping) and value
+        fields |= flat(value, f"{path}{name}.") if nested else {path + name: value}
     return fields
 
 
