@@ -104,21 +104,14 @@ def reliability(scores: np.ndarray, labels: np.ndarray, *, bins: int = BINS) -> 
 
 
 def calibration_error(scores: np.ndarray, labels: np.ndarray, *, bins: int = BINS) -> float:
-    """Returns the expected calibration error.
+    """Returns the expected calibration error, of the bins and arguments of `reliability`.
 
       ECE = sum_b (n_b / N) |accuracy_b - confidence_b|
 
-    Args:
-      scores: [N, C].
-      labels: [N] integers.
-      bins: number of bins, see `reliability`.
-
     Source: Guo et al., On Calibration of Modern Neural Networks (ICML 2017), eq. 3.
     """
-    gaps = [
-        b["count"] * abs(b["accuracy"] - b["confidence"])
-        for b in reliability(scores, labels, bins=bins)
-    ]
+    found = reliability(scores, labels, bins=bins)
+    gaps = [b["count"] * abs(b["accuracy"] - b["confidence"]) for b in found]
     return float(sum(gaps) / len(labels))
 
 
@@ -163,10 +156,7 @@ _MEASURES = {
 
 
 def analyse(outputs: Outputs) -> dict:
-    """Returns all analyses of a split, as plain data.
-
-    Args:
-      outputs: what an evaluation has stored.
+    """Returns all analyses of a split, as plain data, of what an evaluation has stored.
 
     Returns:
       {"dataset", "split", "examples", "accuracy", "cross_entropy", "entropy", "calibration_error",
@@ -221,11 +211,8 @@ def analyse_recalibrated(validation: Outputs, others: Mapping[str, Outputs]) -> 
     fitted = fit_recalibration(own, validation.labels)
     scores = {"validation": (cross_recalibrate(own, validation.labels), validation.labels)}
     scores |= {split: (recalibrate(fitted, x.scores), x.labels) for split, x in others.items()}
-    kinds = ("accuracy", "cross_entropy", "calibration_error")
-    return {
-        split: fitted | {kind: _MEASURES[kind](*pair) for kind in kinds}
-        for split, pair in scores.items()
-    }
+    of = {kind: _MEASURES[kind] for kind in ("accuracy", "cross_entropy", "calibration_error")}
+    return {s: fitted | {kind: f(*x) for kind, f in of.items()} for s, x in scores.items()}
 
 
 def total_correlation_chain(outputs: Outputs, **options) -> dict:

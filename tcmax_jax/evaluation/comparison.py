@@ -147,7 +147,13 @@ def comparison_cells(comparison: Mapping) -> list[list[str]]:
     lines = [["method", "fusion", "seeds", *titles, f"minus {comparison['baseline']}"]]
     for row in rows:
         cells = [mean(n, row["metrics"].get(write_name(n)), short=True) for n in columns]
-        lines.append([row["method"], row["fusion"], _seeds(row), *cells, _difference(row)])
+        which = ", ".join(map(str, row["failed"]))
+        seeds = f"{len(row['seeds'])}" + (f" (failed: seed {which})" if which else "")
+        # With the baseline's head where that is not the row's own.
+        other = row["against"] and row["against"]["fusion"]
+        head = "" if other in (None, row["fusion"]) else f" ({other})"
+        difference = mean(Name("difference"), row["difference"], short=True) + head
+        lines.append([row["method"], row["fusion"], seeds, *cells, difference])
     return lines
 
 
@@ -167,16 +173,3 @@ def comparison_failures(comparison: Mapping) -> list[str]:
         f"failed: {run['method']}, {run['fusion']}, seed {run['seed']}: {run['reason']}"
         for run in comparison["failed"]
     ]
-
-
-def _seeds(row):
-    """Returns how many seeds a row is the mean of, and which ones are missing from it."""
-    which = ", ".join(map(str, row["failed"]))
-    return f"{len(row['seeds'])}" + (f" (failed: seed {which})" if which else "")
-
-
-def _difference(row):
-    """Returns the paired difference, with the baseline's head where that is not the row's own."""
-    other = row["against"] and row["against"]["fusion"]
-    head = "" if other in (None, row["fusion"]) else f" ({other})"
-    return mean(Name("difference"), row["difference"], short=True) + head

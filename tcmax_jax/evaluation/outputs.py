@@ -155,10 +155,9 @@ def analysis_numbers(analysis: Mapping) -> dict[Name, tuple[float, float | None]
             case "examples", _:
                 pass
             case _, Mapping():
+                bare = {"fused": ""} if key in _METRICS else {}
                 own = {of: x for of, x in value.items() if isinstance(x, int | float)}
-                if key in _METRICS and "fused" in own:
-                    own = {"": own.pop("fused"), **own}
-                found |= {Name(key, of): (x, None) for of, x in own.items()}
+                found |= {Name(key, bare.get(of, of)): (x, None) for of, x in own.items()}
             case _, int() | float():
                 found[Name(key)] = value, None
     return found

@@ -38,29 +38,20 @@ def text_table(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """Lays out cells as Markdown, without a newline at the end.
-
-    Args:
-      rows: the titles, then a row of cells each.
-    """
+    """Lays out cells as Markdown, without a newline at the end."""
     head, *rest = rows
-    return "\n".join(map(_markdown_row, (head, ["---"] * len(head), *rest)))
+    lines = [
+        [cell.replace("|", "\\|").replace("\n", " ") for cell in cells]
+        for cells in (head, ["---"] * len(head), *rest)
+    ]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def csv_table(rows: Sequence[Sequence]) -> str:
-    """Lays out cells as CSV; numbers in full precision.
-
-    Args:
-      rows: the titles, then a row of cells each.
-    """
+    """Lays out cells as CSV; numbers in full precision."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
-
-
-def _markdown_row(cells):
-    escaped = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
-    return f"| {' | '.join(escaped)} |"
 
 
 def _column(cells):

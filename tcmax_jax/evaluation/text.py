@@ -39,12 +39,7 @@ def results_table(results: Mapping, width: int | None = None) -> str:
 
 
 def analysis_text(analyses: Mapping, width: int | None = None) -> str:
-    """Lays out the analyses that are one number: a line for each, a column for each split.
-
-    Args:
-      analyses: {split: see `tcmax_jax.evaluation.analysis.analyse`}.
-      width: columns of text, see `tcmax_jax.evaluation.tables.text_table`.
-    """
+    """Lays out the analyses {split: see `analyse`} that are one number, as `results_table` does."""
     table = _by_split({split: analysis_numbers(own) for split, own in analyses.items()}, width)
     chains = [own["total_correlation"] for own in analyses.values() if "total_correlation" in own]
     return "\n".join([table, *(chain["verdict"] for chain in chains)])

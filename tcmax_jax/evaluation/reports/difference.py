@@ -10,13 +10,8 @@ from tcmax_jax.evaluation.quantities import Name, number, ordered, quantity, tit
 from tcmax_jax.evaluation.reports.draw import draw_difference
 from tcmax_jax.evaluation.reports.page import write_page
 from tcmax_jax.evaluation.reports.provenance import plain
-from tcmax_jax.evaluation.reports.rows import curves, numbers
-from tcmax_jax.evaluation.reports.runs import (
-    check_same_data,
-    differing_fields,
-    last_split,
-    read_evaluated,
-)
+from tcmax_jax.evaluation.reports.rows import curves, last_split, numbers
+from tcmax_jax.evaluation.reports.runs import check_same_data, differing_fields, read_evaluated
 from tcmax_jax.run_folder import RunFolder
 
 _MOST_CLASSES = 20

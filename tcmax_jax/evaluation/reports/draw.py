@@ -16,12 +16,7 @@ _MOST_CONFUSED_CLASSES = 60
 
 
 def draw_runs(rows: Sequence[Mapping], class_names: Sequence[str]) -> dict[str, bytes]:
-    """Returns {name: PNG} of all figures that the rows have something for.
-
-    Args:
-      rows: see `make_rows`.
-      class_names: names of the classes.
-    """
+    """Returns {name: PNG} of all figures that rows, see `make_rows`, have something for."""
     classes = len(class_names)
     names = [name for row in rows for name in row["measures"]]
     predictions = {name for row in rows for name in row["reliability"]}

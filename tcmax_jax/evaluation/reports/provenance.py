@@ -35,11 +35,7 @@ def provenance(runs: Sequence[Mapping], failed: Sequence[Mapping]) -> list[dict]
 
 
 def commands(runs: Sequence[Mapping]) -> str:
-    """Returns shell commands that repeat runs: a function with all they share, a call for each.
-
-    Args:
-      runs: each with a "config".
-    """
+    """Returns shell commands that repeat runs: a function with all they share, a call for each."""
     configs = [run["config"] for run in runs]
     first, *rest = configs
     shared = [k for k in first if all(k in c and c[k] == first[k] for c in rest)]
@@ -126,11 +122,7 @@ def _differences(runs):
 
 
 def environments_table(runs: Sequence[Mapping]) -> list[list[str]]:
-    """Returns a table of versions, commits, hosts and devices: all that runs were made with.
-
-    Args:
-      runs: each with "environments", what a run has in environments.json.
-    """
+    """Returns a table of versions, commits, hosts and devices: all that runs were made with."""
     entries = [e for run in runs for e in run["environments"]]
     names = dict.fromkeys(name for e in entries for name in e if name != "after_step")
     return [["", ""], *([name, _several(e[name] for e in entries if name in e)] for name in names)]

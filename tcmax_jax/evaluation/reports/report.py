@@ -15,13 +15,8 @@ from tcmax_jax.evaluation.quantities import ANALYSES, Name, mean, ordered, title
 from tcmax_jax.evaluation.reports.draw import draw_runs, draw_study
 from tcmax_jax.evaluation.reports.page import write_page
 from tcmax_jax.evaluation.reports.provenance import provenance
-from tcmax_jax.evaluation.reports.rows import make_rows, numbers
-from tcmax_jax.evaluation.reports.runs import (
-    differing_fields,
-    find_folders,
-    last_split,
-    read_runs,
-)
+from tcmax_jax.evaluation.reports.rows import last_split, make_rows, numbers
+from tcmax_jax.evaluation.reports.runs import differing_fields, find_folders, read_runs
 from tcmax_jax.evaluation.reports.studies import read_study, studies_csv, study_blocks
 
 _BASELINE = "joint"

@@ -55,6 +55,11 @@ def make_rows(runs: Sequence[Mapping], split: str) -> list[dict]:
     return rows
 
 
+def last_split(runs: Sequence[Mapping]) -> str:
+    """Returns "test" where all runs were evaluated on it, otherwise "validation"."""
+    return "test" if all("test" in run["results"]["splits"] for run in runs) else "validation"
+
+
 def numbers(run: Mapping, split: str) -> dict[Name, float]:
     """Returns {name: number}: the metrics of a split, its analyses, and what training came to.
 

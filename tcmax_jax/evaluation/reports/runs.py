@@ -250,11 +250,6 @@ def check_same_data(runs: Sequence[Mapping]) -> None:
                 )
 
 
-def last_split(runs: Sequence[Mapping]) -> str:
-    """Returns "test" where all runs were evaluated on it, otherwise "validation"."""
-    return "test" if all("test" in run["results"]["splits"] for run in runs) else "validation"
-
-
 def _short(value):
     text = ", ".join(value) if isinstance(value, list) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
