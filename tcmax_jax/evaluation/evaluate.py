@@ -185,17 +185,16 @@ def noisy_views(batches: Iterable[Mapping], strengths: Sequence[float]) -> Itera
     """
     for batch in batches:
         clean = batch["inputs"]
-        names = sorted(clean) if strengths else ()
-        noise = {m: _noise(n, batch["index"], np.shape(clean[m])) for n, m in enumerate(names)}
+        noise = {}
+        for number, m in enumerate(sorted(clean) if strengths else ()):
+            seeds = ((number, int(index)) for index in batch["index"])
+            shape = np.shape(clean[m])[1:]
+            own = [np.random.default_rng(s).standard_normal(shape, np.float32) for s in seeds]
+            noise[m] = np.stack(own)
         views = {0.0: clean} | {
             s: {m: _add(np.asarray(x), s * noise[m]) for m, x in clean.items()} for s in strengths
         }
         yield {**batch, "inputs": views}
-
-
-def _noise(number, indices, shape):
-    generators = (np.random.default_rng((number, int(index))) for index in indices)
-    return np.stack([own.standard_normal(shape[1:], np.float32) for own in generators])
 
 
 def _add(x, noise):

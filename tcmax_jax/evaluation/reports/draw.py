@@ -51,12 +51,8 @@ def draw_study(study: Mapping) -> bytes:
 def draw_difference(curves: Sequence[Mapping]) -> bytes:
     """Returns the PNG of the curves of two runs, see `tcmax_jax.evaluation.reports.rows.curves`."""
     rows = [
-        {
-            "label": letter,
-            "look": {"colour": colour, "marker": marker, "line": line, "hatch": ""},
-            "curves": {name: [values] for name, values in own.items()},
-        }
-        for letter, own, (colour, marker, line) in zip("AB", curves, PAIR, strict=True)
+        {"label": letter, "look": look, "curves": {name: [x] for name, x in own.items()}}
+        for letter, own, look in zip("AB", curves, PAIR, strict=True)
     ]
     with _styled():
         return _png(figures.curves_figure(rows))

@@ -16,11 +16,7 @@ _ENTRY = ("step", "epoch", "split")
 
 
 def make_rows(runs: Sequence[Mapping], split: str) -> list[dict]:
-    """Groups runs by method and fusion.
-
-    Args:
-      runs: see `read_runs`.
-      split: the split whose analyses are taken.
+    """Groups runs, see `read_runs`, by method and fusion, with their analyses of a split.
 
     Returns:
       [{"method", "fusion", "label": for figures, "look": see `styles`, "runs", "values": {name: its
@@ -82,21 +78,21 @@ def curves(log: Sequence[Mapping]) -> dict[Name, dict[int, float]]:
     """
     found, sums, before = {}, {}, 0
     for entry in log:
+        epoch = entry["epoch"]
         if entry["split"] == "train":
             # An entry is the mean over the steps since the one before.
             steps, before = entry["step"] - before, entry["step"]
             for key, name in _TRAINING.items():
                 if key in entry:
-                    epochs = sums.setdefault(name, {})
-                    total, count = epochs.get(entry["epoch"], (0.0, 0))
-                    epochs[entry["epoch"]] = (total + steps * entry[key], count + steps)
+                    total, count = sums.get((name, epoch), (0.0, 0))
+                    sums[name, epoch] = total + steps * entry[key], count + steps
         else:
-            for key, value in entry.items():
-                name = read_name(key)
-                if key not in _ENTRY and "curves" in quantity(name).shown:
-                    found.setdefault(name, {})[entry["epoch"]] = value
-    for name, epochs in sums.items():
-        found[name] = {epoch: total / count for epoch, (total, count) in epochs.items()}
+            named = {read_name(key): x for key, x in entry.items() if key not in _ENTRY}
+            for name, value in named.items():
+                if "curves" in quantity(name).shown:
+                    found.setdefault(name, {})[epoch] = value
+    for (name, epoch), (total, count) in sums.items():
+        found.setdefault(name, {})[epoch] = total / count
     return found
 
 
@@ -127,7 +123,6 @@ def _pooled(reliabilities):
             sums[place] += each["count"] * np.array([each["confidence"], each["accuracy"], 1])
         pooled[prediction] = [
             {"confidence": confidence / n, "accuracy": accuracy / n, "count": int(n)}
-            for confidence, accuracy, n in sums.tolist()
-            if n
+            for confidence, accuracy, n in sums[sums[:, 2] > 0].tolist()
         ]
     return pooled

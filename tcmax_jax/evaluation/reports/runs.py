@@ -107,8 +107,7 @@ def _runs_in(folder):
     if RunFolder(folder).config.is_file():
         return [folder]
     if (folder / "comparison.json").is_file():
-        runs = sorted(p.parent for p in folder.glob("*/config.json"))
-        if runs:
+        if runs := sorted(p.parent for p in folder.glob("*/config.json")):
             return runs
         raise ValueError(
             f"Expected the folders of runs in the comparison {folder}, got none. Restore them, or "
@@ -182,12 +181,9 @@ def read_provenance(folder: Path) -> dict:
 def _failure(folder):
     """Returns why the comparison that a run belongs to gave it up, None if it did not."""
     path = folder.resolve().parent / "comparison.json"
-    if not path.exists():
-        return None
-    for run in _json(path)["failed"]:
-        if folder.resolve().name == f"{run['method']}-{run['fusion']}-seed{run['seed']}":
-            return run["reason"]
-    return None
+    failed = _json(path)["failed"] if path.exists() else []
+    reasons = {f"{x['method']}-{x['fusion']}-seed{x['seed']}": x["reason"] for x in failed}
+    return reasons.get(folder.resolve().name)
 
 
 def _file(folder, name):
@@ -258,11 +254,8 @@ def _short(value):
 def labels(sections: Sequence[Mapping]) -> list[str]:
     """Returns the kind of each method or head, with the options in which those of a kind differ.
 
-    Args:
-      sections: the section `method` of each configuration, or the section `model.fusion`.
-
-    Returns:
-      Labels such as "joint" and, where another run has another projection, "mla (projection=owm)".
+    That is "joint" and, where another run has another projection, "mla (projection=owm)", of the
+    section `method` of each configuration, or of `model.fusion`.
     """
     groups = grouped(sections, ["kind"])
     differing = {kind: [path for path, _ in differing_fields(g)] for (kind,), g in groups.items()}
