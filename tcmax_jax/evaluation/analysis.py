@@ -253,10 +253,9 @@ def analyse_splits(outputs: Mapping[str, Outputs]) -> dict:
     analyses = {split: analyse(own) for split, own in outputs.items()}
     others = dict(outputs)
     validation = others.pop("validation", None)
-    if validation is None or not validation.modalities:
-        return analyses
-    for split, found in analyse_recalibrated(validation, others).items():
-        analyses[split]["recalibration"] = found
+    if validation and validation.modalities:
+        for split, found in analyse_recalibrated(validation, others).items():
+            analyses[split]["recalibration"] = found
     return analyses
 
 

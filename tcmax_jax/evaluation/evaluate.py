@@ -103,7 +103,7 @@ def encode_split(encode: Callable, batches: Iterable[dict], gather: Callable = l
       encode: function from inputs {modality: [B, ...]} to features {modality: [B, D]} on the host,
         or to another tree of arrays [B, ...], which is then what comes instead of the features.
       batches: padded batches.
-      gather: function that joins a pytree of this process's rows with those of all others.
+      gather: see `evaluate_split`.
     """
     parts = [
         {"features": encode(batch["inputs"])} | {x: batch[x] for x in ("label", "where", "index")}

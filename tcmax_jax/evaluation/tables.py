@@ -27,13 +27,11 @@ def text_table(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
     """
     width = width or shutil.get_terminal_size().columns
     columns = [_column(cells) for cells in zip(*rows, strict=True)]
-    blocks, block = [], columns[:1]
+    blocks = [columns[:1]]
     for column in columns[1:]:
-        if len(block) > 1 and _width([*block, column]) > width:
-            blocks.append(block)
-            block = columns[:1]
-        block.append(column)
-    blocks.append(block)
+        if len(blocks[-1]) > 1 and _width([*blocks[-1], column]) > width:
+            blocks.append(columns[:1])
+        blocks[-1].append(column)
     return "\n\n".join(_lines(block) for block in blocks)
 
 

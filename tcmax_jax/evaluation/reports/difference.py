@@ -16,7 +16,7 @@ from tcmax_jax.run_folder import RunFolder
 
 _MOST_CLASSES = 20
 _TITLE = "What changed"
-_ACCURACY, _CHANGE = Name("accuracy"), Name("difference")
+_CHANGE = Name("difference")
 _CAPTION = (
     "Loss and cross-entropy in training; cross-entropy (both on a logarithmic axis), TC bound and "
     "accuracies of the validation split; A solid, B dashed."
@@ -150,6 +150,6 @@ def _numbers(runs, split):
 def _classes(found, class_names):
     rows = [["class", "examples", "A", "B", f"B less A ({quantity(_CHANGE).unit})"]]
     for own in found["classes"][:_MOST_CLASSES]:
-        shares = [number(_ACCURACY, own[name]) for name in ("first", "second")]
+        shares = [number(Name("accuracy"), own[name]) for name in ("first", "second")]
         rows.append([class_names[own["class"]], str(own["count"]), *shares, _change(own)])
     return rows

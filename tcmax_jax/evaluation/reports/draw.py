@@ -36,9 +36,8 @@ def draw_runs(rows: Sequence[Mapping], class_names: Sequence[str]) -> dict[str, 
                 drawn[figure] = figures.bars_figure(rows, own, limits)
         for name, own in _parts("reliability", rows, 9):
             drawn[name] = figures.reliability_figure(own)
-        if classes <= _MOST_CONFUSED_CLASSES:
-            for name, own in _parts("confusion", rows, 4):
-                drawn[name] = figures.confusion_figure(own, class_names)
+        for name, own in _parts("confusion", rows if classes <= _MOST_CONFUSED_CLASSES else [], 4):
+            drawn[name] = figures.confusion_figure(own, class_names)
         return {name: _png(figure) for name, figure in drawn.items()}
 
 

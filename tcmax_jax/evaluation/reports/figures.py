@@ -31,7 +31,7 @@ def curves_figure(rows: Sequence[Mapping], classes: int | None = None) -> Figure
     Lines are means over runs, bands reach from the least run to the greatest one.
 
     Args:
-      rows: see the module.
+      rows: see `make_rows`.
       classes: number of classes, whose chance is marked; None marks none.
     """
     names = ordered((name for row in rows for name in row["curves"]), "curves")
@@ -77,7 +77,7 @@ def bars_figure(
     """Draws a bar with its interval and its runs for each row, in a panel for each quantity.
 
     Args:
-      rows: see the module.
+      rows: see `make_rows`.
       names: of the quantities.
       limits: {kind of a quantity: its largest possible value}, where there is one.
     """
@@ -178,14 +178,11 @@ def confusion_figure(rows: Sequence[Mapping], class_names: Sequence[str]) -> Fig
 
 
 def study_figure(study: Mapping, lines: Sequence[Mapping]) -> Figure:
-    """Draws every quantity of a study over its values, a panel for each.
-
-    Args:
-      study: see `tcmax_jax.evaluation.reports.studies.read_study`.
-      lines: see `study_lines`.
-    """
+    """Draws every quantity of `study_lines` over the values of `read_study`, a panel for each."""
     names = ordered(n for line in lines for row in line["points"] if row for n in row["numbers"])
-    ticks = [_tick(study["field"], point["value"]) for point in study["points"]]
+    none = "all" if study["field"] == "method.num_negatives" else "none"
+    values = [point["value"] for point in study["points"]]
+    ticks = [none if value is None else plain(value) for value in values]
     figure, axes = _quantity_panels(names, study["field"])
     for ax, name in zip(axes, names, strict=True):
         own, means = quantity(name), []
@@ -212,12 +209,6 @@ def study_figure(study: Mapping, lines: Sequence[Mapping]) -> Figure:
             ax.set_ylim(max(low, min(means) - 0.6 * span), min(high, max(means) + 0.6 * span))
     _legend(figure, {line["label"]: _style(line) for line in lines})
     return figure
-
-
-def _tick(field, value):
-    if value is None:
-        return "all" if field == "method.num_negatives" else "none"
-    return plain(value)
 
 
 def _quantity_panels(names, xlabel):

@@ -4,7 +4,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 
-from tcmax_jax.evaluation.comparison import RUN, grouped
+from tcmax_jax.evaluation.comparison import RUN, collected, grouped
 from tcmax_jax.evaluation.reports.runs import differing_fields, flat
 
 # These have columns of their own.
@@ -123,9 +123,9 @@ def _differences(runs):
 
 def environments_table(runs: Sequence[Mapping]) -> list[list[str]]:
     """Returns a table of versions, commits, hosts and devices: all that runs were made with."""
-    entries = [e for run in runs for e in run["environments"]]
-    names = dict.fromkeys(name for e in entries for name in e if name != "after_step")
-    return [["", ""], *([name, _several(e[name] for e in entries if name in e)] for name in names)]
+    told = collected([entry for run in runs for entry in run["environments"]])
+    told.pop("after_step", None)
+    return [["", ""], *([name, _several(values)] for name, values in told.items())]
 
 
 def _several(values):
