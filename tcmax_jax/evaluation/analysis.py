@@ -12,19 +12,10 @@ import numpy as np
 from scipy.special import log_softmax, logsumexp
 
 from tcmax_jax.estimators import tc_report
+from tcmax_jax.evaluation.comparison import mean_and_error
 from tcmax_jax.evaluation.metrics import accuracy, mean_cross_entropy
-from tcmax_jax.evaluation.outputs import (
-    BINS,
-    SPLITS,
-    Outputs,
-    read_outputs,
-    store,
-)
-from tcmax_jax.evaluation.recalibration import (
-    cross_recalibrate,
-    fit_recalibration,
-    recalibrate,
-)
+from tcmax_jax.evaluation.outputs import BINS, SPLITS, Outputs, read_outputs, store
+from tcmax_jax.evaluation.recalibration import cross_recalibrate, fit_recalibration, recalibrate
 from tcmax_jax.run_folder import RunFolder
 
 _CHAIN = "total_correlation"
@@ -113,21 +104,14 @@ def reliability(scores: np.ndarray, labels: np.ndarray, *, bins: int = BINS) -> 
 
 
 def calibration_error(scores: np.ndarray, labels: np.ndarray, *, bins: int = BINS) -> float:
-    """Returns the expected calibration error.
+    """Returns the expected calibration error, of the bins and arguments of `reliability`.
 
       ECE = sum_b (n_b / N) |accuracy_b - confidence_b|
 
-    Args:
-      scores: [N, C].
-      labels: [N] integers.
-      bins: number of bins, see `reliability`.
-
     Source: Guo et al., On Calibration of Modern Neural Networks (ICML 2017), eq. 3.
     """
-    gaps = [
-        b["count"] * abs(b["accuracy"] - b["confidence"])
-        for b in reliability(scores, labels, bins=bins)
-    ]
+    found = reliability(scores, labels, bins=bins)
+    gaps = [b["count"] * abs(b["accuracy"] - b["confidence"]) for b in found]
     return float(sum(gaps) / len(labels))
 
 
@@ -161,11 +145,18 @@ def linear_cka(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.linalg.norm(y.T @ x) ** 2 / own) if own > 0 else 0.0
 
 
-def analyse(outputs: Outputs) -> dict:
-    """Returns all analyses of a split, as plain data.
+# Of a prediction, [N, C] and [N] labels.
+_MEASURES = {
+    "accuracy": accuracy,
+    "cross_entropy": mean_cross_entropy,
+    "entropy": lambda scores, labels: float(prediction_entropy(scores).mean()),
+    "calibration_error": calibration_error,
+    "reliability": reliability,
+}
 
-    Args:
-      outputs: what an evaluation has stored.
+
+def analyse(outputs: Outputs) -> dict:
+    """Returns all analyses of a split, as plain data, of what an evaluation has stored.
 
     Returns:
       {"dataset", "split", "examples", "accuracy", "cross_entropy", "entropy", "calibration_error",
@@ -183,11 +174,7 @@ def analyse(outputs: Outputs) -> dict:
         "dataset": outputs.dataset,
         "split": outputs.split,
         "examples": len(labels),
-        "accuracy": {m: accuracy(x, labels) for m, x in scores.items()},
-        "cross_entropy": {m: mean_cross_entropy(x, labels) for m, x in scores.items()},
-        "entropy": {m: float(prediction_entropy(x).mean()) for m, x in scores.items()},
-        "calibration_error": {m: calibration_error(x, labels) for m, x in scores.items()},
-        "reliability": {m: reliability(x, labels) for m, x in scores.items()},
+        **{key: {m: of(x, labels) for m, x in scores.items()} for key, of in _MEASURES.items()},
         "confusion": confusion(scores["fused"], labels).tolist(),
         "cka": {f"{a}+{b}": linear_cka(outputs.features[a], outputs.features[b]) for a, b in pairs},
     }
@@ -200,13 +187,8 @@ def analyse(outputs: Outputs) -> dict:
             noisy[f"{condition.strength:g}"] = share
     if len(outputs.modalities) > 1:
         own = {m: scores[m] for m in outputs.modalities}
-        divergence = js_divergence(own)
-        spread = divergence.std(ddof=1) / np.sqrt(len(labels)) if len(labels) > 1 else None
         found |= {
-            "js_divergence": {
-                "mean": float(divergence.mean()),
-                "standard_error": spread if spread is None else float(spread),
-            },
+            "js_divergence": mean_and_error(js_divergence(own)),
             "entropy_ratio": entropy_ratio(own),
             "multimodal_gain": multimodal_gain(scores, labels),
         }
@@ -229,15 +211,8 @@ def analyse_recalibrated(validation: Outputs, others: Mapping[str, Outputs]) -> 
     fitted = fit_recalibration(own, validation.labels)
     scores = {"validation": (cross_recalibrate(own, validation.labels), validation.labels)}
     scores |= {split: (recalibrate(fitted, x.scores), x.labels) for split, x in others.items()}
-    return {split: fitted | _judge(*pair) for split, pair in scores.items()}
-
-
-def _judge(scores, labels):
-    return {
-        "accuracy": accuracy(scores, labels),
-        "cross_entropy": mean_cross_entropy(scores, labels),
-        "calibration_error": calibration_error(scores, labels),
-    }
+    of = {kind: _MEASURES[kind] for kind in ("accuracy", "cross_entropy", "calibration_error")}
+    return {s: fitted | {kind: f(*x) for kind, f in of.items()} for s, x in scores.items()}
 
 
 def total_correlation_chain(outputs: Outputs, **options) -> dict:
@@ -278,10 +253,9 @@ def analyse_splits(outputs: Mapping[str, Outputs]) -> dict:
     analyses = {split: analyse(own) for split, own in outputs.items()}
     others = dict(outputs)
     validation = others.pop("validation", None)
-    if validation is None or not validation.modalities:
-        return analyses
-    for split, found in analyse_recalibrated(validation, others).items():
-        analyses[split]["recalibration"] = found
+    if validation and validation.modalities:
+        for split, found in analyse_recalibrated(validation, others).items():
+            analyses[split]["recalibration"] = found
     return analyses
 
 
@@ -301,20 +275,20 @@ def analyse_stored(folder: Path, *, chain: bool = False, **options) -> dict:
     Raises:
       ValueError: there are no outputs, or they are damaged or too few.
     """
-    there = [split for split in SPLITS if RunFolder(folder).outputs(split).exists()]
-    if not there:
+    files = RunFolder(folder)
+    outputs = {s: read_outputs(files.outputs(s)) for s in SPLITS if files.outputs(s).exists()}
+    if not outputs:
         raise ValueError(
             f"Expected outputs of an evaluation in {folder}, got none. Write them with "
             "--mode=evaluate."
         )
-    outputs = {split: read_outputs(RunFolder(folder).outputs(split)) for split in there}
     analyses = analyse_splits(outputs)
-    last = there[-1]
+    last = list(outputs)[-1]
     if chain:
         analyses[last][_CHAIN] = total_correlation_chain(outputs[last], **options)
-    elif (path := RunFolder(folder).analysis).exists():
-        before = json.loads(path.read_text())
-        analyses[last] |= {name: x for name, x in before.get(last, {}).items() if name == _CHAIN}
+    elif files.analysis.exists():
+        before = json.loads(files.analysis.read_text()).get(last, {})
+        analyses[last] |= {_CHAIN: before[_CHAIN]} if _CHAIN in before else {}
     store(folder, {}, analyses)
     return analyses
 

@@ -5,7 +5,7 @@ and `failed`, of runs that came to nothing, one of {"method", "fusion", "seed", 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 from scipy import stats
@@ -14,7 +14,7 @@ from tcmax_jax.evaluation.quantities import Name, mean, ordered, read_name, titl
 from tcmax_jax.evaluation.tables import csv_table, markdown_table, text_table
 
 _CONFIDENCE = 0.95
-_ACCURACY = Name("accuracy")
+RUN = ("method", "fusion", "seed")  # what tells runs apart
 _RECALIBRATED = (
     " Recalibrated: fused, with a weight for each modality and an offset for each class that were "
     "fitted on validation."
@@ -41,6 +41,27 @@ def interval(values: Sequence[float]) -> dict:
     return {"mean": float(values.mean()), "half_width": half, "n": n}
 
 
+def mean_and_error(values: np.ndarray) -> dict:
+    """Returns {"mean", "standard_error": s / sqrt(n), None for n = 1} of n values."""
+    n = len(values)
+    error = float(values.std(ddof=1) / math.sqrt(n)) if n > 1 else None
+    return {"mean": float(values.mean()), "standard_error": error}
+
+
+def grouped(runs: Iterable[Mapping], fields: Sequence[str] = ("method", "fusion")) -> dict:
+    """Returns {values of these fields: the runs that have them}, in the order of the first ones."""
+    groups = {}
+    for run in runs:
+        groups.setdefault(tuple(run[field] for field in fields), []).append(run)
+    return groups
+
+
+def collected(dictionaries: Collection[Mapping]) -> dict:
+    """Returns {key: its values in those dictionaries that have it}."""
+    names = dict.fromkeys(name for own in dictionaries for name in own)
+    return {name: [own[name] for own in dictionaries if name in own] for name in names}
+
+
 def compare_runs(
     runs: Sequence[Mapping], failed: Sequence[Mapping] = (), baseline: str = "joint"
 ) -> dict:
@@ -60,35 +81,35 @@ def compare_runs(
     Raises:
       ValueError: two runs of one method, fusion and seed.
     """
-    _check_repetition([*runs, *failed])
-    groups, lost = {}, {}
-    for run in runs:
-        groups.setdefault(_key(run), {})[run["seed"]] = run["metrics"]
-    for run in failed:
-        groups.setdefault(_key(run), {})
-        lost.setdefault(_key(run), []).append(run["seed"])
-    baselines = [key for key, group in groups.items() if key[0] == baseline and group]
+    everything = [*runs, *failed]
+    for (method, fusion, seed), group in grouped(everything, RUN).items():
+        if len(group) > 1:
+            raise ValueError(
+                f"Expected one run of each method, fusion and seed, got two of {method}, {fusion}, "
+                f"seed {seed}. Leave one out."
+            )
+    groups = grouped(everything)
+    done = {
+        key: {run["seed"]: run["metrics"] for run in group if "metrics" in run}
+        for key, group in groups.items()
+    }
+    baselines = [key for key, metrics in done.items() if key[0] == baseline and metrics]
     rows = []
-    for key, group in groups.items():
-        names = dict.fromkeys(name for metrics in group.values() for name in metrics)
-        metrics = {n: interval([m[n] for m in group.values() if n in m]) for n in names}
-        against, difference = None, None
-        if baselines and key[0] != baseline:
-            other = (baseline, key[1]) if (baseline, key[1]) in baselines else baselines[0]
-            common = [seed for seed in group if seed in groups[other]]
-            if common:
-                gaps = [group[s]["accuracy"] - groups[other][s]["accuracy"] for s in common]
-                difference = interval(gaps)
-                against = {"method": other[0], "fusion": other[1]}
+    for (method, fusion), metrics in done.items():
+        against, gaps = None, []
+        if baselines and method != baseline:
+            against = min(baselines, key=lambda key: key[1] != fusion)
+            common = [seed for seed in metrics if seed in done[against]]
+            gaps = [metrics[s]["accuracy"] - done[against][s]["accuracy"] for s in common]
         rows.append(
             {
-                "method": key[0],
-                "fusion": key[1],
-                "seeds": list(group),
-                "failed": lost.get(key, []),
-                "metrics": metrics,
-                "difference": difference,
-                "against": against,
+                "method": method,
+                "fusion": fusion,
+                "seeds": list(metrics),
+                "failed": [run["seed"] for run in groups[method, fusion] if "metrics" not in run],
+                "metrics": {name: interval(x) for name, x in collected(metrics.values()).items()},
+                "difference": interval(gaps) if gaps else None,
+                "against": {"method": against[0], "fusion": against[1]} if gaps else None,
             }
         )
     return {"baseline": baseline, "rows": rows, "failed": list(failed)}
@@ -121,38 +142,29 @@ def comparison_cells(comparison: Mapping) -> list[list[str]]:
     """Returns the head and the rows of the table as lists of text."""
     rows = comparison["rows"]
     there = (read_name(key) for row in rows for key in row["metrics"])
-    columns = ordered([_ACCURACY, *there], "comparison")
+    columns = ordered([Name("accuracy"), *there], "comparison")
     titles = [title(name, short=True) for name in columns]
     lines = [["method", "fusion", "seeds", *titles, f"minus {comparison['baseline']}"]]
     for row in rows:
         cells = [mean(n, row["metrics"].get(write_name(n)), short=True) for n in columns]
-        lines.append([row["method"], row["fusion"], _seeds(row), *cells, _difference(row)])
+        which = ", ".join(map(str, row["failed"]))
+        seeds = f"{len(row['seeds'])}" + (f" (failed: seed {which})" if which else "")
+        # With the baseline's head where that is not the row's own.
+        other = row["against"] and row["against"]["fusion"]
+        head = "" if other in (None, row["fusion"]) else f" ({other})"
+        difference = mean(Name("difference"), row["difference"], short=True) + head
+        lines.append([row["method"], row["fusion"], seeds, *cells, difference])
     return lines
 
 
 def comparison_csv(runs: Sequence[Mapping], failed: Sequence[Mapping] = ()) -> str:
     """Returns a line for each run, every metric in full precision; failed ones have a reason."""
     names = list(dict.fromkeys(name for run in runs for name in run["metrics"]))
-    lines = [["method", "fusion", "seed", "failed", *names]]
+    lines = [[*RUN, "failed", *names]]
     for run in (*runs, *failed):
         values = [run.get("metrics", {}).get(name, "") for name in names]
-        lines.append([run["method"], run["fusion"], run["seed"], run.get("reason", ""), *values])
+        lines.append([*(run[field] for field in RUN), run.get("reason", ""), *values])
     return csv_table(lines)
-
-
-def _key(run):
-    return run["method"], run["fusion"]
-
-
-def _check_repetition(runs):
-    seen = set()
-    for run in runs:
-        if (*_key(run), run["seed"]) in seen:
-            raise ValueError(
-                "Expected one run of each method, fusion and seed, got two of "
-                f"{run['method']}, {run['fusion']}, seed {run['seed']}. Leave one out."
-            )
-        seen.add((*_key(run), run["seed"]))
 
 
 def comparison_failures(comparison: Mapping) -> list[str]:
@@ -161,16 +173,3 @@ def comparison_failures(comparison: Mapping) -> list[str]:
         f"failed: {run['method']}, {run['fusion']}, seed {run['seed']}: {run['reason']}"
         for run in comparison["failed"]
     ]
-
-
-def _seeds(row):
-    """Returns how many seeds a row is the mean of, and which ones are missing from it."""
-    which = ", ".join(map(str, row["failed"]))
-    return f"{len(row['seeds'])}" + (f" (failed: seed {which})" if which else "")
-
-
-def _difference(row):
-    """Returns the paired difference, with the baseline's head where that is not the row's own."""
-    other = row["against"] and row["against"]["fusion"]
-    head = "" if other in (None, row["fusion"]) else f" ({other})"
-    return mean(Name("difference"), row["difference"], short=True) + head

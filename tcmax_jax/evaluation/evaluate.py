@@ -65,27 +65,26 @@ def evaluate_split(
       ValueError: modalities that cannot be dropped.
     """
     strengths = tuple(noise) if hard else ()
-    if strengths:
-        views, labels = encode_split(
-            lambda views: {s: encode(inputs) for s, inputs in views.items()},
-            noisy_views(batches, strengths),
-            gather,
-        )
-        features = views[0.0]
-    else:
-        features, labels = encode_split(encode, batches, gather)
+    views, labels = encode_split(
+        lambda views: {s: encode(inputs) for s, inputs in views.items()},
+        noisy_views(batches, strengths),
+        gather,
+    )
+    features = views[0.0]
     scores = predictions(method, head, features)
     metrics = split_metrics(method, head, features, labels, scores)
     if dropped:
         share = accuracy(scores_without(method, head, features, dropped), labels)
         metrics[write_name(under(without(dropped)))] = share
-    predicted = {}
-    for each in missing(method, features) if hard else ():
-        predicted[without(each)] = scores_without(method, head, features, each)
-    for strength in strengths:
-        for m, noisy in views[strength].items():
-            scores_under = method.predict(head, {**features, m: noisy})
-            predicted[Condition(noisy=m, strength=strength)] = scores_under
+    hard_scores = {
+        without(each): scores_without(method, head, features, each)
+        for each in (missing(method, features) if hard else ())
+    }
+    hard_scores |= {
+        Condition(noisy=m, strength=s): method.predict(head, {**features, m: noisy})
+        for s in strengths
+        for m, noisy in views[s].items()
+    }
     resting = set(features) - set(method.modalities or features)
     return Evaluation(
         metrics=metrics,
@@ -93,7 +92,7 @@ def evaluate_split(
         labels=labels,
         scores=jax.device_get(scores),
         features=features,
-        predicted={c: np.argmax(np.asarray(x), axis=-1) for c, x in predicted.items()},
+        predicted={c: np.argmax(np.asarray(x), axis=-1) for c, x in hard_scores.items()},
     )
 
 
@@ -104,7 +103,7 @@ def encode_split(encode: Callable, batches: Iterable[dict], gather: Callable = l
       encode: function from inputs {modality: [B, ...]} to features {modality: [B, D]} on the host,
         or to another tree of arrays [B, ...], which is then what comes instead of the features.
       batches: padded batches.
-      gather: function that joins a pytree of this process's rows with those of all others.
+      gather: see `evaluate_split`.
     """
     parts = [
         {"features": encode(batch["inputs"])} | {x: batch[x] for x in ("label", "where", "index")}
@@ -148,10 +147,9 @@ def scores_without(method, head, features: Mapping, dropped: Collection[str]):
             f"the method trains, got {', '.join(dropped)}."
         )
     if isinstance(head, AdditiveHead):
-        return method.predict(
-            AdditiveHead(lambda z: {m: x for m, x in head.modality_logits(z).items() if m in kept}),
-            features,
-        )
+        parts = head.modality_logits
+        rest = AdditiveHead(lambda z: {m: x for m, x in parts(z).items() if m in kept})
+        return method.predict(rest, features)
     n = len(next(iter(features.values())))
     rows = np.arange(0, n, -(-n // _STAND_INS))
 
@@ -187,23 +185,16 @@ def noisy_views(batches: Iterable[Mapping], strengths: Sequence[float]) -> Itera
     """
     for batch in batches:
         clean = batch["inputs"]
-        noise = {
-            m: _noise(number, batch["index"], np.shape(clean[m]))
-            for number, m in enumerate(sorted(clean))
-        }
+        noise = {}
+        for number, m in enumerate(sorted(clean) if strengths else ()):
+            seeds = ((number, int(index)) for index in batch["index"])
+            shape = np.shape(clean[m])[1:]
+            own = [np.random.default_rng(s).standard_normal(shape, np.float32) for s in seeds]
+            noise[m] = np.stack(own)
         views = {0.0: clean} | {
             s: {m: _add(np.asarray(x), s * noise[m]) for m, x in clean.items()} for s in strengths
         }
         yield {**batch, "inputs": views}
-
-
-def _noise(number, indices, shape):
-    return np.stack(
-        [
-            np.random.default_rng((number, int(index))).standard_normal(shape[1:], np.float32)
-            for index in indices
-        ]
-    )
 
 
 def _add(x, noise):

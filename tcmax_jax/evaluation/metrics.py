@@ -34,13 +34,9 @@ def split_metrics(method, head, features, labels, scores) -> dict[str, float]:
     """
     fused = scores["fused"]
     additive = isinstance(head, AdditiveHead)
-    bound = -tcmax_loss(
-        head,
-        features,
-        labels,
-        label_prior=method.label_prior,
-        negatives=None if additive else Sampled(_BOUND_TUPLES, jax.random.key(0)),
-    )
+    tuples = None if additive else Sampled(_BOUND_TUPLES, jax.random.key(0))
+    prior = method.label_prior
+    bound = -tcmax_loss(head, features, labels, label_prior=prior, negatives=tuples)
     parts = {name: logits for name, logits in scores.items() if name != "fused"}
     return {
         "accuracy": accuracy(fused, labels),

@@ -55,10 +55,8 @@ def write_outputs(path: Path, outputs: Outputs) -> None:
     arrays = {"labels": np.asarray(outputs.labels, np.int32), "about": np.array(json.dumps(about))}
     arrays |= {_SCORES + m: np.asarray(x, np.float32) for m, x in outputs.scores.items()}
     arrays |= {_FEATURES + m: np.asarray(x, np.float32) for m, x in outputs.features.items()}
-    arrays |= {
-        _PREDICTED + write_name(under(c)): np.asarray(x, np.int32)
-        for c, x in outputs.predicted.items()
-    }
+    predicted = {write_name(under(c)): x for c, x in outputs.predicted.items()}
+    arrays |= {_PREDICTED + key: np.asarray(x, np.int32) for key, x in predicted.items()}
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
@@ -144,32 +142,22 @@ def analysis_numbers(analysis: Mapping) -> dict[Name, tuple[float, float | None]
                 own.pop("offsets", None)
                 found |= {Name(kind, "recalibrated"): (x, None) for kind, x in own.items()}
             case "total_correlation", {"terms": terms}:
-                found |= {
-                    Name("chain", term): (x["nats"], x["standard_error"])
-                    for term, x in terms.items()
-                }
+                own = {Name("chain", term): x for term, x in terms.items()}
+                found |= {name: (x["nats"], x["standard_error"]) for name, x in own.items()}
             case "accuracy_without", _:
                 found |= {under(without(m.split("+"))): (x, None) for m, x in value.items()}
             case "accuracy_under_noise", _:
-                found |= {
-                    under(Condition(noisy=m, strength=float(s))): (x, None)
-                    for m, shares in value.items()
-                    for s, x in shares.items()
-                }
+                for m, shares in value.items():
+                    own = {Condition(noisy=m, strength=float(s)): x for s, x in shares.items()}
+                    found |= {under(condition): (x, None) for condition, x in own.items()}
             case _, {"mean": mean, "standard_error": error}:
                 found[Name(key)] = mean, error
             case "examples", _:
                 pass
             case _, Mapping():
-                found |= {
-                    _named_as_metrics(key, of): (x, None)
-                    for of, x in value.items()
-                    if isinstance(x, int | float)
-                }
+                bare = {"fused": ""} if key in _METRICS else {}
+                own = {of: x for of, x in value.items() if isinstance(x, int | float)}
+                found |= {Name(key, bare.get(of, of)): (x, None) for of, x in own.items()}
             case _, int() | float():
                 found[Name(key)] = value, None
     return found
-
-
-def _named_as_metrics(kind, of):
-    return Name(kind, "" if of == "fused" and kind in _METRICS else of)

@@ -53,7 +53,21 @@ def fit_probe(features, labels, num_classes: int, *, l2: float = 1e-3, max_steps
       ValueError: no examples, lengths that differ, NaN or infinite features, labels out of range.
     """
     features, labels = np.asarray(features, np.float32), np.asarray(labels)
-    _check(features, labels, num_classes)
+    if features.ndim != 2 or not len(features) or len(features) != len(labels):
+        raise ValueError(
+            "Expected features [N, D] and labels [N] of at least one example, got shapes "
+            f"{features.shape} and {labels.shape}."
+        )
+    if not np.isfinite(features).all():
+        bad = int((~np.isfinite(features)).sum())
+        raise ValueError(
+            f"Expected finite features, got {bad} entries that are NaN or infinite. Look for an "
+            "encoder that has diverged."
+        )
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise ValueError(
+            f"Expected labels in 0 .. {num_classes - 1}, got {labels.min()} .. {labels.max()}."
+        )
     mean, scale = features.mean(axis=0), features.std(axis=0)
     scale = np.where(scale > 1e-6 * (1 + np.abs(mean)), scale, 1.0).astype(np.float32)
     kernel, bias = _minimise((features - mean) / scale, labels, num_classes, l2, max_steps)
@@ -118,21 +132,3 @@ def _minimise(x, labels, num_classes, l2, max_steps):
     params = (jnp.zeros((x.shape[1], num_classes)), jnp.zeros(num_classes))
     carry = (params, optimizer.init(params), jnp.inf, 0)
     return jax.lax.while_loop(unfinished, advance, carry)[0]
-
-
-def _check(features, labels, num_classes):
-    if features.ndim != 2 or not len(features) or len(features) != len(labels):
-        raise ValueError(
-            "Expected features [N, D] and labels [N] of at least one example, got shapes "
-            f"{features.shape} and {labels.shape}."
-        )
-    if not np.isfinite(features).all():
-        bad = int((~np.isfinite(features)).sum())
-        raise ValueError(
-            f"Expected finite features, got {bad} entries that are NaN or infinite. Look for an "
-            "encoder that has diverged."
-        )
-    if labels.min() < 0 or labels.max() >= num_classes:
-        raise ValueError(
-            f"Expected labels in 0 .. {num_classes - 1}, got {labels.min()} .. {labels.max()}."
-        )

@@ -128,13 +128,7 @@ def _loss(key, title, shown):
     return Quantity(key, title, "nats", better="lower", chance=math.log, shown=shown)
 
 
-def _points(key, title, short=None, shown=()):
-    """Returns a difference of accuracies."""
-    return Quantity(
-        key, title, "points", short, digits=2, factor=100, better="higher", signed=True, shown=shown
-    )
-
-
+_POINTS = {"unit": "points", "digits": 2, "factor": 100, "better": "higher", "signed": True}
 # In the order in which they are shown.
 QUANTITIES = (
     _accuracy("accuracy", "fused accuracy", "fused", ("comparison", "study", "epoch", "curves")),
@@ -145,8 +139,9 @@ QUANTITIES = (
     _accuracy("probe/", "accuracy of {} (probe)", "{} (probe)", ("comparison",)),
     _accuracy("without/", "fused accuracy without {}", shown=("conditions", "missing")),
     _accuracy("noise/", "fused accuracy with noise on {}", shown=("conditions",)),
-    _points("difference", "difference of fused accuracy", "difference", ("study",)),
-    _points("multimodal_gain", "multimodal gain", shown=("agreement", "modalities")),
+    Quantity("difference", "difference of fused accuracy", short="difference", shown=("study",),
+             **_POINTS),
+    Quantity("multimodal_gain", "multimodal gain", shown=("agreement", "modalities"), **_POINTS),
     _loss("train_cross_entropy", "cross-entropy in training", ("losses", "curves")),
     _loss("cross_entropy", "cross-entropy", ("study", "losses", "curves")),
     _loss("cross_entropy/", "cross-entropy, {}", ("losses",)),

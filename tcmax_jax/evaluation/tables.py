@@ -27,40 +27,29 @@ def text_table(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
     """
     width = width or shutil.get_terminal_size().columns
     columns = [_column(cells) for cells in zip(*rows, strict=True)]
-    blocks, block = [], columns[:1]
+    blocks = [columns[:1]]
     for column in columns[1:]:
-        if len(block) > 1 and _width([*block, column]) > width:
-            blocks.append(block)
-            block = columns[:1]
-        block.append(column)
-    blocks.append(block)
+        if len(blocks[-1]) > 1 and _width([*blocks[-1], column]) > width:
+            blocks.append(columns[:1])
+        blocks[-1].append(column)
     return "\n\n".join(_lines(block) for block in blocks)
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """Lays out cells as Markdown, without a newline at the end.
-
-    Args:
-      rows: the titles, then a row of cells each.
-    """
+    """Lays out cells as Markdown, without a newline at the end."""
     head, *rest = rows
-    return "\n".join(map(_markdown_row, (head, ["---"] * len(head), *rest)))
+    lines = [
+        [cell.replace("|", "\\|").replace("\n", " ") for cell in cells]
+        for cells in (head, ["---"] * len(head), *rest)
+    ]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def csv_table(rows: Sequence[Sequence]) -> str:
-    """Lays out cells as CSV; numbers in full precision.
-
-    Args:
-      rows: the titles, then a row of cells each.
-    """
+    """Lays out cells as CSV; numbers in full precision."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
-
-
-def _markdown_row(cells):
-    escaped = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
-    return f"| {' | '.join(escaped)} |"
 
 
 def _column(cells):

@@ -23,28 +23,20 @@ def results_table(results: Mapping, width: int | None = None) -> str:
         split: {read_name(key): (value, None) for key, value in metrics.items()}
         for split, metrics in results["splits"].items()
     }
-    lines = [
+    head = (
         f"{results['run']}: best checkpoint on validation, epoch {results['epoch']} "
-        f"(step {results['step']})",
-        _by_split(splits, width),
-    ]
-    counts = results.get("data", {})
-    if any(own["used"] < own["listed"] for own in counts.values()):
-        shares = (
-            f"{split} {own['used']} of {own['listed']} ({own['used'] / own['listed']:.1%})"
-            for split, own in counts.items()
-        )
-        lines.append(f"a part of the data only: {', '.join(shares)} of the listed clips")
-    return "\n".join(lines)
+        f"(step {results['step']})"
+    )
+    text = f"{head}\n{_by_split(splits, width)}"
+    counts = {split: (own["used"], own["listed"]) for split, own in results.get("data", {}).items()}
+    if not any(used < listed for used, listed in counts.values()):
+        return text
+    shares = (f"{split} {n} of {of} ({n / of:.1%})" for split, (n, of) in counts.items())
+    return f"{text}\na part of the data only: {', '.join(shares)} of the listed clips"
 
 
 def analysis_text(analyses: Mapping, width: int | None = None) -> str:
-    """Lays out the analyses that are one number: a line for each, a column for each split.
-
-    Args:
-      analyses: {split: see `tcmax_jax.evaluation.analysis.analyse`}.
-      width: columns of text, see `tcmax_jax.evaluation.tables.text_table`.
-    """
+    """Lays out the analyses {split: see `analyse`} that are one number, as `results_table` does."""
     table = _by_split({split: analysis_numbers(own) for split, own in analyses.items()}, width)
     chains = [own["total_correlation"] for own in analyses.values() if "total_correlation" in own]
     return "\n".join([table, *(chain["verdict"] for chain in chains)])

@@ -1,23 +1,26 @@
 """Two runs, or two checkpoints of one, beside each other."""
 
-import math
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from tcmax_jax.evaluation.comparison import mean_and_error
 from tcmax_jax.evaluation.outputs import Outputs, read_outputs
 from tcmax_jax.evaluation.quantities import Name, number, ordered, quantity, title
 from tcmax_jax.evaluation.reports.draw import draw_difference
 from tcmax_jax.evaluation.reports.page import write_page
 from tcmax_jax.evaluation.reports.provenance import plain
-from tcmax_jax.evaluation.reports.rows import curves, numbers
+from tcmax_jax.evaluation.reports.rows import curves, last_split, numbers
 from tcmax_jax.evaluation.reports.runs import check_same_data, differing_fields, read_evaluated
 from tcmax_jax.run_folder import RunFolder
 
 _MOST_CLASSES = 20
 _TITLE = "What changed"
-_ACCURACY, _CHANGE = Name("accuracy"), Name("difference")
+_CHANGE = Name("difference")
+_CAPTION = (
+    "Loss and cross-entropy in training; cross-entropy (both on a logarithmic axis), TC bound and "
+    "accuracies of the validation split; A solid, B dashed."
+)
 
 
 def write_difference(first: Path, second: Path, out: Path) -> list[Path]:
@@ -36,7 +39,7 @@ def write_difference(first: Path, second: Path, out: Path) -> list[Path]:
     """
     runs = [read_evaluated(folder) for folder in (first, second)]
     check_same_data(runs)
-    split = "test" if all("test" in run["results"]["splits"] for run in runs) else "validation"
+    split = last_split(runs)
     outputs = [read_outputs(RunFolder(run["folder"]).outputs(split)) for run in runs]
     if not np.array_equal(outputs[0].labels, outputs[1].labels):
         raise ValueError(
@@ -44,18 +47,23 @@ def write_difference(first: Path, second: Path, out: Path) -> list[Path]:
             "Evaluate both again with --mode=evaluate."
         )
     found = difference(*outputs)
-    same_run = runs[0]["run"] == runs[1]["run"]
-    pictures = {} if same_run else {"curves": draw_difference([curves(r["log"]) for r in runs])}
+    if runs[0]["run"] == runs[1]["run"]:
+        pictures, drawn = {}, {"text": "Two checkpoints of one training."}
+    else:
+        pictures = {"curves": draw_difference([curves(run["log"]) for run in runs])}
+        drawn = {"figure": "curves", "caption": _CAPTION}
+    fields = differing_fields([run["config"] for run in runs])
+    changed = [["field", "A", "B"], *([path, *map(plain, values)] for path, values in fields)]
     blocks = [
         {"heading": _TITLE, "level": 1},
         {"items": [f"{letter}: {_name(run)}" for letter, run in zip("AB", runs, strict=True)]},
         {"text": _summary(found, split)},
         {"heading": "Configuration", "level": 2},
-        *_configuration(runs),
+        {"table": changed} if fields else {"text": "The same."},
         {"heading": "Results", "level": 2},
         {"table": _numbers(runs, split)},
         {"heading": "Curves", "level": 2},
-        *_curve_blocks(pictures),
+        drawn,
         {"heading": "Classes", "level": 2},
         {
             "text": f"Accuracy of the fused prediction by class, {split} split, by the size of the "
@@ -89,28 +97,19 @@ def difference(first: Outputs, second: Outputs) -> dict:
     chosen = [np.argmax(each.scores["fused"], axis=-1) for each in (first, second)]
     right = [(c == labels).astype(np.float64) for c in chosen]
     gap = right[1] - right[0]
-    classes = [
-        {
-            "class": int(c),
-            "count": int(inside.sum()),
-            "first": float(right[0][inside].mean()),
-            "second": float(right[1][inside].mean()),
-            **_mean(gap[inside]),
-        }
-        for c, inside in ((c, labels == c) for c in np.unique(labels))
-    ]
+    classes = []
+    for c in np.unique(labels):
+        inside = labels == c
+        own = {"class": int(c), "count": int(inside.sum())}
+        own |= {"first": float(right[0][inside].mean()), "second": float(right[1][inside].mean())}
+        classes.append(own | mean_and_error(gap[inside]))
     return {
-        "change": _mean(gap),
+        "change": mean_and_error(gap),
         "won": int((gap > 0).sum()),
         "lost": int((gap < 0).sum()),
         "agreement": float(np.mean(chosen[0] == chosen[1])),
         "classes": sorted(classes, key=lambda own: -abs(own["mean"])),
     }
-
-
-def _mean(x):
-    error = float(x.std(ddof=1) / math.sqrt(len(x))) if len(x) > 1 else None
-    return {"mean": float(x.mean()), "standard_error": error}
 
 
 def _summary(found, split):
@@ -134,16 +133,6 @@ def _name(run):
     )
 
 
-def _configuration(runs):
-    rows = [
-        [path, *map(plain, values)]
-        for path, values in differing_fields([run["config"] for run in runs])
-    ]
-    if not rows:
-        return [{"text": "The same."}]
-    return [{"table": [["field", "A", "B"], *rows]}]
-
-
 def _numbers(runs, split):
     """Returns the table of all metrics and analyses that are one number."""
     own = [numbers(run, split) for run in runs]
@@ -151,33 +140,16 @@ def _numbers(runs, split):
     for name in ordered(name for each in own for name in each):
         a, b = (each.get(name) for each in own)
         change = None if None in (a, b) else b - a
-        rows.append(
-            [title(name), *(number(name, x) for x in (a, b, change)), _better(name, change)]
-        )
+        better = "-"
+        if change and (direction := quantity(name).better):
+            better = "B" if (change > 0) == (direction == "higher") else "A"
+        rows.append([title(name), *(number(name, x) for x in (a, b, change)), better])
     return rows
-
-
-def _better(name, change):
-    """Returns which run is the better one: that whose number is higher, or lower."""
-    direction = quantity(name).better
-    if not direction or not change:
-        return "-"
-    return "B" if (change > 0) == (direction == "higher") else "A"
-
-
-def _curve_blocks(pictures: Mapping):
-    if not pictures:
-        return [{"text": "Two checkpoints of one training."}]
-    caption = (
-        "Loss and cross-entropy in training; cross-entropy (both on a logarithmic axis), TC bound "
-        "and accuracies of the validation split; A solid, B dashed."
-    )
-    return [{"figure": "curves", "caption": caption}]
 
 
 def _classes(found, class_names):
     rows = [["class", "examples", "A", "B", f"B less A ({quantity(_CHANGE).unit})"]]
     for own in found["classes"][:_MOST_CLASSES]:
-        shares = [number(_ACCURACY, own[name]) for name in ("first", "second")]
+        shares = [number(Name("accuracy"), own[name]) for name in ("first", "second")]
         rows.append([class_names[own["class"]], str(own["count"]), *shares, _change(own)])
     return rows

@@ -16,12 +16,7 @@ _MOST_CONFUSED_CLASSES = 60
 
 
 def draw_runs(rows: Sequence[Mapping], class_names: Sequence[str]) -> dict[str, bytes]:
-    """Returns {name: PNG} of all figures that the rows have something for.
-
-    Args:
-      rows: see `make_rows`.
-      class_names: names of the classes.
-    """
+    """Returns {name: PNG} of all figures that rows, see `make_rows`, have something for."""
     classes = len(class_names)
     names = [name for row in rows for name in row["measures"]]
     predictions = {name for row in rows for name in row["reliability"]}
@@ -41,9 +36,8 @@ def draw_runs(rows: Sequence[Mapping], class_names: Sequence[str]) -> dict[str, 
                 drawn[figure] = figures.bars_figure(rows, own, limits)
         for name, own in _parts("reliability", rows, 9):
             drawn[name] = figures.reliability_figure(own)
-        if classes <= _MOST_CONFUSED_CLASSES:
-            for name, own in _parts("confusion", rows, 4):
-                drawn[name] = figures.confusion_figure(own, class_names)
+        for name, own in _parts("confusion", rows if classes <= _MOST_CONFUSED_CLASSES else [], 4):
+            drawn[name] = figures.confusion_figure(own, class_names)
         return {name: _png(figure) for name, figure in drawn.items()}
 
 
@@ -56,12 +50,8 @@ def draw_study(study: Mapping) -> bytes:
 def draw_difference(curves: Sequence[Mapping]) -> bytes:
     """Returns the PNG of the curves of two runs, see `tcmax_jax.evaluation.reports.rows.curves`."""
     rows = [
-        {
-            "label": letter,
-            "look": {"colour": colour, "marker": marker, "line": line, "hatch": ""},
-            "curves": {name: [values] for name, values in own.items()},
-        }
-        for letter, own, (colour, marker, line) in zip("AB", curves, PAIR, strict=True)
+        {"label": letter, "look": look, "curves": {name: [x] for name, x in own.items()}}
+        for letter, own, look in zip("AB", curves, PAIR, strict=True)
     ]
     with _styled():
         return _png(figures.curves_figure(rows))

@@ -49,13 +49,7 @@ aside h3 { margin-top: .8rem; }
 
 
 def to_html(title: str, blocks: Sequence[Mapping], pictures: Mapping[str, bytes]) -> str:
-    """Returns a whole page that needs nothing beside it.
-
-    Args:
-      title: of the page.
-      blocks: see the module.
-      pictures: {name of a figure: PNG}.
-    """
+    """Returns a whole page, see `write_page`, that needs nothing beside it."""
     body = "\n".join(_html_block(block, pictures) for block in blocks)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

@@ -4,6 +4,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 
+from tcmax_jax.evaluation.comparison import RUN, collected, grouped
 from tcmax_jax.evaluation.reports.runs import differing_fields, flat
 
 # These have columns of their own.
@@ -11,12 +12,7 @@ _SHOWN = ("seed", "method.", "model.fusion.")
 
 
 def provenance(runs: Sequence[Mapping], failed: Sequence[Mapping]) -> list[dict]:
-    """Returns the blocks on what was run.
-
-    Args:
-      runs: see `read_runs`.
-      failed: see `read_runs`.
-    """
+    """Returns the blocks on what was run, and on what failed, see `read_runs`."""
     differences = _differences(runs)
     return [
         {"heading": "What was run", "level": 2},
@@ -39,11 +35,7 @@ def provenance(runs: Sequence[Mapping], failed: Sequence[Mapping]) -> list[dict]
 
 
 def commands(runs: Sequence[Mapping]) -> str:
-    """Returns shell commands that repeat runs: a function with all they share, a call for each.
-
-    Args:
-      runs: each with a "config".
-    """
+    """Returns shell commands that repeat runs: a function with all they share, a call for each."""
     configs = [run["config"] for run in runs]
     first, *rest = configs
     shared = [k for k in first if all(k in c and c[k] == first[k] for c in rest)]
@@ -51,52 +43,42 @@ def commands(runs: Sequence[Mapping]) -> str:
     lines = ["again() {", "  " + " \\\n    ".join([*head, '"$@"']), "}"]
     for number, config in enumerate(configs):
         own = [_override(name, config[name]) for name in config if name not in shared]
-        name = (
-            f"{config['method']['kind']}-{config['model']['fusion']['kind']}-seed{config['seed']}"
-        )
+        name = f"{config['method']['kind']}-{config['model']['fusion']['kind']}"
         # The number keeps methods of one name with other options apart.
-        workdir = shlex.quote(f"--workdir=runs/again/{number:02d}-{name}")
+        workdir = shlex.quote(f"--workdir=runs/again/{number:02d}-{name}-seed{config['seed']}")
         lines.append(" ".join(["again", *own, workdir]))
     return "\n".join(lines)
 
 
 def _override(name, value):
     # A text that is no JSON stands for itself, and a string in quotes would keep them.
-    text = value if isinstance(value, str) else json.dumps(value)
-    return shlex.quote(f"--config.{name}={text}")
+    return shlex.quote(f"--config.{name}={plain(value)}")
 
 
 def _facts(runs):
-    config, data = runs[0]["config"], runs[0]["data"]
-    rows = [
-        ["", ""],
-        ["data set", f"{data['name']} ({config['data']['kind']})"],
-        ["classes", str(len(data["class_names"]))],
-        ["modalities", ", ".join(config["modalities"])],
-    ]
-    for split, analysis in runs[0]["analysis"].items():
-        rows.append([f"{split} examples", str(analysis["examples"])])
-    for split, own in runs[0]["results"].get("data", {}).items():
-        rows.append([f"clips used, {split}", f"{own['used']} of {own['listed']} listed"])
-    if data.get("checksum"):
-        rows.append(["checksum of the list of clips", data["checksum"]])
+    data, results, configs = runs[0]["data"], runs[0]["results"], [run["config"] for run in runs]
+    clips = results.get("data", {}).items()
+    checksum = data.get("checksum")
     return [
-        *rows,
+        ["", ""],
+        ["data set", f"{data['name']} ({configs[0]['data']['kind']})"],
+        ["classes", str(len(data["class_names"]))],
+        ["modalities", ", ".join(configs[0]["modalities"])],
+        *([f"{s} examples", str(own["examples"])] for s, own in runs[0]["analysis"].items()),
+        *([f"clips used, {s}", f"{own['used']} of {own['listed']} listed"] for s, own in clips),
+        *([["checksum of the list of clips", checksum]] if checksum else []),
         ["seeds", _several(run["seed"] for run in runs)],
-        ["epochs", _several(run["config"]["training"]["epochs"] for run in runs)],
+        ["epochs", _several(config["training"]["epochs"] for config in configs)],
         ["steps", _several(run["log"][-1]["step"] for run in runs)],
-        ["batch size", _several(run["config"]["training"]["batch_size"] for run in runs)],
-        ["optimizer", _several(run["config"]["optimizer"]["kind"] for run in runs)],
-        ["learning rate", _several(run["config"]["optimizer"]["learning_rate"] for run in runs)],
+        ["batch size", _several(config["training"]["batch_size"] for config in configs)],
+        ["optimizer", _several(config["optimizer"]["kind"] for config in configs)],
+        ["learning rate", _several(config["optimizer"]["learning_rate"] for config in configs)],
     ]
 
 
 def _methods(runs):
-    groups = {}
-    for run in runs:
-        groups.setdefault((run["method"], run["fusion"]), []).append(run)
     rows = [["method", "fusion", "options", "seeds"]]
-    for (method, fusion), group in groups.items():
+    for (method, fusion), group in grouped(runs).items():
         options = flat({k: v for k, v in group[0]["config"]["method"].items() if k != "kind"})
         text = ", ".join(f"{name} {plain(value)}" for name, value in options.items())
         rows.append([method, fusion, text or "none", _several(run["seed"] for run in group)])
@@ -104,37 +86,13 @@ def _methods(runs):
 
 
 def _runs(runs, failed):
-    rows = [
-        [
-            "folder",
-            "method",
-            "fusion",
-            "seed",
-            "best epoch",
-            "step",
-            "collapsed",
-            "time of steps (s)",
-        ]
-    ]
-    for run in runs:
-        results = run["results"]
-        best = [str(results[name]) for name in ("epoch", "step")]
-        collapsed = ", ".join(results.get("collapsed", [])) or "no"
-        rows.append(
-            [
-                run["folder"],
-                run["method"],
-                run["fusion"],
-                str(run["seed"]),
-                *best,
-                collapsed,
-                _time(run),
-            ]
-        )
-    for run in failed:
-        rows.append(
-            [run["folder"], run["method"], run["fusion"], str(run["seed"]), "failed", "-", "-", "-"]
-        )
+    rows = [["folder", *RUN, "best epoch", "step", "collapsed", "time of steps (s)"]]
+    for run in [*runs, *failed]:
+        told = ["failed", "-", "-", "-"]
+        if results := run.get("results"):
+            collapsed = ", ".join(results.get("collapsed", [])) or "no"
+            told = [str(results["epoch"]), str(results["step"]), collapsed, _time(run)]
+        rows.append([*(str(run[name]) for name in ("folder", *RUN)), *told])
     return rows
 
 
@@ -143,37 +101,31 @@ def _time(run):
     entries = [entry for entry in run["log"] if entry["split"] == "train"]
     if not all("examples_per_second" in entry for entry in entries):
         return "-"
-    ends = [0, *(entry["step"] for entry in entries)]
+    starts = [0, *(entry["step"] for entry in entries)]
     size = run["config"]["training"]["batch_size"]
     seconds = sum(
-        (end - start) * size / entry["examples_per_second"]
-        for start, end, entry in zip(ends, ends[1:], entries, strict=False)
+        (entry["step"] - start) * size / entry["examples_per_second"]
+        for start, entry in zip(starts, entries, strict=False)
     )
     return f"{seconds:.0f}"
 
 
 def _differences(runs):
     rows = [["field", "value", "runs"]]
+    names = [f"{run['method']}, {run['fusion']}, seed {run['seed']}" for run in runs]
     for path, values in differing_fields([run["config"] for run in runs]):
-        if path.startswith(_SHOWN):
-            continue
-        holders = {}
-        for run, value in zip(runs, values, strict=True):
-            name = f"{run['method']}, {run['fusion']}, seed {run['seed']}"
-            holders.setdefault(plain(value), []).append(name)
-        rows += [[path, value, "; ".join(names)] for value, names in holders.items()]
+        texts = list(map(plain, values)) if not path.startswith(_SHOWN) else []
+        for text in dict.fromkeys(texts):
+            holders = [name for name, own in zip(names, texts, strict=True) if own == text]
+            rows.append([path, text, "; ".join(holders)])
     return rows
 
 
 def environments_table(runs: Sequence[Mapping]) -> list[list[str]]:
-    """Returns a table of versions, commits, hosts and devices: all that runs were made with.
-
-    Args:
-      runs: each with "environments", what a run has in environments.json.
-    """
-    entries = [e for run in runs for e in run["environments"]]
-    names = dict.fromkeys(name for e in entries for name in e if name != "after_step")
-    return [["", ""], *([name, _several(e[name] for e in entries if name in e)] for name in names)]
+    """Returns a table of versions, commits, hosts and devices: all that runs were made with."""
+    told = collected([entry for run in runs for entry in run["environments"]])
+    told.pop("after_step", None)
+    return [["", ""], *([name, _several(values)] for name, values in told.items())]
 
 
 def _several(values):

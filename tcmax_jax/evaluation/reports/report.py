@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tcmax_jax.evaluation.comparison import (
+    RUN,
     compare_runs,
     comparison_cells,
     comparison_csv,
@@ -14,7 +15,7 @@ from tcmax_jax.evaluation.quantities import ANALYSES, Name, mean, ordered, title
 from tcmax_jax.evaluation.reports.draw import draw_runs, draw_study
 from tcmax_jax.evaluation.reports.page import write_page
 from tcmax_jax.evaluation.reports.provenance import provenance
-from tcmax_jax.evaluation.reports.rows import make_rows, numbers
+from tcmax_jax.evaluation.reports.rows import last_split, make_rows, numbers
 from tcmax_jax.evaluation.reports.runs import differing_fields, find_folders, read_runs
 from tcmax_jax.evaluation.reports.studies import read_study, studies_csv, study_blocks
 
@@ -102,7 +103,9 @@ def write_report(patterns: Sequence[str], out: Path) -> list[Path]:
     run_folders, study_folders = find_folders(patterns)
     studies = [read_study(folder) for folder in study_folders]
     read = read_runs(run_folders) if run_folders else {"runs": [], "failed": []}
-    heading = _title_of(read["runs"], studies)
+    names = dict.fromkeys(run["config"]["name"] for run in read["runs"])
+    names |= dict.fromkeys(f"the study of {study['field']}" for study in studies)
+    heading = f"Report on {', '.join(names)}"
     blocks, pictures, texts = _about_runs(**read, heading=heading) if run_folders else ([], {}, {})
     for number, study in enumerate(studies, start=1):
         name = f"study-{number}"
@@ -114,63 +117,56 @@ def write_report(patterns: Sequence[str], out: Path) -> list[Path]:
 
 
 def _about_runs(runs, failed, heading):
-    """Returns the blocks, the pictures and the other files of a report on runs."""
-    split = "test" if all("test" in run["results"]["splits"] for run in runs) else "validation"
+    """Returns the blocks, the pictures and the other files of a report on runs.
+
+    The blocks are all about one split unless they say otherwise.
+    """
+    split = last_split(runs)
     rows = make_rows(runs, split)
-    plain = [
-        {name: run[name] for name in ("method", "fusion", "seed")}
-        | {"metrics": {write_name(n): x for n, x in numbers(run, split).items()}}
+    told = [
+        {field: run[field] for field in RUN}
+        | {"metrics": {write_name(name): x for name, x in numbers(run, split).items()}}
         for run in runs
     ]
     methods = [run["method"] for run in runs]
-    comparison = compare_runs(plain, failed, _BASELINE if _BASELINE in methods else methods[0])
-    pictures = draw_runs(rows, runs[0]["data"]["class_names"])
-    blocks = _contents(runs, failed, rows, comparison, list(pictures), split, heading)
-    return blocks, pictures, {"results.csv": comparison_csv(plain, failed)}
-
-
-def _title_of(runs, studies):
-    names = dict.fromkeys(run["config"]["name"] for run in runs)
-    names |= dict.fromkeys(f"the study of {study['field']}" for study in studies)
-    return f"Report on {', '.join(names)}"
-
-
-def _contents(runs, failed, rows, comparison, figures, split, heading):
-    """Returns the blocks of a report on runs, all about a split unless they say otherwise."""
-    kinds = {name.kind for row in rows for name in row["measures"]}
-    hard = "missing" in figures or "noise" in figures
+    comparison = compare_runs(told, failed, _BASELINE if _BASELINE in methods else methods[0])
+    failures = comparison_failures(comparison)
     data, examples = runs[0]["data"], runs[0]["analysis"][split]["examples"]
+    pictures = draw_runs(rows, data["class_names"])
+    kinds = {name.kind for row in rows for name in row["measures"]}
+    hard = "missing" in pictures or "noise" in pictures
     summary = (
         f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} on {data['name']} "
         f"({len(data['class_names'])} classes). All numbers are of the {examples} examples of the "
         f"{split} split and the best checkpoint on validation, unless they say otherwise."
     )
-    return [
+    blocks = [
         {"heading": heading, "level": 1},
         {"text": summary},
         *_warnings(rows),
         {"heading": "Results", "level": 2},
         *_results(comparison),
-        *([{"items": lines}] if (lines := comparison_failures(comparison)) else []),
-        *_quoted(runs),
+        *([{"items": failures}] if failures else []),
+        *_quoted(runs[0]["config"]["data"]["kind"]),
         {"heading": "Training", "level": 2},
-        *_figures(figures, "curves"),
+        *_figures(pictures, "curves"),
         {"heading": "Modalities", "level": 2},
         *_additive_note(rows),
-        *_figures(figures, "modalities", "entropy"),
+        *_figures(pictures, "modalities", "entropy"),
         *([{"heading": "Missing and noisy modalities", "level": 2}] if hard else []),
-        *_figures(figures, "missing", "noise"),
+        *_figures(pictures, "missing", "noise"),
         {"heading": "Calibration", "level": 2},
-        *_figures(figures, "calibration", "reliability"),
-        *([{"heading": "Confusion", "level": 2}] if "confusion" in figures else []),
-        *_figures(figures, "confusion"),
+        *_figures(pictures, "calibration", "reliability"),
+        *([{"heading": "Confusion", "level": 2}] if "confusion" in pictures else []),
+        *_figures(pictures, "confusion"),
         {"heading": "Analyses in numbers", "level": 2},
-        *({"table": table} for table in _measures_tables(rows)),
+        *_measures_tables(rows),
         {"text": f"{_MEANS}; - where there is none. {_TRAINING_READING}"},
         *([{"text": _RECALIBRATION_READING}] if "recalibrated" in kinds else []),
         *([{"text": _CHAIN_READING}] if "chain" in kinds else []),
         *provenance(runs, failed),
     ]
+    return blocks, pictures, {"results.csv": comparison_csv(told, failed)}
 
 
 def _results(comparison):
@@ -185,13 +181,12 @@ def _measures_tables(rows):
     """Returns tables of all analyses that are one number: a line for each row, after a head."""
     tables = []
     for table in ANALYSES:
-        names = ordered((name for row in rows for name in row["measures"]), table)
-        if names:
+        if names := ordered((name for row in rows for name in row["measures"]), table):
             lines = [["method", "fusion", *map(title, names)]]
             for row in rows:
                 cells = [mean(name, row["measures"].get(name), short=True) for name in names]
                 lines.append([row["method"], row["fusion"], *cells])
-            tables.append(lines)
+            tables.append({"table": lines})
     return tables
 
 
@@ -209,42 +204,28 @@ def _warnings(rows):
     """Returns a line for each row whose runs differ in more than their seeds."""
     lines = []
     for row in rows:
-        fields = [
-            path
-            for path, _ in differing_fields([run["config"] for run in row["runs"]])
-            if path != "seed"
-        ]
-        if fields:
+        fields = differing_fields([run["config"] for run in row["runs"]])
+        if unlike := [path for path, _ in fields if path != "seed"]:
             lines.append(
                 f"Beware: the runs of {row['method']}, {row['fusion']} differ in more than their "
-                f"seeds ({', '.join(fields)}), so that their mean and interval mix unlike runs."
+                f"seeds ({', '.join(unlike)}), so that their mean and interval mix unlike runs."
             )
     return [{"items": lines}] if lines else []
 
 
 def _additive_note(rows):
     without = [row["label"] for row in rows if Name("js_divergence") not in row["measures"]]
-    if not without:
-        return []
-    return [
-        {
-            "text": "Heads that are no sum over modalities have no prediction of a modality alone, "
-            f"so that these are not defined for: {', '.join(without)}."
-        }
-    ]
+    text = (
+        "Heads that are no sum over modalities have no prediction of a modality alone, so that "
+        f"these are not defined for: {', '.join(without)}."
+    )
+    return [{"text": text}] if without else []
 
 
-def _quoted(runs):
-    kind = runs[0]["config"]["data"]["kind"]
-    if kind not in QUOTED:
-        return []
-    table = [["method", "quantity", "value in the paper"], *map(list, QUOTED[kind])]
-    return [
-        {
-            "aside": [
-                {"heading": "Quoted from the paper, not measured here", "level": 3},
-                {"table": table},
-                {"text": f"Source: {_SOURCE}"},
-            ]
-        }
+def _quoted(kind):
+    quoted = [
+        {"heading": "Quoted from the paper, not measured here", "level": 3},
+        {"table": [["method", "quantity", "value in the paper"], *map(list, QUOTED.get(kind, []))]},
+        {"text": f"Source: {_SOURCE}"},
     ]
+    return [{"aside": quoted}] if kind in QUOTED else []

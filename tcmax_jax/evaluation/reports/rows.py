@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tcmax_jax.evaluation.comparison import interval
+from tcmax_jax.evaluation.comparison import collected, grouped, interval
 from tcmax_jax.evaluation.outputs import BINS, analysis_numbers
 from tcmax_jax.evaluation.quantities import Name, quantity, read_name
 from tcmax_jax.evaluation.reports.style import styles
@@ -16,11 +16,7 @@ _ENTRY = ("step", "epoch", "split")
 
 
 def make_rows(runs: Sequence[Mapping], split: str) -> list[dict]:
-    """Groups runs by method and fusion.
-
-    Args:
-      runs: see `read_runs`.
-      split: the split whose analyses are taken.
+    """Groups runs, see `read_runs`, by method and fusion, with their analyses of a split.
 
     Returns:
       [{"method", "fusion", "label": for figures, "look": see `styles`, "runs", "values": {name: its
@@ -29,15 +25,14 @@ def make_rows(runs: Sequence[Mapping], split: str) -> list[dict]:
       accuracy} for each run that has them}, "reliability": {prediction: bins}, "confusion": [C, C]
       counts over all runs}].
     """
-    groups = {}
-    for run in runs:
-        groups.setdefault((run["method"], run["fusion"]), []).append(run)
+    groups = grouped(runs)
     several = len({fusion for _, fusion in groups}) > 1
     looks = styles([group[0]["config"]["method"]["kind"] for group in groups.values()])
     rows = []
     for ((method, fusion), group), look in zip(groups.items(), looks, strict=True):
         told = [numbers(run, split) for run in group]
-        values = _collect(told)
+        values = collected(told)
+        analyses = [run["analysis"][split] for run in group]
         rows.append(
             {
                 "method": method,
@@ -47,15 +42,18 @@ def make_rows(runs: Sequence[Mapping], split: str) -> list[dict]:
                 "runs": group,
                 "values": values,
                 "measures": {name: _interval(own) for name, own in values.items()},
-                "curves": _collect([curves(run["log"]) for run in group]),
-                "noise": _collect(list(map(_noise, told))),
-                "reliability": _pooled([run["analysis"][split]["reliability"] for run in group]),
-                "confusion": np.sum(
-                    [run["analysis"][split]["confusion"] for run in group], axis=0
-                ).tolist(),
+                "curves": collected([curves(run["log"]) for run in group]),
+                "noise": collected(list(map(_noise, told))),
+                "reliability": _pooled([own["reliability"] for own in analyses]),
+                "confusion": np.sum([own["confusion"] for own in analyses], axis=0).tolist(),
             }
         )
     return rows
+
+
+def last_split(runs: Sequence[Mapping]) -> str:
+    """Returns "test" where all runs were evaluated on it, otherwise "validation"."""
+    return "test" if all("test" in run["results"]["splits"] for run in runs) else "validation"
 
 
 def numbers(run: Mapping, split: str) -> dict[Name, float]:
@@ -80,21 +78,21 @@ def curves(log: Sequence[Mapping]) -> dict[Name, dict[int, float]]:
     """
     found, sums, before = {}, {}, 0
     for entry in log:
+        epoch = entry["epoch"]
         if entry["split"] == "train":
             # An entry is the mean over the steps since the one before.
             steps, before = entry["step"] - before, entry["step"]
             for key, name in _TRAINING.items():
                 if key in entry:
-                    epochs = sums.setdefault(name, {})
-                    total, count = epochs.get(entry["epoch"], (0.0, 0))
-                    epochs[entry["epoch"]] = (total + steps * entry[key], count + steps)
+                    total, count = sums.get((name, epoch), (0.0, 0))
+                    sums[name, epoch] = total + steps * entry[key], count + steps
         else:
-            for key, value in entry.items():
-                name = read_name(key)
-                if key not in _ENTRY and "curves" in quantity(name).shown:
-                    found.setdefault(name, {})[entry["epoch"]] = value
-    for name, epochs in sums.items():
-        found[name] = {epoch: total / count for epoch, (total, count) in epochs.items()}
+            named = {read_name(key): x for key, x in entry.items() if key not in _ENTRY}
+            for name, value in named.items():
+                if "curves" in quantity(name).shown:
+                    found.setdefault(name, {})[epoch] = value
+    for (name, epoch), (total, count) in sums.items():
+        found.setdefault(name, {})[epoch] = total / count
     return found
 
 
@@ -108,12 +106,6 @@ def _noise(numbers):
     return found
 
 
-def _collect(dictionaries):
-    """Returns {name: the values of those dictionaries that have it}."""
-    names = dict.fromkeys(name for own in dictionaries for name in own)
-    return {name: [own[name] for own in dictionaries if name in own] for name in names}
-
-
 def _interval(values):
     if all(map(math.isfinite, values)):
         return interval(values)
@@ -124,14 +116,13 @@ def _interval(values):
 def _pooled(reliabilities):
     """Returns the bins of several runs as if their examples were those of one."""
     pooled = {}
-    for prediction in dict.fromkeys(name for own in reliabilities for name in own):
+    for prediction, runs in collected(reliabilities).items():
         sums = np.zeros((BINS, 3))
-        for each in (b for own in reliabilities for b in own.get(prediction, [])):
+        for each in (b for bins in runs for b in bins):
             place = min(math.ceil(each["confidence"] * BINS), BINS) - 1
             sums[place] += each["count"] * np.array([each["confidence"], each["accuracy"], 1])
         pooled[prediction] = [
             {"confidence": confidence / n, "accuracy": accuracy / n, "count": int(n)}
-            for confidence, accuracy, n in sums.tolist()
-            if n
+            for confidence, accuracy, n in sums[sums[:, 2] > 0].tolist()
         ]
     return pooled

@@ -3,8 +3,10 @@
 import glob
 import json
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 
+from tcmax_jax.evaluation.comparison import RUN, grouped
 from tcmax_jax.evaluation.reports.style import order
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.upgrade import upgraded
@@ -18,6 +20,8 @@ _FIELDS = {
     "data": ("name", "class_names"),
     "results": ("splits", "step", "epoch"),
 }
+# What runs on the same data have in common.
+_SAME = {"name": "the data set", "checksum": "the list of clips", "class_names": "the classes"}
 
 
 def find_folders(patterns: Sequence[str]) -> tuple[list[Path], list[Path]]:
@@ -41,11 +45,10 @@ def find_folders(patterns: Sequence[str]) -> tuple[list[Path], list[Path]]:
     runs, studies = {}, {}
     for pattern in filter(None, patterns):
         for folder in _matches(pattern):
-            if (folder / "study.json").is_file():
-                studies.setdefault(folder.resolve(), folder)
-                continue
-            for run in _runs_in(folder):
-                runs.setdefault(run.resolve(), run)
+            is_study = (folder / "study.json").is_file()
+            found = studies if is_study else runs
+            for each in [folder] if is_study else _runs_in(folder):
+                found.setdefault(each.resolve(), each)
     return list(runs.values()), sorted(studies.values())
 
 
@@ -69,9 +72,15 @@ def read_runs(folders: Sequence[Path]) -> dict:
     fusions = labels([run["config"]["model"]["fusion"] for run in read])
     for run, method, fusion in zip(read, methods, fusions, strict=True):
         run |= {"method": method, "fusion": fusion, "seed": run["config"]["seed"]}
-    read.sort(key=lambda run: (order(run["config"]["method"]["kind"]), *_identity(run)))
+    read.sort(key=lambda run: (order(run["config"]["method"]["kind"]), itemgetter(*RUN)(run)))
     check_same_data(read)
-    _check_repetition(read)
+    for (method, fusion, seed), (first, *others) in grouped(read, RUN).items():
+        if others:
+            raise ValueError(
+                "Expected one run of each method with its options, fusion and seed, got two of "
+                f"{method}, {fusion}, seed {seed}: {first['folder']} and {others[0]['folder']}. "
+                "Leave one out."
+            )
     runs = [run for run in read if "results" in run]
     if not runs:
         raise ValueError(
@@ -84,10 +93,9 @@ def read_runs(folders: Sequence[Path]) -> dict:
 def _matches(pattern):
     if not glob.has_magic(pattern) or Path(pattern).exists():
         return [Path(pattern)]
+    found = map(Path, sorted(glob.glob(str(Path(pattern).expanduser()))))
     # The files of a comparison lie beside its runs.
-    folders = [
-        Path(p) for p in sorted(glob.glob(str(Path(pattern).expanduser()))) if Path(p).is_dir()
-    ]
+    folders = [path for path in found if path.is_dir()]
     if not folders:
         raise ValueError(
             f"Expected folders that match {pattern}, got none. Correct --runs, or train first."
@@ -99,8 +107,7 @@ def _runs_in(folder):
     if RunFolder(folder).config.is_file():
         return [folder]
     if (folder / "comparison.json").is_file():
-        runs = sorted(p.parent for p in folder.glob("*/config.json"))
-        if runs:
+        if runs := sorted(p.parent for p in folder.glob("*/config.json")):
             return runs
         raise ValueError(
             f"Expected the folders of runs in the comparison {folder}, got none. Restore them, or "
@@ -153,10 +160,13 @@ def read_evaluated(folder: Path) -> dict:
             f"Expected an evaluated run, or steps/<step> of one, in {folder}, got no config.json "
             "or analysis.json. Write them with --mode=evaluate, with --step for a checkpoint."
         )
-    places = {"config": run, "data": run, "analysis": folder, "results": folder}
-    files = {name: _file(place, name) for name, place in places.items()}
-    own = {"folder": str(folder), "run": run.resolve()}
-    return own | files | {"log": _log(RunFolder(run).log)}
+    return {
+        "folder": str(folder),
+        "run": run.resolve(),
+        **{name: _file(run, name) for name in ("config", "data")},
+        **{name: _file(folder, name) for name in ("analysis", "results")},
+        "log": _log(RunFolder(run).log),
+    }
 
 
 def read_provenance(folder: Path) -> dict:
@@ -171,12 +181,9 @@ def read_provenance(folder: Path) -> dict:
 def _failure(folder):
     """Returns why the comparison that a run belongs to gave it up, None if it did not."""
     path = folder.resolve().parent / "comparison.json"
-    if not path.exists():
-        return None
-    for run in _json(path)["failed"]:
-        if folder.resolve().name == f"{run['method']}-{run['fusion']}-seed{run['seed']}":
-            return run["reason"]
-    return None
+    failed = _json(path)["failed"] if path.exists() else []
+    reasons = {f"{x['method']}-{x['fusion']}-seed{x['seed']}": x["reason"] for x in failed}
+    return reasons.get(folder.resolve().name)
 
 
 def _file(folder, name):
@@ -188,10 +195,9 @@ def _file(folder, name):
             f"Expected the file of a run with a field {missing[0]!r} in {path}, got none. It comes "
             "from another program or version: leave the folder out of --runs."
         )
-    if name == "config":
-        kept = {field: value for field, value in content.items() if field not in _OTHER_RUNS}
-        return upgraded(kept)
-    return content
+    if name != "config":
+        return content
+    return upgraded({field: x for field, x in content.items() if field not in _OTHER_RUNS})
 
 
 def _json(path):
@@ -228,13 +234,9 @@ def check_same_data(runs: Sequence[Mapping]) -> None:
     Raises:
       ValueError: they do not; names the folders and what differs.
     """
-    first = runs[0]
-    for run in runs[1:]:
-        for field, what in (
-            ("name", "the data set"),
-            ("checksum", "the list of clips"),
-            ("class_names", "the classes"),
-        ):
+    first, *others = runs
+    for run in others:
+        for field, what in _SAME.items():
             ours, other = first["data"].get(field), run["data"].get(field)
             if ours != other:
                 raise ValueError(
@@ -242,22 +244,6 @@ def check_same_data(runs: Sequence[Mapping]) -> None:
                     f"{first['folder']} and {_short(other)} in {run['folder']}. Make a report for "
                     "each."
                 )
-
-
-def _check_repetition(runs):
-    seen = {}
-    for run in runs:
-        other = seen.setdefault(_identity(run), run)
-        if other is not run:
-            raise ValueError(
-                "Expected one run of each method with its options, fusion and seed, got two of "
-                f"{run['method']}, {run['fusion']}, seed {run['seed']}: {other['folder']} and "
-                f"{run['folder']}. Leave one out."
-            )
-
-
-def _identity(run):
-    return run["method"], run["fusion"], run["seed"]
 
 
 def _short(value):
@@ -268,20 +254,15 @@ def _short(value):
 def labels(sections: Sequence[Mapping]) -> list[str]:
     """Returns the kind of each method or head, with the options in which those of a kind differ.
 
-    Args:
-      sections: the section `method` of each configuration, or the section `model.fusion`.
-
-    Returns:
-      Labels such as "joint" and, where another run has another projection, "mla (projection=owm)".
+    That is "joint" and, where another run has another projection, "mla (projection=owm)", of the
+    section `method` of each configuration, or of `model.fusion`.
     """
-    groups = {}
-    for section in sections:
-        groups.setdefault(section["kind"], []).append(section)
-    differing = {name: [path for path, _ in differing_fields(g)] for name, g in groups.items()}
+    groups = grouped(sections, ["kind"])
+    differing = {kind: [path for path, _ in differing_fields(g)] for (kind,), g in groups.items()}
     texts = []
     for section in sections:
-        options = [f"{o}={section.get(o)}" for o in differing[section["kind"]]]
-        texts.append(section["kind"] + (f" ({', '.join(options)})" if options else ""))
+        options = ", ".join(f"{o}={section.get(o)}" for o in differing[section["kind"]])
+        texts.append(section["kind"] + (f" ({options})" if options else ""))
     return texts
 
 
@@ -289,10 +270,8 @@ def flat(tree: Mapping, path: str = "") -> dict:
     """Returns {"section.field": value} of a configuration."""
     fields = {}
     for name, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            fields |= flat(value, f"{path}{name}.")
-        else:
-            fields[path + name] = value
+        nested = isinstance(value, Mapping) and value
+        fields |= flat(value, f"{path}{name}.") if nested else {path + name: value}
     return fields
 
 

@@ -5,15 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tcmax_jax.evaluation.quantities import (
-    Name,
-    mean,
-    ordered,
-    quantity,
-    read_name,
-    title,
-)
-from tcmax_jax.evaluation.reports.provenance import commands, environments_table
+from tcmax_jax.evaluation.quantities import Name, mean, ordered, quantity, read_name, title
+from tcmax_jax.evaluation.reports.provenance import commands, environments_table, plain
 from tcmax_jax.evaluation.reports.runs import read_provenance
 from tcmax_jax.evaluation.reports.style import order, styles
 from tcmax_jax.evaluation.tables import csv_table, markdown_table
@@ -34,8 +27,7 @@ _CAPTION = (
 
 def point_folder(field: str, value: Any) -> str:
     """Returns the name of the folder of a study that holds the runs with a value of its field."""
-    text = value if isinstance(value, str) else json.dumps(value)
-    return f"{field}={text}".replace("/", "_")
+    return f"{field}={plain(value)}".replace("/", "_")
 
 
 def read_study(folder: Path) -> dict:
@@ -70,27 +62,19 @@ def read_study(folder: Path) -> dict:
 
 def study_numbers(row: Mapping) -> dict[Name, Mapping]:
     """Returns {name: interval} of what a row of a study shows: metrics, difference and costs."""
-    numbers = {**row["metrics"], **(row["cost"] or {})}
-    if row["difference"]:
-        numbers["difference"] = row["difference"]
-    named = {read_name(key): x for key, x in numbers.items()}
+    named = {read_name(key): x for key, x in _intervals(row, "difference").items()}
     return {name: x for name, x in named.items() if "study" in quantity(name).shown}
 
 
 def study_cells(study: Mapping) -> list[list[str]]:
-    """Returns the head and the rows of the table of a study as lists of text.
-
-    Args:
-      study: what `tcmax_jax.commands.study.run_study` returned.
-    """
-    rows = [(p["value"], row, study_numbers(row)) for p in study["points"] for row in p["rows"]]
-    names = ordered(name for *_, numbers in rows for name in numbers)
+    """Returns the head and the rows of the table of a study, see `run_study`, as lists of text."""
+    rows = [(cells, study_numbers(row)) for cells, row in _rows(study)]
+    names = ordered(name for _, numbers in rows for name in numbers)
     titles = [title(name, short=True) for name in names]
-    lines = [[study["field"], "method", "fusion", "seeds", *titles]]
-    for value, row, numbers in rows:
-        cells = [json.dumps(value), row["method"], row["fusion"], str(len(row["seeds"]))]
-        lines.append([*cells, *(mean(name, numbers.get(name)) for name in names)])
-    return lines
+    return [
+        [study["field"], "method", "fusion", "seeds", *titles],
+        *([*cells, *(mean(name, numbers.get(name)) for name in names)] for cells, numbers in rows),
+    ]
 
 
 def study_markdown(study: Mapping) -> str:
@@ -107,11 +91,12 @@ def study_lines(study: Mapping) -> list[dict]:
       method's own options or the fusion, or takes another method, what it changes is no line of
       its own.
     """
-    found = {}
-    values = study["points"]
-    for place, point in enumerate(values):
+    found, field = {}, study["field"]
+    for place, point in enumerate(study["points"]):
         for row in point["rows"]:
-            line = found.setdefault(_line_of(row, study["field"]), [None] * len(values))
+            method = _name(row["method"]) if field.startswith("method.") else row["method"]
+            fusion = "" if field == "model.fusion" else row["fusion"]
+            line = found.setdefault((method, fusion), [None] * len(study["points"]))
             line[place] = row | {"numbers": study_numbers(row)}
     names = sorted(found, key=lambda key: (order(_name(key[0])), key))
     several = len({fusion for _, fusion in names if fusion}) > 1
@@ -131,22 +116,21 @@ def study_blocks(study: Mapping, figure: str, level: int) -> list[dict]:
       level: level of its heading.
     """
     values = ", ".join(json.dumps(point["value"]) for point in study["points"])
+    made = []
+    if runs := study["runs"]:
+        made = [
+            {"heading": "Versions and devices", "level": level + 1},
+            {"table": environments_table(runs)},
+            {"heading": "To run it again", "level": level + 1},
+            {"code": commands(runs)},
+        ]
     return [
         {"heading": f"Study of {study['field']}", "level": level},
         {"text": f"The same recipe with {study['field']} of {values}; folder {study['folder']}."},
         {"figure": figure, "caption": _CAPTION},
         {"table": study_cells(study)},
         {"text": _READING},
-        *(_provenance(study["runs"], level + 1) if study["runs"] else []),
-    ]
-
-
-def _provenance(runs, level):
-    return [
-        {"heading": "Versions and devices", "level": level},
-        {"table": environments_table(runs)},
-        {"heading": "To run it again", "level": level},
-        {"code": commands(runs)},
+        *made,
     ]
 
 
@@ -154,24 +138,26 @@ def studies_csv(studies: Sequence[Mapping]) -> str:
     """Returns a CSV file with every number of studies in full precision."""
     lines = [["field", "value", "method", "fusion", "seeds", "quantity", "mean", "half_width"]]
     for study in studies:
-        for value, row in ((p["value"], row) for p in study["points"] for row in p["rows"]):
-            own = [study["field"], json.dumps(value), row["method"], row["fusion"]]
-            numbers = {**row["metrics"], **(row["cost"] or {})}
-            if row["difference"]:
-                numbers["minus " + row["against"]["method"]] = row["difference"]
-            for key, x in numbers.items():
+        for cells, row in _rows(study):
+            difference = f"minus {row['against']['method']}" if row["difference"] else None
+            for key, x in _intervals(row, difference).items():
                 half = "" if x["half_width"] is None else x["half_width"]
-                lines.append([*own, len(row["seeds"]), key, x["mean"], half])
+                lines.append([study["field"], *cells, key, x["mean"], half])
     return csv_table(lines)
 
 
-def _line_of(row, field):
-    method, fusion = row["method"], row["fusion"]
-    if field.startswith("method."):
-        method = _name(method)
-    if field == "model.fusion":
-        fusion = ""
-    return method, fusion
+def _rows(study):
+    """Yields the first cells of each row of a study, from its value to its seeds, and the row."""
+    for point in study["points"]:
+        for row in point["rows"]:
+            seeds = str(len(row["seeds"]))
+            yield [json.dumps(point["value"]), row["method"], row["fusion"], seeds], row
+
+
+def _intervals(row, difference):
+    """Returns {key: interval} of a row, its difference under a key of its own."""
+    own = {difference: row["difference"]} if row["difference"] else {}
+    return {**row["metrics"], **(row["cost"] or {}), **own}
 
 
 def _name(label):

@@ -46,7 +46,10 @@ _METHODS = {
 }
 METHODS = tuple(_METHODS)
 # Two runs beside each other, which may be of one method.
-PAIR = ((_BLACK, "o", "-"), (_VERMILION, "s", "--"))
+PAIR = (
+    {"colour": _BLACK, "marker": "o", "line": "-"},
+    {"colour": _VERMILION, "marker": "s", "line": "--"},
+)
 _LINES = ("-", "--", ":", "-.")
 _HATCHES = ("", "////", "....", "xxxx")
 
@@ -65,11 +68,10 @@ def styles(names: Sequence[str]) -> list[dict]:
     Returns:
       [{"colour", "marker"} of the method, {"line", "hatch"} that tell its rows apart].
     """
-    counts = {name: itertools.count() for name in names}
+    apart = {name: itertools.cycle(zip(_LINES, _HATCHES, strict=True)) for name in names}
     looks = []
     for name in names:
         colour, marker = _METHODS.get(name, (_GREY, "*"))
-        number = next(counts[name]) % len(_LINES)
-        look = {"line": _LINES[number], "hatch": _HATCHES[number]}
-        looks.append({"colour": colour, "marker": marker, **look})
+        line, hatch = next(apart[name])
+        looks.append({"colour": colour, "marker": marker, "line": line, "hatch": hatch})
     return looks
