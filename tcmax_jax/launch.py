@@ -15,88 +15,49 @@ from tcmax_jax.commands.modes import DEFAULT, MODES, Options, check_flags, modes
 from tcmax_jax.packages import install_line
 
 _MODE = flags.DEFINE_enum("mode", DEFAULT, list(MODES), "What to do.")
-flags.DEFINE_string(
-    "experiment",
-    None,
-    "A recipe: the name of one of this project (crema_d), or the path of a "
-    "Python file. The built-in synthetic set if none.",
-)
-flags.DEFINE_string(
-    "workdir",
-    None,
-    "Folder of the run. If none, runs/<experiment>-<method>-seed<seed>; "
+_FLAGS = {
+    "experiment": "A recipe: the name of one of this project (crema_d), or the path of a Python "
+    "file. The built-in synthetic set if none.",
+    "workdir": "Folder of the run. If none, runs/<experiment>-<method>-seed<seed>; "
     "runs/<experiment>-compare or -study for these modes; report or difference for these.",
-)
-flags.DEFINE_string(
-    "data_dir", None, "Folder of prepared data. If none, $TFDS_DATA_DIR or ~/tensorflow_datasets."
-)
-flags.DEFINE_string(
-    "raw_dir", None, "Folder of a data set as its owners ship it; short for --config.data.raw_dir."
-)
-flags.DEFINE_bool(
-    "allow_skipped",
-    False,
-    "Leave out clips that cannot be decoded, and list them, instead of "
-    "stopping at the first; short for --config.data.allow_skipped=true.",
-)
-flags.DEFINE_string(
-    "clips",
-    None,
-    "A CSV file of new clips: id and as needed path, audio_path, start and end. "
-    "Where it has a column label the accuracy is printed.",
-)
-flags.DEFINE_string("predictions", None, "The CSV file to write, a row for each clip.")
-flags.DEFINE_string("export", None, "The folder to write.")
-flags.DEFINE_bool(
-    "recalibrated",
-    False,
-    "Weigh the modalities as the evaluation of the run found best on validation.",
-)
-flags.DEFINE_list(
-    "drop_modality", [], "Modalities (a,b) without which to predict as well, all of them at once."
-)
-flags.DEFINE_integer(
-    "step",
-    None,
-    "The checkpoint after so many steps instead of the best one; its results go to "
+    "data_dir": "Folder of prepared data. If none, $TFDS_DATA_DIR or ~/tensorflow_datasets.",
+    "raw_dir": "Folder of a data set as its owners ship it; short for --config.data.raw_dir.",
+    "allow_skipped": "Leave out clips that cannot be decoded, and list them, instead of stopping "
+    "at the first; short for --config.data.allow_skipped=true.",
+    "clips": "A CSV file of new clips: id and as needed path, audio_path, start and end. Where it "
+    "has a column label the accuracy is printed.",
+    "predictions": "The CSV file to write, a row for each clip.",
+    "export": "The folder to write.",
+    "recalibrated": "Weigh the modalities as the evaluation of the run found best on validation.",
+    "drop_modality": "Modalities (a,b) without which to predict as well, all of them at once.",
+    "step": "The checkpoint after so many steps instead of the best one; its results go to "
     "steps/<step> of the run's folder.",
-)
-flags.DEFINE_bool(
-    "total_correlation",
-    False,
-    "Estimate what features and label share, the chain of total "
-    "correlation, as well (a minute or more).",
-)
-flags.DEFINE_list(
-    "runs",
-    [],
-    "For a report: folders of finished runs, comparisons or studies "
+    "total_correlation": "Estimate what features and label share, the chain of total correlation, "
+    "as well (a minute or more).",
+    "runs": "For a report: folders of finished runs, comparisons or studies "
     "(runs/a,runs/b,more/*), runs on one data set. For a difference: two folders of runs, or of "
     "their checkpoints as --step evaluates them (runs/a,runs/a/steps/800).",
-)
-flags.DEFINE_string(
-    "samples",
-    None,
-    "An .npz file, one array a variable, row i of each from example i; integers "
-    "of rank 1 are labels. numpy.savez(path, a=array, b=array) writes one.",
-)
-_DISTRIBUTED = flags.DEFINE_bool(
-    "distributed",
-    False,
-    "This is one of several processes, which the environment describes (TPU "
-    "pod, SLURM, Open MPI, Kubernetes). Each process runs the same command.",
-)
-_COORDINATOR = flags.DEFINE_string(
-    "coordinator",
-    None,
-    "HOST:PORT of the first of several processes, where the environment does "
-    "not describe them; with --num_processes and --process_id.",
-)
-_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "With --coordinator: how many.")
-_PROCESS_ID = flags.DEFINE_integer("process_id", None, "With --coordinator: which one, from 0.")
-_COMPILATION_CACHE = flags.DEFINE_string(
-    "compilation_cache", None, "Folder in which compiled programs are kept for the next start."
-)
+    "samples": "An .npz file, one array a variable, row i of each from example i; integers of rank "
+    "1 are labels. numpy.savez(path, a=array, b=array) writes one.",
+    "distributed": "This is one of several processes, which the environment describes (TPU pod, "
+    "SLURM, Open MPI, Kubernetes). Each process runs the same command.",
+    "coordinator": "HOST:PORT of the first of several processes, where the environment does not "
+    "describe them; with --num_processes and --process_id.",
+    "num_processes": "With --coordinator: how many.",
+    "process_id": "With --coordinator: which one, from 0.",
+    "compilation_cache": "Folder in which compiled programs are kept for the next start.",
+}
+_BOOLS = {"allow_skipped", "recalibrated", "total_correlation", "distributed"}
+_LISTS = {"drop_modality", "runs"}
+_INTEGERS = {"step", "num_processes", "process_id"}
+for _name, _help in _FLAGS.items():
+    if _name in _BOOLS:
+        flags.DEFINE_bool(_name, False, _help)
+    elif _name in _LISTS:
+        flags.DEFINE_list(_name, [], _help)
+    else:
+        _define = flags.DEFINE_integer if _name in _INTEGERS else flags.DEFINE_string
+        _define(_name, None, _help)
 _PREFIX = "--config."
 EXIT_PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on.
 
@@ -197,12 +158,13 @@ def _own_flags():
 
 def _set_up_jax():
     """Joins the other processes, if there are any; returns the module that knows them, or None."""
-    which = (_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
-    if _COMPILATION_CACHE.value:
+    asked = flags.FLAGS
+    which = (asked.coordinator, asked.num_processes, asked.process_id)
+    if asked.compilation_cache:
         import jax
 
-        jax.config.update("jax_compilation_cache_dir", _COMPILATION_CACHE.value)
-    if not _DISTRIBUTED.value and which == (None, None, None):
+        jax.config.update("jax_compilation_cache_dir", asked.compilation_cache)
+    if not asked.distributed and which == (None, None, None):
         return None
     from tcmax_jax.training import processes
 

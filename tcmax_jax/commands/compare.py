@@ -1,6 +1,7 @@
 """Many runs of one recipe: methods x fusions x seeds, and what they come to."""
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -39,10 +40,8 @@ def compare(options: Options) -> Outcome:
 def plan(config: Config) -> list[Config]:
     """Returns the configurations of a comparison, seed by seed so that early tables are fair.
 
-    A method that can train none of the fusions asked for takes the first one that it can.
-
-    Args:
-      config: the recipe; its section `comparison` says what is compared.
+    The section `comparison` of a recipe says what is compared. A method that can train none of the
+    fusions asked for takes the first one that it can.
 
     Raises:
       ConfigError: a method, a fusion and the rest of the recipe that do not fit together.
@@ -54,25 +53,17 @@ def plan(config: Config) -> list[Config]:
         chosen = [head for head in wanted.fusions if head.kind in able]
         chosen = chosen or [HeadOptions.of_kind(able[0])]
         pairs += [(method, head) for head in chosen]
-    return [
-        _planned(config, method, fusion, seed) for seed in wanted.seeds for method, fusion in pairs
-    ]
-
-
-def _planned(config, method, fusion, seed):
-    try:
-        return dataclasses.replace(
-            config,
-            seed=seed,
-            method=method,
-            model=dataclasses.replace(config.model, fusion=fusion),
-            comparison=Comparison(),
-            study=Study(),
-        )
-    except SectionError as error:
-        raise ConfigError(
-            f"comparison of {method.label()} with {fusion.label()}: {error}"
-        ) from error
+    planned = []
+    for seed, (method, fusion) in itertools.product(wanted.seeds, pairs):
+        try:
+            model = dataclasses.replace(config.model, fusion=fusion)
+            own = {"seed": seed, "method": method, "model": model}
+            alone = {"comparison": Comparison(), "study": Study()}
+            planned.append(dataclasses.replace(config, **own, **alone))
+        except SectionError as error:
+            text = f"comparison of {method.label()} with {fusion.label()}: {error}"
+            raise ConfigError(text) from error
+    return planned
 
 
 def run_comparison(
@@ -100,11 +91,11 @@ def run_comparison(
       ArithmeticError: every run failed, for reasons that were said.
     """
     say = say or processes.say
-    runs, failed, datasets, split, planned = [], [], {}, None, plan(config)
-    folders = [workdir / run_name(each) for each in planned]
-    for each, folder in zip(planned, folders, strict=True):
+    runs, failed, datasets, split = [], [], {}, None
+    planned = [(each, workdir / run_name(each)) for each in plan(config)]
+    for each, folder in planned:
         run_folders.check(folder, each)
-    for number, (each, folder) in enumerate(zip(planned, folders, strict=True), start=1):
+    for number, (each, folder) in enumerate(planned, start=1):
         finished = is_finished(folder)
         note = "finished before" if finished else "training"
         say(f"[{number}/{len(planned)}] {folder.name}: {note}")
@@ -121,7 +112,14 @@ def run_comparison(
         jax.clear_caches()  # nothing that this run has compiled is of use to the next
         comparison = compare_runs(runs, failed) | {"split": split, "runs": runs}
         if processes.is_primary():
-            _write(workdir, comparison)
+            workdir.mkdir(parents=True, exist_ok=True)
+            texts = {
+                "json": json.dumps(comparison, indent=2) + "\n",
+                "md": comparison_markdown(comparison),
+                "csv": comparison_csv(runs, comparison["failed"]),
+            }
+            for ending, text in texts.items():
+                write_atomically(workdir / f"comparison.{ending}", text)
         if not finished and number < len(planned):
             say(comparison_table(comparison))
     if not runs:
@@ -160,12 +158,3 @@ def _check_same_data(folder, results, datasets):
 
 def _stored(folder):
     return json.loads(RunFolder(folder).results.read_text())
-
-
-def _write(workdir, comparison):
-    workdir.mkdir(parents=True, exist_ok=True)
-    write_atomically(workdir / "comparison.json", json.dumps(comparison, indent=2) + "\n")
-    write_atomically(workdir / "comparison.md", comparison_markdown(comparison))
-    write_atomically(
-        workdir / "comparison.csv", comparison_csv(comparison["runs"], comparison["failed"])
-    )

@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from tcmax_jax.commands.modes import Options, Outcome
 from tcmax_jax.commands.recipe import workdir_of
-from tcmax_jax.estimators import critics
 from tcmax_jax.estimators.club import Conditional
+from tcmax_jax.estimators.critics import AdditiveCritic, JointCritic, SeparableCritic
 from tcmax_jax.estimators.decompositions import NUM_NEGATIVES, estimator_names, make_estimator
 from tcmax_jax.estimators.fit import fit, split
 from tcmax_jax.estimators.samples import prepare, read_samples
@@ -26,6 +26,9 @@ from tcmax_jax.training.config.overrides import override
 
 _WIDTH = 80
 _LARGEST = 20  # nats beyond which the axis becomes logarithmic
+_CRITICS = {"joint": JointCritic, "separable": SeparableCritic, "additive": AdditiveCritic}
+_OF_FIT = ("steps", "batch_size", "learning_rate", "held_out", "eval_every", "block_size", "seed")
+_ROW = "{:<18} {:<12} {:>10} {:>11} {:>8}"
 
 
 @section
@@ -120,46 +123,30 @@ def estimate_file(
     """
     samples = prepare(read_samples(path))
     parts = split(samples, held_out=options.held_out, seed=options.seed)
-    names = tuple(samples.arrays)
+    critic = functools.partial(_CRITICS[options.critic], sizes=options.hidden)
+    if options.critic != "joint":
+        critic = functools.partial(critic, dim=options.dim)
     estimates = []
     for name in options.estimators:
         estimator = make_estimator(
             name,
-            names,
+            tuple(samples.arrays),
             num_negatives=options.num_negatives,
-            critic=functools.partial(_critic, options),
+            critic=critic,
             categorical=samples.labels,
             conditional=functools.partial(Conditional, sizes=options.hidden),
         )
-        fitted = fit(
-            parts,
-            estimator,
-            steps=options.steps,
-            batch_size=options.batch_size,
-            learning_rate=options.learning_rate,
-            held_out=options.held_out,
-            eval_every=options.eval_every,
-            block_size=options.block_size,
-            seed=options.seed,
-            progress=progress,
-        )
+        how = {option: getattr(options, option) for option in _OF_FIT}
+        fitted = fit(parts, estimator, progress=progress, **how)
         estimates.append(
             {
                 "name": name,
                 "kind": estimator.kind,
                 "condition": estimator.condition,
-                "nats": _finite(fitted.estimate.value),
-                "standard_error": _finite(fitted.estimate.standard_error),
+                **_numbers(fitted.estimate),
                 "ceiling": fitted.estimate.ceiling,
                 "best_step": fitted.best_step,
-                "running": [
-                    {
-                        "step": r.step,
-                        "nats": _finite(r.value),
-                        "standard_error": _finite(r.standard_error),
-                    }
-                    for r in fitted.running
-                ],
+                "running": [{"step": r.step, **_numbers(r)} for r in fitted.running],
             }
         )
     results = {
@@ -181,14 +168,13 @@ def estimates_table(results: Mapping) -> str:
     names = ", ".join(results["variables"])
     lines = [
         f"total correlation of {names} in nats, {results['examples']} examples",
-        f"{'estimator':<18} {'kind':<12} {'estimate':>10} {'std. error':>11} {'ceiling':>8}",
+        _ROW.format("estimator", "kind", "estimate", "std. error", "ceiling"),
     ]
     for e in results["estimates"]:
-        numbers = [_text(e[key]) for key in ("nats", "standard_error")]
+        numbers = [e[key] for key in ("nats", "standard_error")]
+        numbers = ["not finite" if x is None else f"{x:.4f}" for x in numbers]
         ceiling = "none" if e["ceiling"] is None else f"{e['ceiling']:.2f}"
-        lines.append(
-            f"{e['name']:<18} {e['kind']:<12} {numbers[0]:>10} {numbers[1]:>11} {ceiling:>8}"
-        )
+        lines.append(_ROW.format(e["name"], e["kind"], *numbers, ceiling))
     for e in results["estimates"]:
         about = f"{e['name']}: {e['kind']}, {e['condition']}"
         lines += textwrap.wrap(about, _WIDTH, subsequent_indent="  ")
@@ -196,12 +182,7 @@ def estimates_table(results: Mapping) -> str:
 
 
 def plot_running(results: Mapping, path) -> None:
-    """Draws the running estimates with bands of two standard errors, a colour each, as PNG.
-
-    Args:
-      results: what `estimate_file` returns.
-      path: of the picture.
-    """
+    """Draws the running estimates of `estimate_file` with bands of two standard errors, as PNG."""
     # Without pyplot, which would look for a display.
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
@@ -209,9 +190,7 @@ def plot_running(results: Mapping, path) -> None:
     for e in results["estimates"]:
         points = [r for r in e["running"] if None not in r.values()]
         steps = [r["step"] for r in points]
-        low, high = (
-            [r["nats"] + side * 2 * r["standard_error"] for r in points] for side in (-1, 1)
-        )
+        low, high = ([r["nats"] + side * r["standard_error"] for r in points] for side in (-2, 2))
         drawn += low + high
         (line,) = axes.plot(steps, [r["nats"] for r in points], label=f"{e['name']} ({e['kind']})")
         axes.fill_between(steps, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
@@ -225,19 +204,6 @@ def plot_running(results: Mapping, path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _critic(options, names):
-    match options.critic:
-        case "joint":
-            return critics.JointCritic(names, options.hidden)
-        case "separable":
-            return critics.SeparableCritic(names, options.hidden, options.dim)
-        case "additive":
-            return critics.AdditiveCritic(names, options.hidden, options.dim)
-
-
-def _finite(number):
-    return number if math.isfinite(number) else None
-
-
-def _text(number):
-    return "not finite" if number is None else f"{number:.4f}"
+def _numbers(estimate):
+    numbers = {"nats": estimate.value, "standard_error": estimate.standard_error}
+    return {name: x if math.isfinite(x) else None for name, x in numbers.items()}

@@ -72,9 +72,7 @@ def write_export(workdir: Path, folder: Path, *, recalibrated: bool = False) -> 
 def export_function(trained: Trained, inputs: dict) -> jax.export.Exported:
     """Returns the function inputs -> probabilities of a classifier, for any number of rows.
 
-    Args:
-      trained: the classifier; its parameters become part of the function.
-      inputs: what `input_shapes` returned for its configuration.
+    The parameters become part of it; `inputs` are the `input_shapes` of the configuration.
     """
     (rows,) = jax.export.symbolic_shape("rows")
     shapes = {name: x.update(shape=(rows, *x.shape)) for name, x in inputs.items()}
@@ -106,6 +104,7 @@ def description(trained: Trained, inputs: dict, exported: jax.export.Exported) -
     """Returns what model.json holds."""
     config = to_dict(trained.config)
     outputs = jax.tree.unflatten(exported.out_tree, exported.out_avals)
+    array = lambda x, *shape: {"shape": ["rows", *shape], "dtype": str(x.dtype)}
     return {
         "name": trained.config.name,
         "dataset": trained.dataset,
@@ -114,13 +113,8 @@ def description(trained: Trained, inputs: dict, exported: jax.export.Exported) -
         "method": config["method"],
         "head": trained.config.model.fusion.label(),
         "recalibration": trained.recalibration,
-        "inputs": {
-            name: {"shape": ["rows", *x.shape], "dtype": str(x.dtype)} for name, x in inputs.items()
-        },
-        "outputs": {
-            name: {"shape": ["rows", len(trained.class_names)], "dtype": str(x.dtype)}
-            for name, x in outputs.items()
-        },
+        "inputs": {name: array(x, *x.shape) for name, x in inputs.items()},
+        "outputs": {name: array(x, len(trained.class_names)) for name, x in outputs.items()},
         # How a clip becomes an input: what is kept of it, then what is made of that.
         "stored": config["data"].get("stored"),
         "modalities": config["modalities"],

@@ -1,7 +1,5 @@
 """Prediction: what a trained classifier says of clips that are new to it."""
 
-import csv
-import io
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +19,7 @@ from tcmax_jax.data.preparation.chunks import chunks_of, examples_of
 from tcmax_jax.data.preparation.decode import decode_chunks
 from tcmax_jax.data.sources import ClipsSource
 from tcmax_jax.data.sources.manifest import read_unlabelled
+from tcmax_jax.evaluation.tables import csv_table
 from tcmax_jax.files import write_atomically
 from tcmax_jax.packages import DECODERS, versions
 from tcmax_jax.training.config import Config
@@ -111,9 +110,7 @@ def predictions_csv(prediction: Prediction, *, with_reasons: bool) -> str:
     parts = {n: rows for n, rows in prediction.probabilities.items() if n != "fused"}
     header = ["id", "prediction", "probability", *prediction.class_names]
     header += [f"{m}:{name}" for m in parts for name in prediction.class_names]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header + ["reason"] * with_reasons)
+    rows = [header + ["reason"] * with_reasons]
     for clip in prediction.clips:
         row, reason = [clip.id], prediction.reasons.get(clip.id, "")
         if reason:
@@ -122,9 +119,9 @@ def predictions_csv(prediction: Prediction, *, with_reasons: bool) -> str:
             fused = prediction.probabilities["fused"][clip.id]
             best = int(fused.argmax())
             row += [prediction.class_names[best], fused[best], *fused]
-            row += [p for rows in parts.values() for p in rows[clip.id]]
-        writer.writerow(row + [reason] * with_reasons)
-    return text.getvalue()
+            row += [p for values in parts.values() for p in values[clip.id]]
+        rows.append(row + [reason] * with_reasons)
+    return csv_table(rows)
 
 
 def prediction_text(prediction: Prediction) -> str:
@@ -158,7 +155,7 @@ def _predict(trained: Trained, clips, forms, folder: Path, allow_skipped: bool) 
     classify = jax.jit(classifier(trained))
     variables = jax.device_put(trained.variables)
     chunks = chunks_of(clips, folder)
-    rows = len(chunks[0].clips)  # All others have as many or fewer: one program for all.
+    rows = len(chunks[0].clips)  # All others have as many or fewer.
     decoded = decode_chunks(forms, chunks, trained.config.data.processes)
     probabilities, reasons = {}, {}
     with tqdm(total=len(clips), unit="clip", file=sys.stderr, disable=None) as bar:
@@ -172,7 +169,10 @@ def _predict(trained: Trained, clips, forms, folder: Path, allow_skipped: bool) 
             reasons |= skipped
             ids, inputs = _inputs(trained.config, examples_of(forms, chunk))
             if ids:
-                result = _classify(classify, variables, _padded(inputs, rows), ids)
+                # Filled up with the last one, so that one program is enough.
+                take = np.minimum(np.arange(rows), len(ids) - 1)
+                padded = {modality: array[take] for modality, array in inputs.items()}
+                result = _classify(classify, variables, padded, ids)
                 for name, values in result.items():
                     probabilities.setdefault(name, {}).update(values)
             chunk.path.unlink()
@@ -196,12 +196,6 @@ def _inputs(config: Config, examples: Iterator[tuple[str, dict]]) -> tuple[list,
                 "the size of those that the run was trained on"
             )
     return ids, {modality: np.stack(arrays) for modality, arrays in values.items() if arrays}
-
-
-def _padded(inputs: Mapping[str, np.ndarray], rows: int) -> dict:
-    """Returns inputs of that many rows, the last one repeated."""
-    take = np.minimum(np.arange(rows), len(next(iter(inputs.values()))) - 1)
-    return {modality: array[take] for modality, array in inputs.items()}
 
 
 def _classify(classify, variables, inputs, ids) -> dict:

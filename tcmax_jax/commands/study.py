@@ -34,10 +34,7 @@ def study(options: Options) -> Outcome:
 
 
 def variations(config: Config) -> dict[str, Config]:
-    """Returns {text of a value: the recipe with that value}.
-
-    Args:
-      config: the recipe; its section `study` says what is changed.
+    """Returns {text of a value: the recipe with that value}, as its section `study` says.
 
     Raises:
       ConfigError: no field, or a value that does not fit it.
@@ -75,14 +72,10 @@ def run_study(
 ) -> dict:
     """Trains what is not yet trained, and writes study.json and study.md after each value.
 
-    Every value has a folder with a comparison of its own, see
-    `tcmax_jax.commands.compare.run_comparison`; an interrupted study goes on.
+    Every value has a folder with a comparison of its own; an interrupted study goes on.
 
-    Args:
-      config: the recipe; its sections `study` and `comparison` say what is trained.
-      workdir: folder of the study.
-      data_dir: folder that holds prepared data sets.
-      say: function of a text, for progress; prints to standard error when None.
+    Arguments as of `tcmax_jax.commands.compare.run_comparison`; the sections `study` and
+    `comparison` of the recipe say what is trained.
 
     Returns:
       What study.json holds: {"field", "points": [{"value", "rows": those of the comparison, each
@@ -139,11 +132,10 @@ def _costs(recipe, folder, data_dir, memory) -> Mapping:
         # The first epoch has compiled; a run of one epoch has no other.
         later = [entry for entry in windows if entry["epoch"] > 1] or windows
         size = each.training.batch_size
+        last = [entry for entry in windows if entry["epoch"] == each.training.epochs]
         cost = {
             "seconds_per_step": statistics.median(size / w["examples_per_second"] for w in later),
-            "loss": statistics.mean(
-                w["loss"] for w in windows if w["epoch"] == each.training.epochs
-            ),
+            "loss": statistics.mean(w["loss"] for w in last),
         }
         key = (each.method.label(), each.model.fusion.label())
         found.setdefault(key, []).append(cost)
@@ -151,11 +143,9 @@ def _costs(recipe, folder, data_dir, memory) -> Mapping:
             processes.say(f"compiling a step of {run.name} for the memory it needs ...")
             needed = step_memory(build(each, data_dir))
             memory[key] = None if needed is None else interval([needed])
-    costs = {
-        key: {name: interval([cost[name] for cost in costs]) for name in costs[0]}
-        for key, costs in found.items()
-    }
+    needs = {key: {"step_memory": each} for key, each in memory.items() if each}
     return {
-        key: own | ({"step_memory": memory[key]} if memory[key] else {})
-        for key, own in costs.items()
+        key: {name: interval([cost[name] for cost in costs]) for name in costs[0]}
+        | needs.get(key, {})
+        for key, costs in found.items()
     }

@@ -114,14 +114,7 @@ def nwj(joint, product, *, joint_weights=None, product_weights=None):
     Without a logarithm around the mean it is -inf, by its definition, once some T at q exceeds the
     88 nats at which exp overflows in float32.
 
-    Args:
-      joint: [B] values of T at examples of p.
-      product: [N] values of T at examples of q.
-      joint_weights: [B] or None.
-      product_weights: [N] or None.
-
-    Returns:
-      A scalar in nats.
+    Arguments and returned nats as of `donsker_varadhan`.
 
     Source: Nguyen, Wainwright and Jordan, Estimating divergence functionals and the likelihood
     ratio by convex risk minimization, 2010.
@@ -162,15 +155,7 @@ def smile(joint, product, *, clip=SMILE_CLIP, joint_weights=None, product_weight
     Clipping trades variance for bias, of either sign. The critic is not trained by this value but
     by `jensen_shannon`, whose optimum is the log ratio of p and q.
 
-    Args:
-      joint: [B] values of T at examples of p.
-      product: [N] values of T at examples of q.
-      clip: largest magnitude in the denominator, nats; inf gives `donsker_varadhan`.
-      joint_weights: [B] or None.
-      product_weights: [N] or None.
-
-    Returns:
-      A scalar in nats.
+    Arguments and returned nats as of `donsker_varadhan`, which an infinite `clip` (in nats) gives.
 
     Source: Song and Ermon, Understanding the Limitations of Variational Mutual Information
     Estimators, arXiv 1910.06222.
@@ -184,14 +169,8 @@ def jensen_shannon(joint, product):
 
       JS = E_p log sigmoid(T) + E_q log sigmoid(-T)
 
-    It bounds a Jensen-Shannon divergence, not KL(p || q), so it serves for training only.
-
-    Args:
-      joint: [B] values of T at examples of p.
-      product: [N] values of T at examples of q.
-
-    Returns:
-      The objective to maximise, a scalar.
+    It bounds a Jensen-Shannon divergence, not KL(p || q), so it serves for training only: returns a
+    scalar to maximise, from `joint` [B] and `product` [N] as of `donsker_varadhan`.
 
     Source: Hjelm et al., Deep InfoMax, arXiv 1808.06670.
     """
@@ -206,23 +185,12 @@ def js_nwj(joint, product, *, joint_weights=None, product_weights=None):
     The optimal T of NWJ is one above the log ratio that `jensen_shannon` finds. Training is stable,
     and the value a lower bound with all the variance (and overflow) of `nwj`.
 
-    Args:
-      joint: [B] values of T at examples of p.
-      product: [N] values of T at examples of q.
-      joint_weights: [B] or None.
-      product_weights: [N] or None.
-
-    Returns:
-      A scalar in nats.
+    Arguments and returned nats as of `donsker_varadhan`.
 
     Source: Poole et al., On Variational Bounds of Mutual Information, arXiv 1905.06922, appendix.
     """
-    return nwj(
-        to_float32(joint) + 1,
-        to_float32(product) + 1,
-        joint_weights=joint_weights,
-        product_weights=product_weights,
-    )
+    joint, product = to_float32(joint) + 1, to_float32(product) + 1
+    return nwj(joint, product, joint_weights=joint_weights, product_weights=product_weights)
 
 
 def off_diagonal(matrix):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from tcmax_jax.estimators.bounds import mean
-from tcmax_jax.estimators.critics import MLP
+from tcmax_jax.estimators.critics import MLP, Scorer
 
 # Standard deviations between exp -4 and exp 4: past those one outlier decides the estimate.
 _MAX_LOG_VARIANCE = 8.0
@@ -67,13 +67,7 @@ def club_sampled(joint, product, *, joint_weights=None, product_weights=None):
 
 
 def gaussian_log_likelihood(y, average, log_variance):
-    """Returns log N(y; average, exp log_variance), diagonal, summed over the last axis, in nats.
-
-    Args:
-      y: [..., D].
-      average: [..., D].
-      log_variance: [..., D].
-    """
+    """Returns log N(y; average, exp log_variance), diagonal, [...] in nats; arguments [..., D]."""
     squares = (y - average) ** 2 * jnp.exp(-log_variance)
     return -0.5 * jnp.sum(squares + log_variance + jnp.log(2 * jnp.pi), axis=-1)
 
@@ -83,7 +77,7 @@ def categorical_log_likelihood(one_hot, logits):
     return jnp.sum(one_hot * jax.nn.log_softmax(logits), axis=-1)
 
 
-class Conditional(nn.Module):
+class Conditional(Scorer):
     """q(right | left): Gaussian for numbers, categorical for labels, one factor a variable.
 
       log q(right | left) = sum_{m in right} log q_m(x_m | left)
@@ -104,10 +98,6 @@ class Conditional(nn.Module):
     categorical: frozenset[str] = frozenset()
     sizes: Sequence[int] = (64, 64)
     activation: Callable = nn.relu
-
-    def __call__(self, samples: Mapping[str, jax.Array]):
-        """Maps {variable: [B, D_m]} to log q(right | left) of each example, [B]."""
-        return self.score(self.embed(samples))
 
     @nn.compact
     def embed(self, samples: Mapping[str, jax.Array]):

@@ -33,7 +33,15 @@ class MLP(nn.Module):
         return nn.Dense(self.sizes[-1])(x)
 
 
-class JointCritic(nn.Module):
+class Scorer(nn.Module):
+    """What critics and conditional models have in common: examples are embedded, then scored."""
+
+    def __call__(self, samples: Mapping[str, jax.Array]):
+        """Maps {variable: [..., D_m]} to scores [...]."""
+        return self.score(self.embed(samples))
+
+
+class JointCritic(Scorer):
     """A multilayer perceptron on all variables side by side.
 
       T(x_1 .. x_M) = mlp([x_1 .. x_M])
@@ -63,12 +71,8 @@ class JointCritic(nn.Module):
         """Maps what `embed` returns to scores [...]."""
         return self.rest(self.activation(sum(embeddings[m] for m in self.names)))[..., 0]
 
-    def __call__(self, samples):
-        """Maps {variable: [..., D_m]} to scores [...]."""
-        return self.score(self.embed(samples))
 
-
-class SeparableCritic(nn.Module):
+class SeparableCritic(Scorer):
     """A sum of products of functions of one variable each.
 
       T(x_1 .. x_M) = (1 / dim) sum_d prod_m p_m(x_m)_d
@@ -76,10 +80,9 @@ class SeparableCritic(nn.Module):
     Cheap for many tuples, and general: with enough terms it comes near any function.
 
     Attributes:
-      names: the variables.
+      names, activation: see `JointCritic`.
       sizes: units of the hidden layers of each p_m.
       dim: number of terms.
-      activation: function of an array.
     """
 
     names: tuple[str, ...]
@@ -100,12 +103,8 @@ class SeparableCritic(nn.Module):
         """Maps what `embed` returns to scores [...]."""
         return jnp.mean(math.prod(embeddings[m] for m in self.names), axis=-1)
 
-    def __call__(self, samples):
-        """Maps {variable: [..., D_m]} to scores [...]."""
-        return self.score(self.embed(samples))
 
-
-class AdditiveCritic(nn.Module):
+class AdditiveCritic(Scorer):
     """A sum over variables and over pairs of variables, with nothing that takes three at once.
 
       T(x_1 .. x_M) = sum_m f_m(x_m) + sum_{m <= m'} sum_d c_mm'd g_m(x_m)_d g_m'(x_m')_d
@@ -116,10 +115,9 @@ class AdditiveCritic(nn.Module):
     log E_q of their exponential factorises, and the bound is at most 0.)
 
     Attributes:
-      names: the variables.
+      names, activation: see `JointCritic`.
       sizes: units of the hidden layers of each (f_m, g_m).
       dim: size of each g_m.
-      activation: function of an array.
     """
 
     names: tuple[str, ...]
@@ -152,12 +150,7 @@ class AdditiveCritic(nn.Module):
         return jnp.stack(own), jnp.stack(pairs)
 
     def terms(self, embeddings, couple):
-        """Returns (terms of one variable, terms of two in the order of `itertools.combinations`).
-
-        Args:
-          embeddings: of `embed`.
-          couple: function (g_m, g_m', c_mm') to the term of two variables.
-        """
+        """Returns (terms of one variable, terms `couple(g_m, g_m', c_mm')` of each combination)."""
         factors = [embeddings[m][..., 1:] for m in self.names]
         squares, products = jnp.split(self.couplings, [len(factors)])
         own = [
@@ -166,7 +159,3 @@ class AdditiveCritic(nn.Module):
         ]
         pairs = itertools.combinations(factors, 2)
         return own, [couple(a, b, c) for (a, b), c in zip(pairs, products, strict=True)]
-
-    def __call__(self, samples):
-        """Maps {variable: [..., D_m]} to scores [...]."""
-        return self.score(self.embed(samples))

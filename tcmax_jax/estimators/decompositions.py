@@ -41,36 +41,36 @@ def direct(
     """
     names, seen = tuple(names), tuple(names) if given is None else (*names, given)
     model = critic(seen)
-    _check_all_tuples(num_negatives, model, given)
+    if num_negatives is None and (given is not None or not hasattr(model, "pair_scores")):
+        raise ValueError(
+            "Expected a number for num_negatives, got None, which sums over all tuples: that takes "
+            f"an AdditiveCritic and no `given`, got {type(model).__name__} and given={given!r}."
+        )
 
-    def sampled(params, batch, embeddings, key, weights):
+    def of_negatives(params, batch, embeddings, key, weights):
+        """Returns (log-mean-exp of the scores of shuffled tuples, their number)."""
+        if num_negatives is None:
+            own, pairs = model.apply(params, embeddings, method="pair_scores")
+            return log_mean_exp_of_all(own, pairs, weights), math.perm(own.shape[1], len(names))
         labels = None if given is None else _dense_labels(batch[given])
         tuples = shuffled_tuples(key, num_negatives, len(names), len(batch[names[0]]), labels)
-        picked = {m: embeddings[m][tuples[:, i]] for i, m in enumerate(names)}
-        if given is not None:
-            picked[given] = embeddings[given][tuples[:, 0]]
+        columns = [*range(len(names)), 0]  # `given`, if any, comes from the first row
+        picked = {m: embeddings[m][tuples[:, i]] for m, i in zip(seen, columns, strict=False)}
         product = model.apply(params, picked, method="score")
         product_weights = None if weights is None else tuple_weights(weights, tuples, labels)
         return log_mean_exp(product, product_weights), len(product)
 
-    def exact(params, embeddings, weights):
-        own, pairs = model.apply(params, embeddings, method="pair_scores")
-        count = math.perm(own.shape[1], len(names))
-        return log_mean_exp_of_all(own, pairs, weights), count
-
     def bound(params, batch, key, weights=None):
         embeddings = model.apply(params, {m: batch[m] for m in seen}, method="embed")
         joint = model.apply(params, embeddings, method="score")
-        if num_negatives is None:
-            log_mean, count = exact(params, embeddings, weights)
-        else:
-            log_mean, count = sampled(params, batch, embeddings, key, weights)
+        log_mean, count = of_negatives(params, batch, embeddings, key, weights)
         if with_true:
             return tcne_of_log_mean(joint, log_mean, count, weights=weights)
         return mean(joint, weights) - log_mean
 
     def ceiling(batch_size):
-        return math.log(tuple_count(num_negatives, len(names), batch_size) + 1)
+        most = tuple_count(num_negatives, len(names), batch_size)
+        return math.log(most + 1) if with_true else None
 
     return Estimator(
         name="tcne" if with_true else "tcne_dv",
@@ -80,7 +80,7 @@ def direct(
         init=lambda key, batch: State(model.init(key, {m: batch[m] for m in seen})),
         loss=lambda state, batch, key: (-bound(state.params, batch, key), state.memory),
         value=bound,
-        ceiling=ceiling if with_true else lambda batch_size: None,
+        ceiling=ceiling,
     )
 
 
@@ -140,11 +140,3 @@ def _dense_labels(one_hot):
     """
     label = jnp.argmax(one_hot, axis=1)
     return jnp.argmax(label[:, None] == label, axis=1).astype(jnp.int32)
-
-
-def _check_all_tuples(num_negatives, model, given):
-    if num_negatives is None and (given is not None or not hasattr(model, "pair_scores")):
-        raise ValueError(
-            "Expected a number for num_negatives, got None, which sums over all tuples: that takes "
-            f"an AdditiveCritic and no `given`, got {type(model).__name__} and given={given!r}."
-        )

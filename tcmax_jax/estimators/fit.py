@@ -1,6 +1,7 @@
 """Fits an estimator on samples and reports its value on examples that it has not seen."""
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -119,6 +120,11 @@ def evaluate(estimator: Estimator, params, samples, key, *, block_size=512) -> E
     return _evaluate(estimator, State(params), samples, key, block_size, with_loss=False)[0]
 
 
+def error_of(influence) -> float:
+    """Returns the standard error of a value from the influences [n] of the examples, in nats."""
+    return float(np.sqrt(np.sum(influence**2)) / len(influence))
+
+
 def split(samples: Samples, *, held_out=0.4, seed=0) -> Split:
     """Shuffles the examples and splits them; half of those held out validate, half test.
 
@@ -193,8 +199,11 @@ def fit(
     fitting = _start(estimator, learning_rate, init_key, train)
     evaluate_on = functools.partial(_evaluate, estimator, key=eval_key, block_size=block_size)
 
-    best, running, step = None, [], 0
-    while True:
+    best, running = None, []
+    for step in itertools.count(0, eval_every):
+        if step > 0:
+            key = jax.random.fold_in(run_key, step)
+            fitting = _run(estimator, fitting, train, key, learning_rate, eval_every, batch_size)
         now, loss = evaluate_on(fitting.state, validation)
         running.append(Running(step, now.value, now.standard_error))
         if best is None or loss < best[0]:
@@ -203,16 +212,6 @@ def fit(
             progress(estimator.name, step, steps, now)
         if step >= steps:
             break
-        step += eval_every
-        fitting = _run(
-            estimator,
-            fitting,
-            train,
-            jax.random.fold_in(run_key, step),
-            learning_rate=learning_rate,
-            steps=eval_every,
-            batch_size=batch_size,
-        )
     _, best_step, state = best
     return Fitted(evaluate_on(state, test)[0], best_step, running, state.params)
 
@@ -227,7 +226,7 @@ def _evaluate(estimator, state, samples, key, block_size, with_loss=True):
     influence = np.asarray(influence, np.float64).reshape(-1)
     estimate = Estimate(
         value=float(np.mean(np.asarray(values, np.float64))),
-        standard_error=float(np.sqrt(np.sum(influence**2)) / len(influence)),
+        standard_error=error_of(influence),
         influence=influence,
         ceiling=estimator.ceiling(size),
     )
@@ -255,7 +254,7 @@ def _start(estimator, learning_rate, key, samples):
 
 
 @functools.partial(jax.jit, static_argnames=("estimator", "steps", "batch_size"))
-def _run(estimator, progress, samples, key, *, learning_rate, steps, batch_size):
+def _run(estimator, progress, samples, key, learning_rate, steps, batch_size):
     n = len(next(iter(samples.values())))
 
     def step(progress, key):

@@ -1,5 +1,6 @@
 """Distributions whose total correlation is known: samplers with the truth beside them, in nats."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -96,21 +97,16 @@ def sample_equicorrelated(key, number, rho, *, num_variables, dim):
 
 def sample_pairs(key, number, rho, *, num_variables, dim):
     """Draws independent pairs (x1, x2), (x3, x4), ..; arguments as in `sample_equicorrelated`."""
-    samples = {}
-    for i, pair_key in enumerate(jax.random.split(key, num_variables // 2)):
-        pair = sample_equicorrelated(pair_key, number, rho, num_variables=2, dim=dim)
-        samples |= {f"x{2 * i + 1}": pair["x1"], f"x{2 * i + 2}": pair["x2"]}
-    return samples
+    keys = jax.random.split(key, num_variables // 2)
+    pairs = [sample_equicorrelated(k, number, rho, num_variables=2, dim=dim) for k in keys]
+    return {f"x{2 * i + m}": pair[f"x{m}"] for i, pair in enumerate(pairs) for m in (1, 2)}
 
 
 def equicorrelated_gaussians(total_correlation, *, num_variables=4, dim=20) -> GroundTruth:
     """Gaussian vectors of `sample_equicorrelated`, with a correlation that gives this TC."""
     rho = solve_correlation(total_correlation, num_variables, dim)
-    sizes = {"num_variables": num_variables, "dim": dim}
-    return GroundTruth(
-        lambda key, number: sample_equicorrelated(key, number, rho, **sizes),
-        float(total_correlation),
-    )
+    sample = functools.partial(sample_equicorrelated, rho=rho, num_variables=num_variables, dim=dim)
+    return GroundTruth(sample, float(total_correlation))
 
 
 def independent_pairs(total_correlation, *, num_variables=4, dim=20) -> GroundTruth:
@@ -124,19 +120,14 @@ def independent_pairs(total_correlation, *, num_variables=4, dim=20) -> GroundTr
     if num_variables % 2:
         raise ValueError(f"Expected an even number of variables, got {num_variables}.")
     rho = solve_correlation(total_correlation / (num_variables // 2), 2, dim)
-    sizes = {"num_variables": num_variables, "dim": dim}
-    return GroundTruth(
-        lambda key, number: sample_pairs(key, number, rho, **sizes), float(total_correlation)
-    )
+    sample = functools.partial(sample_pairs, rho=rho, num_variables=num_variables, dim=dim)
+    return GroundTruth(sample, float(total_correlation))
 
 
 def cubic(truth: GroundTruth) -> GroundTruth:
     """Returns x -> x^3 of every coordinate: a bijection of each variable, so TC stays the same."""
-
-    def sample(key, number):
-        return {m: x**3 for m, x in truth.sample(key, number).items()}
-
-    return truth._replace(sample=sample)
+    cubes = lambda key, number: {m: x**3 for m, x in truth.sample(key, number).items()}
+    return truth._replace(sample=cubes)
 
 
 def xor_bits() -> GroundTruth:
@@ -218,13 +209,7 @@ def discrete(table) -> GroundTruth:
 
 
 def _gaussian_log_ratio(first, second, correlation):
-    """Returns log p(x1, x2) - log p(x1) - log p(x2) of standard normal pairs, [N].
-
-    Args:
-      first: x1, [N, D].
-      second: x2, [N, D].
-      correlation: of the same coordinates of both.
-    """
+    """Returns log p(x1, x2) - log p(x1) - log p(x2) of standard normal pairs [N, D], [N]."""
     r = correlation
     quadratic = r**2 * (first**2 + second**2) - 2 * r * first * second
     return np.sum(-quadratic / (2 * (1 - r**2)) - 0.5 * math.log1p(-(r**2)), axis=-1)

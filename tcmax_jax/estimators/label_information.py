@@ -59,7 +59,6 @@ def label_information(names, label, *, sizes: Sequence[int] = (64, 64)) -> Estim
         init=lambda key, batch: State(model(batch).init(key, inputs(batch))),
         loss=lambda state, batch, key: (-mean(log_likelihood(state.params, batch)), state.memory),
         value=value,
-        ceiling=lambda batch_size: None,
     )
 
 
@@ -95,17 +94,13 @@ def head_information(head, names, label, *, num_negatives) -> Estimator:
             product_weights=jnp.broadcast_to(weight * _frequencies(labels, weights), logits.shape),
         )
 
-    def loss(state, batch, key):
-        return -value(state.params, batch, key), state.memory
-
     return Estimator(
         name="head",
         kind=LOWER,
         condition="in expectation, on a large batch; on a small one too high on average",
         init=lambda key, batch: State(()),
-        loss=loss,
+        loss=lambda state, batch, key: (-value((), batch, key), state.memory),
         value=value,
-        ceiling=lambda batch_size: None,
     )
 
 

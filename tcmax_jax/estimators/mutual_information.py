@@ -22,7 +22,8 @@ class PairBound(NamedTuple):
       kind: "lower bound", "upper bound" or "neither".
       condition: a sentence, when the kind holds.
       value: function (scores [B, B], weights [B] or None, key) -> nats.
-      objective: function (scores [B, B], memory) -> (scalar to maximise, memory).
+      objective: function (scores [B, B], memory) -> (scalar to maximise, memory); None for the
+        value of equal weights, which needs no key.
       memory: what the first `objective` gets.
       ceiling: function from B to what the value cannot exceed, or None.
       conditional: whether scores are log q(y | x) rather than values of a critic.
@@ -31,7 +32,7 @@ class PairBound(NamedTuple):
     kind: Literal["lower bound", "upper bound", "neither"]
     condition: str
     value: Callable
-    objective: Callable
+    objective: Callable | None = None
     memory: Any = ()
     ceiling: Callable[[int], float | None] = lambda batch_size: None
     conditional: bool = False
@@ -46,79 +47,52 @@ def _split(scores):
     return jnp.diagonal(scores), off_diagonal(scores)
 
 
-def _value_of(bound):
+def _of_pairs(bound):
     """Lifts a bound of (joint, product) values to the scores of all pairs of a batch."""
 
     def value(scores, weights, key):
-        del key
-        if weights is None:
-            return bound(*_split(scores))
-        pairs = off_diagonal(weights[:, None] * weights)
+        pairs = None if weights is None else off_diagonal(weights[:, None] * weights)
         return bound(*_split(scores), joint_weights=weights, product_weights=pairs)
 
     return value
 
 
-def _stateless(objective):
-    return lambda scores, memory: (objective(*_split(scores)), memory)
-
-
-def _infonce(scores, weights, key):
-    del key
-    return bounds.infonce(scores, weights=weights)
-
-
-def _club(scores, weights, key):
-    del key
-    return club(scores, weights=weights)
+def _of_matrix(bound):
+    return lambda scores, weights, key: bound(scores, weights=weights)
 
 
 def _club_sampled(scores, weights, key):
     partner = jax.random.permutation(key, len(scores))
-    rows = jnp.arange(len(scores))
-    product = scores[rows, partner]
-    if weights is None:
-        return club_sampled(jnp.diagonal(scores), product)
-    pairs = weights * weights[partner]
+    product = scores[jnp.arange(len(scores)), partner]
+    pairs = None if weights is None else weights * weights[partner]
     return club_sampled(jnp.diagonal(scores), product, joint_weights=weights, product_weights=pairs)
+
+
+def _jensen_shannon(scores, memory):
+    return bounds.jensen_shannon(*_split(scores)), memory
 
 
 def _likelihood(scores, memory):
     return bounds.mean(jnp.diagonal(scores)), memory
 
 
+_dv = _of_pairs(bounds.donsker_varadhan)
 PAIR_BOUNDS = {
-    "dv": PairBound(
-        LOWER,
-        _LARGE_BATCH,
-        _value_of(bounds.donsker_varadhan),
-        _stateless(bounds.donsker_varadhan),
-    ),
+    "dv": PairBound(LOWER, _LARGE_BATCH, _dv),
     "mine": PairBound(
         LOWER,
         _LARGE_BATCH,
-        _value_of(bounds.donsker_varadhan),
+        _dv,
         lambda scores, memory: bounds.mine_objective(*_split(scores), memory),
         memory=np.float32(0),
     ),
-    "nwj": PairBound(LOWER, _ANY_CRITIC, _value_of(bounds.nwj), _stateless(bounds.nwj)),
-    "infonce": PairBound(
-        LOWER,
-        _ANY_CRITIC,
-        _infonce,
-        lambda scores, memory: (bounds.infonce(scores), memory),
-        ceiling=math.log,
-    ),
+    "nwj": PairBound(LOWER, _ANY_CRITIC, _of_pairs(bounds.nwj)),
+    "infonce": PairBound(LOWER, _ANY_CRITIC, _of_matrix(bounds.infonce), ceiling=math.log),
     "smile": PairBound(
-        NEITHER,
-        "for its clipping biases it either way",
-        _value_of(bounds.smile),
-        _stateless(bounds.jensen_shannon),
+        NEITHER, "for its clipping biases it either way", _of_pairs(bounds.smile), _jensen_shannon
     ),
-    "js_nwj": PairBound(
-        LOWER, _ANY_CRITIC, _value_of(bounds.js_nwj), _stateless(bounds.jensen_shannon)
-    ),
-    "club": PairBound(UPPER, _IF_Q_IS_P, _club, _likelihood, conditional=True),
+    "js_nwj": PairBound(LOWER, _ANY_CRITIC, _of_pairs(bounds.js_nwj), _jensen_shannon),
+    "club": PairBound(UPPER, _IF_Q_IS_P, _of_matrix(club), _likelihood, conditional=True),
     "club_sampled": PairBound(UPPER, _IF_Q_IS_P, _club_sampled, _likelihood, conditional=True),
 }
 
@@ -146,10 +120,9 @@ def mutual_information(
             f"Expected a bound of mutual information ({', '.join(PAIR_BOUNDS)}), got {bound!r}."
         )
     chosen, names = PAIR_BOUNDS[bound], (*left, *right)
-    if chosen.conditional:
-        model = conditional(left, right, frozenset(categorical))
-    else:
-        model = critic(names)
+    model = (
+        conditional(left, right, frozenset(categorical)) if chosen.conditional else critic(names)
+    )
 
     def scores(params, batch):
         embeddings = model.apply(params, {m: batch[m] for m in names}, method="embed")
@@ -161,19 +134,15 @@ def mutual_information(
         return State(model.init(key, {m: batch[m] for m in names}), chosen.memory)
 
     def loss(state, batch, key):
-        del key
-        objective, memory = chosen.objective(scores(state.params, batch), state.memory)
+        of_batch = scores(state.params, batch)
+        if chosen.objective is None:
+            return -chosen.value(of_batch, None, key), state.memory
+        objective, memory = chosen.objective(of_batch, state.memory)
         return -objective, memory
 
     def value(params, batch, key, weights=None):
         return chosen.value(scores(params, batch), weights, key)
 
     return Estimator(
-        name=bound,
-        kind=chosen.kind,
-        condition=chosen.condition,
-        init=init,
-        loss=loss,
-        value=value,
-        ceiling=chosen.ceiling,
+        bound, chosen.kind, chosen.condition, init, loss, value, ceiling=chosen.ceiling
     )

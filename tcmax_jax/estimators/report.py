@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from tcmax_jax.estimators.decompositions import NUM_NEGATIVES, direct
-from tcmax_jax.estimators.fit import Estimate, evaluate, fit, split
+from tcmax_jax.estimators.fit import Estimate, error_of, evaluate, fit, split
 from tcmax_jax.estimators.label_information import head_information, label_information
 from tcmax_jax.estimators.samples import prepare
 
@@ -89,8 +89,9 @@ def tc_report(
       ValueError: features or labels that cannot be estimated from, or labels the head has no class
         for.
     """
-    label = _free_name("y", features)
-    labels = np.asarray(labels)
+    label, labels = "y", np.asarray(labels)
+    while label in features:
+        label += "_"
     samples = prepare({**features, label: labels})
     if label not in samples.labels or not set(features).isdisjoint(samples.labels):
         raise ValueError(
@@ -122,10 +123,9 @@ def tc_report(
     second = _sum(terms, (*of_label, given))
     if head is not None:
         terms[f"{whole} by the head"] = _head_bound(
-            head, features, labels, num_negatives=num_negatives, block_size=block_size, seed=seed
+            head, features, label, labels, num_negatives, block_size, seed
         )
-    difference = first.influence - second.influence
-    error = float(np.sqrt(np.sum(difference**2)) / len(difference))
+    error = error_of(first.influence - second.influence)
     gap = first.value - second.value
     agree = abs(gap) <= _STANDARD_ERRORS * error
     verdict = _verdict(first, second, error, agree)
@@ -134,15 +134,15 @@ def tc_report(
 
 def report_table(report: Report) -> str:
     """Lays out a report: a line for each term and each sum, and the verdict."""
-    rows = [(name, e.value, e.standard_error) for name, e in report.terms.items()]
-    rows += [(s.name, s.value, s.standard_error) for s in report.decompositions]
-    width = max(len(name) for name, *_ in rows)
+    rows = report.terms | {each.name: each for each in report.decompositions}
+    width = max(map(len, rows))
     lines = [f"{'lower bound of':<{width}}      nats  std. error"]
-    lines += [f"{name:<{width}}  {value:8.3f}  {error:10.3f}" for name, value, error in rows]
+    for name, e in rows.items():
+        lines.append(f"{name:<{width}}  {e.value:8.3f}  {e.standard_error:10.3f}")
     return "\n".join([*lines, report.verdict])
 
 
-def _head_bound(head, features, labels, *, num_negatives, block_size, seed) -> Estimate:
+def _head_bound(head, features, label, labels, num_negatives, block_size, seed) -> Estimate:
     batch = {m: np.asarray(x, np.float32) for m, x in features.items()}
     # Wrapped, since JAX keeps weak references to functions and heads are named tuples.
     num_classes = jax.eval_shape(lambda z: head(z), batch).shape[-1]
@@ -151,7 +151,6 @@ def _head_bound(head, features, labels, *, num_negatives, block_size, seed) -> E
             f"Expected labels in 0 .. {num_classes - 1}, since the head scores {num_classes} "
             f"classes, got {labels.min()} .. {labels.max()}."
         )
-    label = _free_name("y", features)
     batch[label] = np.eye(num_classes, dtype=np.float32)[labels]
     estimator = head_information(head, features, label, num_negatives=num_negatives)
     return evaluate(estimator, (), batch, jax.random.key(seed), block_size=block_size)
@@ -159,8 +158,8 @@ def _head_bound(head, features, labels, *, num_negatives, block_size, seed) -> E
 
 def _sum(terms, names) -> Sum:
     influence = sum(terms[name].influence for name in names)
-    error = float(np.sqrt(np.sum(influence**2)) / len(influence))
-    return Sum(" + ".join(names), sum(terms[name].value for name in names), error, influence)
+    value = sum(terms[name].value for name in names)
+    return Sum(" + ".join(names), value, error_of(influence), influence)
 
 
 def _verdict(first, second, error, agree):
@@ -176,9 +175,3 @@ def _verdict(first, second, error, agree):
         f"of held-out examples explains. All terms are lower bounds, so {low.name} misses about "
         f"that much or more of the total correlation, and {high.name} is nearer to it."
     )
-
-
-def _free_name(name, taken):
-    while name in taken:
-        name += "_"
-    return name

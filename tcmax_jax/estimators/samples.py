@@ -75,13 +75,9 @@ def prepare(samples: Mapping) -> Samples:
     samples = {name: np.asarray(x) for name, x in samples.items()}
     _check(samples)
     labels = frozenset(m for m, x in samples.items() if x.dtype.kind in "iub" and x.ndim == 1)
-    arrays = {}
-    for name, x in samples.items():
-        if name in labels:
-            arrays[name] = _one_hot(name, x)
-        else:
-            # In float32 the seconds of a year would be all alike, and 1e39 infinite.
-            arrays[name] = x.reshape(len(x), -1).astype(np.float64)
+    # In float32 the seconds of a year would be all alike, and 1e39 infinite.
+    flat = lambda x: x.reshape(len(x), -1).astype(np.float64)
+    arrays = {m: _one_hot(m, x) if m in labels else flat(x) for m, x in samples.items()}
     return Samples(arrays, labels)
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from tcmax_jax.estimators.bounds import donsker_varadhan, log_mean_exp, mean
+from tcmax_jax.estimators.bounds import log_mean_exp, mean
 from tcmax_jax.losses.collectives import logsumexp, to_float32
 
 
@@ -25,15 +25,8 @@ def tcne(joint, product, *, with_true=True, joint_weights=None, product_weights=
     on average on a finite batch. Tuples recombined from the rows of one batch depend on each other,
     which matters as 1 / B.
 
-    Args:
-      joint: [B] critic values at the true tuples.
-      product: [N] critic values at the shuffled tuples.
-      with_true: whether each true tuple is among its own negatives.
-      joint_weights: [B] or None.
-      product_weights: [N] or None.
-
-    Returns:
-      A scalar in nats.
+    Arguments and returned nats as of `donsker_varadhan`; `with_true` says whether each true tuple
+    is among its own negatives.
 
     Source: TCMax (arXiv 2602.13015), whose loss is this with a classifier as the critic.
 
@@ -42,24 +35,14 @@ def tcne(joint, product, *, with_true=True, joint_weights=None, product_weights=
       >>> print(f"{tcne(jnp.array([50.0, 60.0]), jnp.zeros(7)):.3f} = log 8")
       2.079 = log 8
     """
+    log_mean = log_mean_exp(product, product_weights)
     if not with_true:
-        return donsker_varadhan(
-            joint, product, joint_weights=joint_weights, product_weights=product_weights
-        )
-    return tcne_of_log_mean(
-        joint, log_mean_exp(product, product_weights), len(product), weights=joint_weights
-    )
+        return mean(joint, joint_weights) - log_mean
+    return tcne_of_log_mean(joint, log_mean, len(product), weights=joint_weights)
 
 
 def tcne_of_log_mean(joint, log_mean, num_negatives, *, weights=None):
-    """Returns `tcne` with the true tuples from the log-mean-exp of its N negatives.
-
-    Args:
-      joint: [B] critic values at the true tuples.
-      log_mean: log (1/N) sum_n exp T_n.
-      num_negatives: N.
-      weights: [B] or None.
-    """
+    """Returns `tcne` with the true tuples, `joint` [B], from the log-mean-exp of its negatives."""
     joint = to_float32(joint)
     log_sum = math.log(num_negatives) + log_mean
     return mean(joint - jnp.logaddexp(joint, log_sum), weights) + math.log(num_negatives + 1)

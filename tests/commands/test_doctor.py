@@ -292,19 +292,19 @@ def clips_config(folder, rows):
 
 def test_the_first_clip_is_decoded_in_every_stored_form(tmp_path, monkeypatch):
     config = clips_config(tmp_path, "a,train,x,a.mkv\nb,validation,x,a.mkv\n")
-    audio, visual = doctor.try_clip(config, config.data.list_clips()).lines
+    (audio, visual), _ = doctor.try_clip(config, config.data.list_clips())
     assert re.fullmatch(rf"audio of {tmp_path}/a.mkv: 257 x 501, float16, \d+ ms", audio)
     assert re.fullmatch(rf"visual of {tmp_path}/a.mkv: 3, \d+ bytes, \d+ ms", visual)
     monkeypatch.setitem(sys.modules, "tcmax_jax.data.media", None)
     monkeypatch.setitem(sys.modules, "av", None)
-    findings = doctor.try_clip(config, config.data.list_clips()).findings
+    _, findings = doctor.try_clip(config, config.data.list_clips())
     assert len(findings) == 2
     assert "Clips cannot be decoded without" in findings[0].text
 
 
 def test_a_broken_clip_and_a_missing_split_are_found(tmp_path):
     config = clips_config(tmp_path, "a,train,x,broken.mkv\n")
-    split, audio, visual = doctor.try_clip(config, config.data.list_clips()).findings
+    _, (split, audio, visual) = doctor.try_clip(config, config.data.list_clips())
     assert split.text == "No clip has the split validation. Preparation refuses that."
     assert "The first clip cannot be decoded: " in audio.text and "broken.mkv" in audio.text
     assert {split.level, audio.level, visual.level} == {"error"}
@@ -343,7 +343,7 @@ def one_line(text):
 def check(found, expected):
     """Checks that there is one finding of a level, whose text has what is expected, or none."""
     if expected is None:
-        assert found == []
+        assert list(found) == []
     else:
         [finding] = found
         assert finding.level == expected[0]

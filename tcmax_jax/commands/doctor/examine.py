@@ -1,20 +1,20 @@
 """What a run would find on this machine: devices, versions, data, speed, and what is wrong."""
 
+import functools
 import multiprocessing
 import os
 import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 import jax
 
 from tcmax_jax.commands.doctor import findings as checks
 from tcmax_jax.commands.doctor import machine
-from tcmax_jax.commands.doctor.findings import Finding
+from tcmax_jax.commands.doctor.findings import Finding, error, warning
 from tcmax_jax.commands.doctor.speed import Speed, UnknownShapeError, measure_speed, stand_in
 from tcmax_jax.commands.modes import Options, Outcome
 from tcmax_jax.commands.recipe import data_folder, recipe_of, run_folder
@@ -55,57 +55,29 @@ class Report(NamedTuple):
         return any(finding.level == "error" for finding in self.findings)
 
 
-class _Data(NamedTuple):
-    """Data of a configuration: its folder once prepared, classes, and what there is of it."""
-
-    folder: Path | None
-    num_classes: int
-    lines: list[str]
-    findings: list[Finding]
-
-
-class Decoded(NamedTuple):
-    """What came of a clip.
-
-    Attributes:
-      lines: what was decoded, a line for each modality.
-      findings: what is wrong.
-    """
-
-    lines: list[str]
-    findings: list[Finding]
-
-
-class _Trial(NamedTuple):
-    """What came of some steps of training."""
-
-    lines: list[str]
-    findings: Sequence[Finding] = ()
-    checkpoint_size: int = 0
-    speed: Speed | None = None
-
-
 def doctor(options: Options) -> Outcome:
     """Examines a recipe, its data and this machine."""
     config = recipe_of(options)
     report = examine(config, run_folder(options, config), data_folder(options))
-    text = report_text(report)
+    text, code = report_text(report), int(report.failed)
     if report.speed and report.speed.unfinished:
+        # The usual end of a process would wait for the step that is running, or crash.
         if is_primary():
             print(text)
-        leave(int(report.failed))
-    return Outcome(text, code=int(report.failed))
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return Outcome(text, code)
 
 
 def examine(config: Config, workdir: Path, data_dir: str) -> Report:
     """Looks at everything that a run of the configuration needs; writes nothing.
 
-    Args:
-      config: the configuration.
-      workdir: folder of the run.
-      data_dir: folder that holds prepared data sets.
+    Arguments as of `tcmax_jax.training.loop.train`.
     """
-    memory = machine.gpu_memory()  # before JAX takes its share
+    data, memory = Path(data_dir), machine.gpu_memory()  # before JAX takes its share
     devices, findings = machine.find_devices()
     cores, platform = os.cpu_count() or 1, devices[0].platform
     findings += machine.unused_accelerator(
@@ -115,18 +87,18 @@ def examine(config: Config, workdir: Path, data_dir: str) -> Report:
     findings += machine.fake_devices(os.environ, cores)
     cache = jax.config.jax_compilation_cache_dir
     findings += checks.settings(config, platform, len(devices), cores, cache)
-    data = _look_for_data(config, data_dir)
-    findings += data.findings
-    findings += checks.packages(config, prepared=data.folder is not None)
+    folder, num_classes, lines, of_data = _look_for_data(config, data_dir)
+    findings += of_data
+    findings += checks.packages(config, prepared=folder is not None)
     findings += checks.run_folder(workdir, config)
     findings += checks.folder("workdir", workdir)
-    if data.folder is None:
-        findings += checks.folder("data_dir", Path(data_dir))
-        findings += checks.space("data_dir", Path(data_dir), _free(Path(data_dir)))
+    if folder is None:
+        findings += checks.folder("data_dir", data)
+        findings += checks.space("data_dir", data, _free(data))
     limit = _LIMIT_ON_CPU if platform == "cpu" else _LIMIT
-    trial = _try(config, workdir, data, limit)
-    findings += trial.findings
-    findings += checks.space("workdir", workdir, _free(workdir), trial.checkpoint_size)
+    trial, of_trial, size, speed = _try(config, workdir, folder, num_classes, limit)
+    findings += of_trial
+    findings += checks.space("workdir", workdir, _free(workdir), size)
     sections = {
         "devices": machine.describe_devices(devices, cores),
         "versions": [", ".join(f"{name} {number}" for name, number in versions().items())],
@@ -134,26 +106,25 @@ def examine(config: Config, workdir: Path, data_dir: str) -> Report:
             f"{config.name}: {config.method.label()} with the head {config.model.fusion.label()}, "
             f"batches of {config.training.batch_size}, in {workdir}"
         ],
-        "data": [*_describe_prepared(Path(data_dir)), *data.lines],
-        "speed": trial.lines,
+        "data": [*_describe_prepared(data), *lines],
+        "speed": trial,
     }
-    return Report(sections, trial.speed, findings)
+    return Report(sections, speed, findings)
 
 
-def try_clip(config: Config, listing: Listing) -> Decoded:
-    """Decodes the first listed clip in each stored form of a configuration.
+def try_clip(config: Config, listing: Listing) -> tuple[list[str], list[Finding]]:
+    """Decodes the first clip that a configuration lists in each of its stored forms.
 
-    Args:
-      config: a configuration of clips.
-      listing: its clips.
+    Returns:
+      (what was decoded, a line for each modality; what is wrong).
     """
     lines, findings = [], []
     missing = {"train", "validation"} - {clip.split for clip in listing.clips}
     if missing:
         text = f"No clip has the split {' or '.join(sorted(missing))}. Preparation refuses that."
-        findings.append(Finding("error", text))
+        findings.append(error(text))
     if not listing.clips:
-        return Decoded(lines, findings)
+        return lines, findings
     clip = listing.clips[0]
     for modality, form in config.data.forms.items():
         file, begin = form.file(clip), time.monotonic()
@@ -163,35 +134,28 @@ def try_clip(config: Config, listing: Listing) -> Decoded:
                     "no file", f"{clip.place}: expected a file for {modality}, got none"
                 )
             value = form.read(clip).value
-        except MediaError as error:
-            findings.append(Finding("error", f"The first clip cannot be decoded: {error}."))
-        except ModuleNotFoundError as error:
-            text = f"Clips cannot be decoded without {error.name}: {install_line(error.name)}"
-            findings.append(Finding("error", text))
+        except MediaError as broken:
+            findings.append(error(f"The first clip cannot be decoded: {broken}."))
+        except ModuleNotFoundError as lacking:
+            text = f"Clips cannot be decoded without {lacking.name}: {install_line(lacking.name)}"
+            findings.append(error(text))
         else:
             seconds = time.monotonic() - begin
             shape = " x ".join(map(str, form.shape))
             size = f"{sum(map(len, value))} bytes" if form.dtype is None else str(value.dtype)
             lines.append(f"{modality} of {file}: {shape}, {size}, {1000 * seconds:.0f} ms")
-    return Decoded(lines, findings)
+    return lines, findings
 
 
 def report_text(report: Report) -> str:
     """Returns the report as text for people."""
-    lines = []
-    indent = " " * _TITLE
+    lines, indent = [], " " * _TITLE
     for title, section in report.sections.items():
-        for number, line in enumerate(section):
-            first = indent if number else f"{title:<{_TITLE}}"
-            lines += _wrapped(line, first, indent)
-    if not report.findings:
-        return "\n".join([*lines, "", "Nothing is wrong."])
-    ordered = sorted(report.findings, key=lambda finding: finding.level)  # errors first
+        lines += _wrapped(section, f"{title:<{_TITLE}}", indent)
     lines.append("")
-    for finding in ordered:
-        for number, line in enumerate(f"{finding.level}: {finding.text}".splitlines()):
-            lines += _wrapped(line, "  " if number else "", "  ")
-    return "\n".join(lines)
+    for finding in sorted(report.findings, key=lambda finding: finding.level):  # errors first
+        lines += _wrapped(f"{finding.level}: {finding.text}".splitlines(), "", "  ")
+    return "\n".join(lines if report.findings else [*lines, "Nothing is wrong."])
 
 
 def describe_speed(speed: Speed, batch_size: int) -> list[str]:
@@ -211,65 +175,62 @@ def describe_speed(speed: Speed, batch_size: int) -> list[str]:
     return [*lines, f"peak memory: {', '.join(memory)}"]
 
 
-def leave(code: int) -> NoReturn:
-    """Ends the process while a step is running, for which the usual end would wait or crash."""
-    for worker in multiprocessing.active_children():
-        worker.terminate()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-def _wrapped(text, first, indent):
-    """Returns a text as lines of at most `_WIDTH` columns; paths stay whole."""
-    return textwrap.wrap(
-        text,
-        _WIDTH,
-        initial_indent=first,
+def _wrapped(paragraphs, first, indent):
+    """Returns lines of at most `_WIDTH` columns, after `indent` but the first; paths stay whole."""
+    wrap = functools.partial(
+        textwrap.wrap,
+        width=_WIDTH,
         subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
     )
+    begins = [first, *[indent] * (len(paragraphs) - 1)]
+    pairs = zip(begins, paragraphs, strict=False)
+    return [line for begin, text in pairs for line in wrap(text, initial_indent=begin)]
 
 
-def _look_for_data(config: Config, data_dir: str) -> _Data:
+def _look_for_data(config: Config, data_dir: str):
+    """Returns (folder of prepared data or None, number of classes, lines, findings)."""
     classes = getattr(config.data, "num_classes", _SOME_CLASSES)
-    lines, findings = [], []
     try:
         folder = config.data.prepared_folder(data_dir)
         if (folder / "dataset_info.json").is_file():
-            return _Data(folder, classes, [f"this experiment: prepared in {folder}"], [])
+            return folder, classes, [f"this experiment: prepared in {folder}"], []
         listing = config.data.list_clips()
         if listing is None:
-            lines = ["this experiment: not prepared; training generates it within seconds"]
-        else:
-            classes = len(listing.class_names)
-            lines = [
-                f"this experiment: not prepared; its raw data lists {len(listing.clips)} clips in "
-                f"{classes} classes"
-            ]
-            text = "The data is not prepared. Training does so first; or run the same command with "
-            findings = [Finding("warning", f"{text}--mode=prepare.")]
-            decoded = try_clip(config, listing)
-            lines += decoded.lines
-            findings += decoded.findings
-    except (ValueError, OSError) as error:
+            text = "this experiment: not prepared; training generates it within seconds"
+            return None, classes, [text], []
+        classes = len(listing.class_names)
+        lines, findings = try_clip(config, listing)
+    except (ValueError, OSError) as reason:
         lines = ["this experiment: not prepared, and its raw data is not there"]
-        findings = [Finding("error", f"The data is not prepared, nor can it be: {error}")]
-    return _Data(None, classes, lines, findings)
+        return None, classes, lines, [error(f"The data is not prepared, nor can it be: {reason}")]
+    text = (
+        f"this experiment: not prepared; its raw data lists {len(listing.clips)} clips in "
+        f"{classes} classes"
+    )
+    unprepared = warning(
+        "The data is not prepared. Training does so first; or run the same command with "
+        "--mode=prepare."
+    )
+    return None, classes, [text, *lines], [unprepared, *findings]
 
 
-def _try(config: Config, workdir: Path, data: _Data, limit: float) -> _Trial:
-    """Takes some steps of training, on made-up examples where the data is not prepared."""
+def _try(config: Config, workdir: Path, folder: Path | None, num_classes: int, limit: float):
+    """Takes some steps of training, on made-up examples where the data is not prepared.
+
+    Returns:
+      (lines, findings, bytes of a checkpoint, `Speed` or None).
+    """
     parallel = KINDS[config.training.parallel](None)
     if batch_problems(config, len(parallel.devices)):
-        return _Trial(["not measured: the devices cannot share a batch"])
-    repeat, size, findings = data.folder is None, 0, []
+        return ["not measured: the devices cannot share a batch"], [], 0, None
+    size, findings = 0, []
     try:
-        if repeat:
-            dataset = stand_in(config, data.num_classes)
+        if folder is None:
+            dataset = stand_in(config, num_classes)
         else:
-            dataset = open_dataset(data.folder, tuple(config.modalities))
+            dataset = open_dataset(folder, tuple(config.modalities))
             allowed = getattr(config.data, "allow_skipped", False)
             findings += checks.incomplete(dataset.summary, allowed)
             run_folders.check_data(workdir, dataset)
@@ -277,34 +238,33 @@ def _try(config: Config, workdir: Path, data: _Data, limit: float) -> _Trial:
         say("Compiling, and timing a few steps ...")
         state = passes.initial_state(setup)
         size = sum(array.nbytes for array in jax.tree.leaves(state))
-        speed = measure_speed(setup, state, repeat=repeat, limit=limit)
-    except UnknownShapeError as error:
-        return _Trial([f"not measured: {error}"])
-    except (ValueError, OSError, ArithmeticError, RuntimeError) as error:
-        return _Trial(["not measured: see below"], [*findings, _failure(error)], size)
+        speed = measure_speed(setup, state, repeat=folder is None, limit=limit)
+    except UnknownShapeError as unknown:
+        return [f"not measured: {unknown}"], [], 0, None
+    except (ValueError, OSError, ArithmeticError, RuntimeError) as reason:
+        return ["not measured: see below"], [*findings, _failure(reason)], size, None
     lines = describe_speed(speed, config.training.batch_size)
-    if repeat:
+    if folder is None:
         lines.append("on made-up examples, and so without the time of reading and decoding")
-    return _Trial(lines, findings + checks.speed(speed), size, speed)
+    return lines, [*findings, *checks.speed(speed)], size, speed
 
 
-def _failure(error: Exception) -> Finding:
-    text = str(error)
+def _failure(reason: Exception) -> Finding:
+    text = str(reason)
     if "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower():
         text = (
             f"The devices have not enough memory for a step ({text.splitlines()[0][:200]}). Raise "
             "training.accumulate, lower training.batch_size, or set model.dtype=bfloat16."
         )
-    return Finding("error", text or type(error).__name__)
+    return error(text or type(reason).__name__)
 
 
 def _describe_prepared(data_dir: Path) -> list[str]:
     lines = []
     for info in sorted(data_dir.glob("*/*/*/dataset_info.json")):
-        name = info.parent.relative_to(data_dir)
-        if name.parts[0] in Source.members():
+        if info.relative_to(data_dir).parts[0] in Source.members():
             size = sum(file.stat().st_size for file in info.parent.rglob("*") if file.is_file())
-            lines.append(f"{data_dir / name}: {checks.size_text(size)}")
+            lines.append(f"{info.parent}: {checks.size_text(size)}")
     return lines or [f"{data_dir}: nothing prepared"]
 
 

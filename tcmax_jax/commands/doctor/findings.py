@@ -1,8 +1,9 @@
 """What can be wrong with a set-up: each check takes plain facts, and says what to do."""
 
+import functools
 import importlib.util
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -32,166 +33,124 @@ class Finding(NamedTuple):
     text: str
 
 
-def settings(config: Config, platform: str, count: int, cores: int, cache: str | None):
+error = functools.partial(Finding, "error")
+warning = functools.partial(Finding, "warning")
+
+
+def settings(
+    config: Config, platform: str, count: int, cores: int, cache: str | None
+) -> Iterator[Finding]:
     """Finds settings that do not fit the machine.
 
-    Args:
-      config: the configuration.
-      platform: that of JAX's devices.
-      count: number of devices, of all processes.
-      cores: number of CPU cores.
-      cache: folder of the compilation cache.
-
-    Returns:
-      A list of `Finding`.
+    It has `count` devices of a platform, in all processes, CPU cores, and maybe the folder of a
+    compilation cache.
     """
-    findings = [Finding("error", problem) for problem in batch_problems(config, count)]
+    yield from map(error, batch_problems(config, count))
     if platform == "cpu" and config.model.dtype == "bfloat16":
-        findings.append(
-            Finding(
-                "warning",
-                "model.dtype=bfloat16 is slow on CPUs, which have no units for it. Use float32.",
-            )
+        yield warning(
+            "model.dtype=bfloat16 is slow on CPUs, which have no units for it. Use float32."
         )
     if config.training.workers > cores:
-        findings.append(
-            Finding(
-                "warning",
-                f"training.workers={config.training.workers} is more than the {cores} cores. Lower "
-                "it, or use 0 and training.threads.",
-            )
+        yield warning(
+            f"training.workers={config.training.workers} is more than the {cores} cores. Lower "
+            "it, or use 0 and training.threads."
         )
     if platform != "cpu" and not cache:
-        findings.append(
-            Finding(
-                "warning",
-                "Every start compiles anew, since there is no compilation cache. Pass "
-                "--compilation_cache=FOLDER, or set JAX_COMPILATION_CACHE_DIR.",
-            )
+        yield warning(
+            "Every start compiles anew, since there is no compilation cache. Pass "
+            "--compilation_cache=FOLDER, or set JAX_COMPILATION_CACHE_DIR."
         )
-    return findings
 
 
 def packages(
     config: Config, *, prepared: bool, find: Callable = importlib.util.find_spec
-) -> list[Finding]:
+) -> Iterator[Finding]:
     """Finds files of weights, and optional packages, that the configuration needs and are missing.
 
-    Args:
-      config: the configuration.
-      prepared: whether its data is prepared.
-      find: function of a package's name; None if it is not installed.
+    Data that is prepared needs none; `find` returns None for a package that is not installed.
     """
-    findings, needed = [], set()
     try:
         check_weights(config)
-    except FileNotFoundError as error:
-        findings.append(Finding("error", f"{error} Correct the path."))
-    for modality in config.modalities.values():
-        suffix = Path(getattr(modality.encoder, "weights", None) or "").suffix
-        needed |= {(f"{suffix} weights", _READERS[suffix])} if suffix in _READERS else set()
+    except FileNotFoundError as lost:
+        yield error(f"{lost} Correct the path.")
+    weights = [getattr(m.encoder, "weights", None) or "" for m in config.modalities.values()]
+    suffixes = {Path(path).suffix for path in weights} & set(_READERS)
+    needed = [(f"{suffix} weights", _READERS[suffix]) for suffix in suffixes]
     if not prepared and getattr(config.data, "beam", None) is not None:
-        needed.add(("data.beam", "apache_beam"))
+        needed.append(("data.beam", "apache_beam"))
     for user, package in sorted(needed):
         if find(package) is None:
-            text = f"Expected {package} for {user}, got none: {install_line(package)}"
-            findings.append(Finding("error", text))
-    return findings
+            yield error(f"Expected {package} for {user}, got none: {install_line(package)}")
 
 
-def folder(option: str, path: Path) -> list[Finding]:
+def folder(option: str, path: Path) -> Iterator[Finding]:
     """Finds out whether a folder, or the nearest one above it that is there, can be written."""
     there = nearest(path)
-    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
-        return []
-    what = "cannot be written" if there.is_dir() else "is no folder"
-    text = f"Expected a --{option} that can be written, got {path}: {there} {what}. Choose another."
-    return [Finding("error", text)]
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        what = "cannot be written" if there.is_dir() else "is no folder"
+        yield error(
+            f"Expected a --{option} that can be written, got {path}: {there} {what}. Choose "
+            "another."
+        )
 
 
-def space(option: str, path: Path, free: int, checkpoint: int = 0) -> list[Finding]:
-    """Finds out whether a disk is full.
-
-    Args:
-      option: flag that names the folder.
-      path: folder.
-      free: bytes that are free there.
-      checkpoint: bytes of a checkpoint that will be written there.
-    """
+def space(option: str, path: Path, free: int, checkpoint: int = 0) -> Iterator[Finding]:
+    """Finds out whether a disk is full, with so many bytes free and checkpoints of so many."""
     kept = _CHECKPOINTS * checkpoint
-    if free >= max(_LITTLE_SPACE, 2 * kept):
-        return []
-    needs = f", and a run keeps {size_text(kept)} of checkpoints" if kept else ""
-    return [
-        Finding(
+    if free < max(_LITTLE_SPACE, 2 * kept):
+        needs = f", and a run keeps {size_text(kept)} of checkpoints" if kept else ""
+        yield Finding(
             "error" if free < kept else "warning",
             f"Only {size_text(free)} are free at {path}{needs}. Free some, or choose another "
             f"--{option}.",
         )
-    ]
 
 
-def run_folder(workdir: Path, config: Config) -> list[Finding]:
+def run_folder(workdir: Path, config: Config) -> Iterator[Finding]:
     """Finds what keeps a run from beginning, or going on, in its folder."""
-    findings = []
     try:
         run_folders.check(workdir, config)
-    except (ValueError, OSError) as error:
-        findings.append(Finding("error", str(error)))
+    except (ValueError, OSError) as reason:
+        yield error(str(reason))
     if owner := run_folders.owner(workdir):
-        text = f"A run is going on in {workdir} ({owner}). Wait for its end, stop it, or choose"
-        findings.append(Finding("error", f"{text} another --workdir."))
+        yield error(
+            f"A run is going on in {workdir} ({owner}). Wait for its end, stop it, or choose "
+            "another --workdir."
+        )
     aside = workdir / "damaged-checkpoints"
     if aside.is_dir() and (number := sum(1 for _ in aside.iterdir())):
-        findings.append(
-            Finding(
-                "warning",
-                f"{number} damaged checkpoints of this run lie in {aside}; training went on from "
-                "earlier ones. Check the disk, then delete that folder.",
-            )
+        yield warning(
+            f"{number} damaged checkpoints of this run lie in {aside}; training went on from "
+            "earlier ones. Check the disk, then delete that folder."
         )
-    return findings
 
 
-def incomplete(summary: Mapping, allowed: bool) -> list[Finding]:
+def incomplete(summary: Mapping, allowed: bool) -> Iterator[Finding]:
     """Finds prepared data without some clips, which training refuses unless that is allowed.
 
-    Args:
-      summary: what became of the listed clips, see `tcmax_jax.data.datasets.Dataset`.
-      allowed: data.allow_skipped.
+    The summary is that of a `tcmax_jax.data.datasets.Dataset`.
     """
-    if allowed or not (skipped := summary.get("skipped")):
-        return []
-    return [
-        Finding(
-            "error",
+    if not allowed and (skipped := summary.get("skipped")):
+        yield error(
             f"The prepared data lacks {len(skipped)} clips, the first: {skipped[0]['message']}. "
             "Pass --allow_skipped to train without them; or complete the raw data, delete the "
-            "prepared folder and prepare it again.",
+            "prepared folder and prepare it again."
         )
-    ]
 
 
-def speed(measured: Speed) -> list[Finding]:
+def speed(measured: Speed) -> Iterator[Finding]:
     """Finds devices that are too slow, and an input pipeline that does not keep up."""
     if not measured.timed:
-        return [
-            Finding(
-                "warning",
-                "Steps take so long that at most one ended within the test. Use a GPU or a TPU, a "
-                "smaller training.batch_size, or smaller encoders.",
-            )
-        ]
-    if (measured.input_wait or 0) <= _MUCH_WAITING:
-        return []
-    return [
-        Finding(
-            "warning",
+        yield warning(
+            "Steps take so long that at most one ended within the test. Use a GPU or a TPU, a "
+            "smaller training.batch_size, or smaller encoders."
+        )
+    elif (measured.input_wait or 0) > _MUCH_WAITING:
+        yield warning(
             f"Training waits for data {measured.input_wait:.0%} of the time. Raise "
             "training.threads, then training.workers (at most the number of cores), or put "
-            "--data_dir on a faster disk.",
+            "--data_dir on a faster disk."
         )
-    ]
 
 
 def size_text(size: float) -> str:

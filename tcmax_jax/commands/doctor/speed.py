@@ -27,12 +27,7 @@ _BUFFERED_BY_FEED, _BUFFERED_BY_WORKER = 2, 2
 
 
 class StepTime(NamedTuple):
-    """What one step took, until its results were there.
-
-    Attributes:
-      seconds: all of it.
-      waited: the part of it blocked on the pipeline.
-    """
+    """What one step took until its results were there, and how long the pipeline blocked it."""
 
     seconds: float
     waited: float
@@ -71,17 +66,13 @@ def measure_speed(setup: Setup, state: TrainState, *, repeat: bool, limit: float
     Raises:
       Exception: what a step raises, such as `jax.errors.JaxRuntimeError` without enough memory.
     """
-    training = setup.config.training
-    buffered = (
-        _BUFFERED_BY_FEED
-        + max(BUFFERED_BATCHES, training.threads)
-        + _BUFFERED_BY_WORKER * training.workers
-    )
-    steps = 1 + (0 if repeat else buffered) + _TIMED
-    # As many epochs as steps are enough, and nobody has to read ahead of a batch that stays.
-    training = dataclasses.replace(
-        training, epochs=steps, workers=0 if repeat else training.workers
-    )
+    training, steps = setup.config.training, 1 + _TIMED
+    if repeat:  # nobody has to read ahead of a batch that stays
+        training = dataclasses.replace(training, workers=0)
+    else:
+        steps += _BUFFERED_BY_FEED + max(BUFFERED_BATCHES, training.threads)
+        steps += _BUFFERED_BY_WORKER * training.workers
+    training = dataclasses.replace(training, epochs=steps)  # as many as steps are enough
     setup = setup._replace(config=dataclasses.replace(setup.config, training=training))
     times, raised, stop = [], [], threading.Event()
 
@@ -108,10 +99,7 @@ def measure_speed(setup: Setup, state: TrainState, *, repeat: bool, limit: float
 def summarise(times: list[StepTime], *, waits: bool, unfinished: bool) -> Speed:
     """Returns what the times of steps come to: the first one compiles, the last ones count.
 
-    Args:
-      times: those of the steps that ended.
-      waits: whether data was read.
-      unfinished: whether another step was running.
+    The times are those of the steps that ended; `waits` says whether data was read for them.
     """
     first, *others = times or [None]
     timed = others[-_TIMED:]
@@ -146,10 +134,6 @@ class UnknownShapeError(ValueError):
 def stand_in(config: Config, num_classes: int) -> Dataset:
     """Returns a data set of records in the form of the configuration's, without a meaning.
 
-    Args:
-      config: the configuration.
-      num_classes: number of classes.
-
     Raises:
       UnknownShapeError: nobody knows the size of the pictures yet.
     """
@@ -167,26 +151,25 @@ def stand_in(config: Config, num_classes: int) -> Dataset:
         name="made-up examples",
         class_names=[f"class{label}" for label in range(num_classes)],
         summary={},
-        sources={"train": _Records(values, number, num_classes), "validation": _one(values)},
+        sources={
+            "train": _Records(values, number, num_classes),
+            "validation": _Records(values, 1, 1),
+        },
     )
 
 
+@dataclasses.dataclass
 class _Records(Sequence):
     """Examples that differ in their label alone."""
 
-    def __init__(self, values, number, num_classes):
-        self._values = values
-        self._number = number
-        self._num_classes = num_classes
+    values: dict
+    number: int
+    num_classes: int
 
     def __len__(self):
-        return self._number
+        return self.number
 
     def __getitem__(self, index):
-        if not 0 <= index < self._number:
+        if not 0 <= index < self.number:
             raise IndexError(index)
-        return {"id": str(index), "label": index % self._num_classes, **self._values}
-
-
-def _one(values):
-    return _Records(values, 1, 1)
+        return {"id": str(index), "label": index % self.num_classes, **self.values}
