@@ -188,6 +188,11 @@ def hints(cls: type) -> dict[str, Any]:
     return {field.name: annotated[field.name] for field in dataclasses.fields(cls)}
 
 
+def defined() -> tuple[type, ...]:
+    """Returns all classes of all families so far."""
+    return tuple(_DEFINED)
+
+
 def is_family(hint) -> bool:
     """Returns whether an annotation leaves a choice among the members of a family."""
     return isinstance(hint, type) and issubclass(hint, Family) and not _kinds(hint)

@@ -1,13 +1,14 @@
 """Configurations as plain data, of this version and of earlier ones."""
 
 import dataclasses
+import functools
 import inspect
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 
 import pydantic
 
-from tcmax_jax.section import Family, hints, is_family
+from tcmax_jax.section import Family, defined, hints, is_family
 from tcmax_jax.training.config import Config
 from tcmax_jax.upgrade import upgraded
 
@@ -29,8 +30,7 @@ def from_dict(tree: Mapping, section: type = Config):
       ConfigError: it describes none.
     """
     try:
-        # Made anew each time, for there may be more members of families than before.
-        return pydantic.TypeAdapter(section).validate_python(
+        return _adapter(section, defined()).validate_python(
             upgraded(tree) if section is Config else tree
         )
     except pydantic.ValidationError as error:
@@ -81,6 +81,12 @@ def is_open(section: type, path: Sequence[str]) -> bool:
     for name in path:
         hint = _below(hint, name)
     return typing.get_origin(_bare(hint)) is dict
+
+
+@functools.lru_cache(maxsize=8)
+def _adapter(section, members):
+    """Returns what reads a section, made anew where families have other members than before."""
+    return pydantic.TypeAdapter(section)
 
 
 def _explain(error: pydantic.ValidationError, section: type) -> str:
