@@ -180,7 +180,7 @@ def fit(
       >>> import jax, numpy as np
       >>> from tcmax_jax.estimators import direct, ground_truth
       >>> bits = ground_truth.xor_bits().sample(jax.random.key(0), 1000)
-      >>> fitted = fit(bits, direct(("a", "v", "y")), steps=300, learning_rate=0.01)
+      >>> fitted = fit(bits, direct(("a", "v", "y")), steps=100, learning_rate=0.01)
       >>> print(f"{fitted.estimate.value:.1f} nats; log 2 = {np.log(2):.1f}")
       0.7 nats; log 2 = 0.7
     """
