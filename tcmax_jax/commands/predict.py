@@ -163,8 +163,8 @@ def _predict(trained: Trained, clips, forms, folder: Path, allow_skipped: bool) 
             skipped = {outcome.id: outcome.message for outcome in outcomes if outcome.reason}
             if skipped and not allow_skipped:
                 raise RawDataError(
-                    f"{next(iter(skipped.values()))}; or --allow_skipped gives such clips a row "
-                    "without a prediction"
+                    f"{next(iter(skipped.values()))} Or give such clips a row "
+                    "without a prediction: --allow_skipped."
                 )
             reasons |= skipped
             ids, inputs = _inputs(trained.config, examples_of(forms, chunk))
@@ -190,10 +190,10 @@ def _inputs(config: Config, examples: Iterator[tuple[str, dict]]) -> tuple[list,
     for modality, arrays in values.items():
         if len({array.shape for array in arrays}) > 1:
             raise RawDataError(
-                f"expected pictures of one size for {modality}, since the run keeps theirs "
+                f"Expected pictures of one size for {modality}, since the run keeps theirs "
                 f"(modalities.{modality}.input.size is null), got "
-                f"{' and '.join(sorted({str(list(a.shape)) for a in arrays}))}; bring the clips to "
-                "the size of those that the run was trained on"
+                f"{' and '.join(sorted({str(list(a.shape)) for a in arrays}))}. Bring the clips to "
+                "the size of those that the run was trained on."
             )
     return ids, {modality: np.stack(arrays) for modality, arrays in values.items() if arrays}
 
@@ -204,8 +204,8 @@ def _classify(classify, variables, inputs, ids) -> dict:
     except ScopeParamShapeError as error:
         shapes = ", ".join(f"{m} {list(array.shape[1:])}" for m, array in inputs.items())
         raise RawDataError(
-            f"expected clips of the shape of those that the run was trained on, got {shapes} "
-            f"({ids[0]} and others); bring them to the same size"
+            f"Expected clips of the shape of those that the run was trained on, got {shapes} "
+            f"({ids[0]} and others). Bring them to the same size."
         ) from error
     # Compiled functions sort names; here they stand as in the configuration.
     names = [name for name in ("fused", *inputs) if name in result]
@@ -229,6 +229,6 @@ def _check_files(clips: Sequence[Clip], forms: Mapping[str, Form]) -> None:
         for clip in clips:
             if form.file(clip) is None:
                 raise RawDataError(
-                    f"{clip.place}: expected a file for {name}, got none; add the column path "
-                    "(or audio_path for sound) and fill it"
+                    f"{clip.place}: Expected a file for {name}, got none. Add the column path "
+                    "(or audio_path for sound) and fill it."
                 )

@@ -72,8 +72,8 @@ def check_clips(listing: Listing, source: Path) -> None:
     """
     if not any(clip.split == "train" for clip in listing.clips):
         raise RawDataError(
-            f"{source}: expected at least one clip of the split train, got {len(listing.clips)} "
-            "others; add clips to train on"
+            f"{source}: Expected at least one clip of the split train, got {len(listing.clips)} "
+            "others. Add clips to train on."
         )
     check_labels(listing.clips, listing.class_names)
     check_ids(listing.clips)
@@ -86,9 +86,9 @@ def check_labels(clips: Sequence[Clip], class_names: Sequence[str]) -> None:
             shown = ", ".join(class_names[:5])
             where = f" in {clip.split}" if clip.split else ""
             raise RawDataError(
-                f"{clip.place}: expected one of the {len(class_names)} labels of train "
-                f"({shown}{', ..' if len(class_names) > 5 else ''}), got {clip.label!r}{where}; "
-                "correct it"
+                f"{clip.place}: Expected one of the {len(class_names)} labels of train "
+                f"({shown}{', ..' if len(class_names) > 5 else ''}), got {clip.label!r}{where}. "
+                "Correct it."
             )
 
 
@@ -99,8 +99,8 @@ def check_ids(clips: Sequence[Clip]) -> None:
         earlier = first_seen.setdefault(clip.id, clip)
         if earlier is not clip:
             raise RawDataError(
-                f"{clip.place}: expected a new id, got {clip.id!r} of {earlier.place} again; "
-                "rename or remove one of the two"
+                f"{clip.place}: Expected a new id, got {clip.id!r} of {earlier.place} again. "
+                "Rename or remove one of the two."
             )
 
 
@@ -119,8 +119,8 @@ def inner_path(place: str, folder: Path, path: str, *, outside: bool) -> Path:
     too_long = len(os.fsencode(folder / path)) > _LONGEST_PATH
     if too_long or any(len(os.fsencode(part)) > _LONGEST for part in Path(path).parts):
         raise RawDataError(
-            f"{place}: expected a path of at most {_LONGEST_PATH} bytes, of names of at most "
-            f"{_LONGEST}, got {path[:60]!r} and more; correct it"
+            f"{place}: Expected a path of at most {_LONGEST_PATH} bytes, of names of at most "
+            f"{_LONGEST}, got {path[:60]!r} and more. Correct it."
         )
     if outside:
         return folder / path
@@ -128,9 +128,9 @@ def inner_path(place: str, folder: Path, path: str, *, outside: bool) -> Path:
     plain = os.path.normpath(path)
     if os.path.isabs(plain) or plain.split(os.sep)[0] == os.pardir:
         raise RawDataError(
-            f"{place}: expected a path inside {folder}, got {path!r}, which leads out of it; move "
+            f"{place}: Expected a path inside {folder}, got {path!r}, which leads out of it. Move "
             "or link the file into the folder, or allow such paths with data.outside_paths=true "
-            "(--config.data.outside_paths=true)"
+            "(--config.data.outside_paths=true)."
         )
     return folder / plain
 
@@ -139,8 +139,8 @@ def check_name(place: str, name: str) -> None:
     """Raises RawDataError where a name of a list cannot be, or be part of, that of a file."""
     if fault := name_fault(name):
         raise RawDataError(
-            f"{place}: expected a name, which becomes that of a file, got {name[:60]!r}, which "
-            f"{fault}; correct the list"
+            f"{place}: Expected a name, which becomes that of a file, got {name[:60]!r}, which "
+            f"{fault}. Correct the list."
         )
 
 

@@ -15,9 +15,9 @@ _ENOUGH_TO_TELL = 40
 # has no such argument.
 _ANY_TAGS = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 _BEGINNINGS = {
-    b"version https://git-lfs": ("Git LFS pointer", "fetch the files (git lfs pull)"),
-    b"#EXTM3U": ("playlist", "join what it lists into one file"),
-    b"ffconcat": ("playlist", "join what it lists into one file"),
+    b"version https://git-lfs": ("Git LFS pointer", "Fetch the files (git lfs pull)"),
+    b"#EXTM3U": ("playlist", "Join what it lists into one file"),
+    b"ffconcat": ("playlist", "Join what it lists into one file"),
 }
 
 
@@ -53,7 +53,7 @@ def opened(path: str | os.PathLike, kind: str) -> Iterator[tuple]:
             found = ", ".join(s.type for s in container.streams) or "no stream"
             raise MediaError(
                 f"no {kind} stream",
-                f"{path}: expected a decodable {kind} stream, got {found}; use another file",
+                f"{path}: Expected a decodable {kind} stream, got {found}. Use another file.",
             )
         context = streams[0].codec_context
         if kind == "video":
@@ -76,7 +76,7 @@ def decoding(path: str | os.PathLike, kind: str) -> Iterator[None]:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise MediaError(
             f"broken {kind}",
-            f"{path}: expected decodable {kind}, got '{reason}'; re-encode or replace the file",
+            f"{path}: Expected decodable {kind}, got '{reason}'. Re-encode or replace the file.",
         ) from error
 
 
@@ -88,11 +88,11 @@ def _check_beginning(path) -> None:
     except (OSError, ValueError) as error:
         if not os.path.isfile(path):
             raise MediaError(
-                "missing file", f"{path}: expected a media file, got none there; correct the path"
+                "missing file", f"{path}: Expected a media file, got none there. Correct the path."
             ) from error
         raise MediaError(
-            "unreadable file", f"{path}: expected a media file, got '{error}'; make it readable"
+            "unreadable file", f"{path}: Expected a media file, got '{error}'. Make it readable."
         ) from error
     for text, (found, remedy) in _BEGINNINGS.items():
         if beginning.startswith(text):
-            raise MediaError(found, f"{path}: expected a media file, got a {found}; {remedy}")
+            raise MediaError(found, f"{path}: Expected a media file, got a {found}. {remedy}.")

@@ -33,16 +33,16 @@ def read_feature(path: Path, clip: Clip, size: int) -> np.ndarray:
     if feature.shape != (size,) or feature.dtype.kind not in "fiu":
         raise MediaError(
             "feature of another form",
-            f"{path}: expected {size} numbers of {clip.id!r}, got shape {list(feature.shape)} of "
-            f"{feature.dtype}; correct `size`, or extract it again",
+            f"{path}: Expected {size} numbers of {clip.id!r}, got shape {list(feature.shape)} of "
+            f"{feature.dtype}. Correct `size`, or extract it again.",
         )
     with np.errstate(over="ignore"):
         feature = feature.astype(np.float32)
     if not np.isfinite(feature).all():
         raise MediaError(
             "feature not finite",
-            f"{path}: expected finite float32 numbers of {clip.id!r}, got NaN or infinity; extract "
-            "it again",
+            f"{path}: Expected finite float32 numbers of {clip.id!r}, got NaN or infinity. Extract "
+            "it again.",
         )
     return feature
 
@@ -54,8 +54,8 @@ def check_rows(path: Path, number: int) -> None:
     rows = _open(path)
     if rows.shape[:1] != (number,):
         raise RawDataError(
-            f"{path}: expected a row for each of the {number} clips of the list, got "
-            f"{list(rows.shape)}; extract it again, or write an .npz file with `ids`"
+            f"{path}: Expected a row for each of the {number} clips of the list, got "
+            f"{list(rows.shape)}. Extract it again, or write an .npz file with `ids`."
         )
 
 
@@ -77,31 +77,31 @@ def _find(path: Path, clip: Clip) -> np.ndarray:
         if fault := name_fault(clip.id):
             raise MediaError(
                 "id is no file name",
-                f"{path}: expected ids that are names of files in it, got {clip.id!r}, which "
-                f"{fault}; change the id, or write an .npz file with `ids`",
+                f"{path}: Expected ids that are names of files in it, got {clip.id!r}, which "
+                f"{fault}. Change the id, or write an .npz file with `ids`.",
             )
         return _open(path / f"{clip.id}.npy")
     if path.suffix == ".npy":
         if clip.row is None:
             raise MediaError(
                 "features without ids",
-                f"{path}: expected an .npz file with `ids`, since this list has no order of rows, "
-                "got an .npy file; write it anew",
+                f"{path}: Expected an .npz file with `ids`, since this list has no order of rows, "
+                "got an .npy file. Write it anew.",
             )
         rows = _open(path)
         if rows.ndim == 0 or clip.row >= len(rows):
             raise MediaError(
                 "missing feature",
-                f"{path}: expected row {clip.row} for {clip.id!r}, got {list(rows.shape)}; extract "
-                "it again",
+                f"{path}: Expected row {clip.row} for {clip.id!r}, got {list(rows.shape)}. Extract "
+                "it again.",
             )
         return rows[clip.row]
     features, rows = _table(path, path.stat().st_mtime_ns if path.is_file() else 0)
     if clip.id not in rows:
         raise MediaError(
             "missing feature",
-            f"{path}: expected a feature of {clip.id!r}, got those of {len(rows)} others; "
-            "extract it too",
+            f"{path}: Expected a feature of {clip.id!r}, got those of {len(rows)} others. "
+            "Extract it too.",
         )
     return features[rows[clip.id]]
 
@@ -111,11 +111,11 @@ def _open(path: Path) -> np.ndarray:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise MediaError(
-            "missing feature", f"{path}: expected a feature, got none there; extract it too"
+            "missing feature", f"{path}: Expected a feature, got none there. Extract it too."
         ) from error
     except DAMAGED as error:
         raise MediaError(
-            "broken features", f"{path}: expected a plain array, got '{error}'; extract it again"
+            "broken features", f"{path}: Expected a plain array, got '{error}'. Extract it again."
         ) from error
 
 
@@ -123,7 +123,7 @@ def _open(path: Path) -> np.ndarray:
 def _table(path: Path, changed: int) -> tuple[np.ndarray, dict[str, int]]:
     """Returns the content of an .npz file: [N, D], and {id: row}."""
     del changed  # Of the key only: a file that changes is read again.
-    expected = f"{path}: expected `ids` [N] (text) and `features` [N, D] without Python objects"
+    expected = f"{path}: Expected `ids` [N] (text) and `features` [N, D] without Python objects"
     try:
         with np.load(path, allow_pickle=False) as file:
             check_size(file)
@@ -131,20 +131,22 @@ def _table(path: Path, changed: int) -> tuple[np.ndarray, dict[str, int]]:
     except FileNotFoundError as error:
         raise MediaError(
             "missing file",
-            f"{path}: expected an .npz or .npy file or a folder of features, got none there; "
-            "extract them, or correct the path",
+            f"{path}: Expected an .npz or .npy file or a folder of features, got none there. "
+            "Extract them, or correct the path.",
         ) from error
     except DAMAGED as error:
-        raise MediaError("broken features", f"{expected}, got '{error}'; write it anew") from error
+        raise MediaError(
+            "broken features", f"{expected}, got {str(error)!r}. Write it anew."
+        ) from error
     if ids.ndim != 1 or ids.dtype.kind != "U" or features.shape[:1] != ids.shape:
         raise MediaError(
             "broken features",
             f"{expected}, got ids {list(ids.shape)} of {ids.dtype} and features "
-            f"{list(features.shape)}; write it anew",
+            f"{list(features.shape)}. Write it anew.",
         )
     rows = {str(name): row for row, name in enumerate(ids)}
     if len(rows) < len(ids):
         raise MediaError(
-            "broken features", f"{path}: expected every id once, got repeated ones; remove them"
+            "broken features", f"{path}: Expected every id once, got repeated ones. Remove them."
         )
     return features, rows

@@ -31,7 +31,7 @@ def fit_length(audio: np.ndarray, samples: int, fill: Fill) -> np.ndarray:
     elif fill == "zero":
         audio = np.pad(audio, (missing // 2, missing - missing // 2))
     else:
-        raise ValueError(f"fill: expected 'tile' or 'zero', got {fill!r}; choose one of them")
+        raise ValueError(f"fill: Expected 'tile' or 'zero', got {fill!r}. Choose one of them.")
     return audio.astype(np.float32)
 
 
@@ -55,8 +55,8 @@ def log_spectrogram(audio: np.ndarray, *, n_fft: int, hop: int, floor: float = 1
     """
     if audio.ndim != 1 or n_fft < 1 or hop < 1:
         raise ValueError(
-            f"expected audio [samples], n_fft >= 1 and hop >= 1, got shape {audio.shape}, n_fft "
-            f"{n_fft} and hop {hop}; pass one mono clip and positive sizes"
+            f"Expected audio [samples], n_fft >= 1 and hop >= 1, got shape {audio.shape}, n_fft "
+            f"{n_fft} and hop {hop}. Pass one mono clip and positive sizes."
         )
     window = np.hanning(n_fft + 1)[:-1].astype(np.float32)
     padded = np.pad(audio.astype(np.float32), (n_fft // 2, n_fft - n_fft // 2))
@@ -107,9 +107,9 @@ def log_filter_bank(
     length, shift = round(rate * window), round(rate * hop)
     if audio.ndim != 1 or len(audio) < length or shift < 1 or bins < 1:
         raise ValueError(
-            f"expected audio of at least {length} samples ({window:g} s), bins >= 1 and a hop of a "
-            f"sample or more, got shape {audio.shape}, bins {bins} and hop {hop:g} s; pass one "
-            "mono clip, padded if need be"
+            f"Expected audio of at least {length} samples ({window:g} s), bins >= 1 and a hop of a "
+            f"sample or more, got shape {audio.shape}, bins {bins} and hop {hop:g} s. Pass one "
+            "mono clip, padded if need be."
         )
     n_fft = 1 << (length - 1).bit_length()
     pieces = np.lib.stride_tricks.sliding_window_view(audio.astype(np.float32), length)[::shift]
@@ -159,7 +159,7 @@ def optical_flow(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """
     if before.shape != after.shape:
         raise ValueError(
-            f"expected two pictures of one shape, got {before.shape} and {after.shape}; resize one"
+            f"Expected two pictures of one shape, got {before.shape} and {after.shape}. Resize one."
         )
     grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (before, after)]
     return cv2.calcOpticalFlowFarneback(*grey, None, 0.5, 3, 15, 3, 5, 1.2, 0)

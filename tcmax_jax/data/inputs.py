@@ -79,7 +79,7 @@ class SpectrogramInput(Input):
         if (self.steps or 0) > stored:
             raise SectionError(
                 f"steps is at most the {stored} that are stored, got {self.steps}; store longer "
-                "sound"
+                "sound."
             )
         return bins, self.steps or stored, 1
 

@@ -37,6 +37,6 @@ def check_pixels(source, width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise MediaError(
             "picture too large",
-            f"{source}: expected pictures of at most {MAX_PIXELS} pixels, got {width} x {height}; "
-            "re-encode the file with smaller ones",
+            f"{source}: Expected pictures of at most {MAX_PIXELS} pixels, got {width} x {height}. "
+            "Re-encode the file with smaller ones.",
         )

@@ -53,7 +53,7 @@ def read_audio(
                 break
             stop = len(samples) if last is None else min(last - position, len(samples))
             if position + stop - first > MAX_SAMPLES:
-                raise _too_long(path, f"{MAX_SAMPLES} samples", "name start and end of a part")
+                raise _too_long(path, f"{MAX_SAMPLES} samples", "Name start and end of a part")
             if not pieces:
                 pieces.append(np.zeros(max(position - first, 0), np.float32))
             pieces.append(samples[max(first - position, 0) : stop])
@@ -152,14 +152,14 @@ def _check_sound(path, frame, position: int, rate: int) -> None:
     if frame.sample_rate > MAX_RATE:
         raise MediaError(
             "sampling rate too high",
-            f"{path}: expected at most {MAX_RATE} Hz, got {frame.sample_rate}; re-encode the file",
+            f"{path}: Expected at most {MAX_RATE} Hz, got {frame.sample_rate}. Re-encode the file.",
         )
     grown = frame.samples * rate / frame.sample_rate
     if position + grown > MAX_SECONDS * rate:
-        raise _too_long(path, f"{MAX_SECONDS} s", "cut it into shorter files")
+        raise _too_long(path, f"{MAX_SECONDS} s", "Cut it into shorter files")
     # At a low rate few samples become many, in each of the channels.
     if grown * frame.layout.nb_channels > MAX_SAMPLES:
-        raise _too_long(path, f"{MAX_SAMPLES} samples a frame", "re-encode the file")
+        raise _too_long(path, f"{MAX_SAMPLES} samples a frame", "Re-encode the file")
 
 
 def _shown_frames(path, count: int, start, end) -> Iterator[tuple]:
@@ -192,8 +192,8 @@ def _bounded(path, frames: Iterator) -> Iterator:
         if number == MAX_FRAMES:
             raise MediaError(
                 "too many frames",
-                f"{path}: expected at most {MAX_FRAMES} frames, got more; cut it into shorter "
-                "files",
+                f"{path}: Expected at most {MAX_FRAMES} frames, got more. Cut it into shorter "
+                "files.",
             )
         yield frame
 
@@ -226,8 +226,8 @@ def _pictures(path, groups: Iterable[tuple], box: Box, short_side: int) -> list[
     if len(sizes) > 1:
         raise MediaError(
             "pictures of several sizes",
-            f"{path}: expected pictures of one size, got {', '.join(sizes)} after resizing; "
-            "re-encode the file",
+            f"{path}: Expected pictures of one size, got {', '.join(sizes)} after resizing. "
+            "Re-encode the file.",
         )
     return found
 
@@ -250,7 +250,7 @@ def _picture(path, frame, box: Box, short_side: int) -> np.ndarray:
 
 def _too_long(path, limit: str, remedy: str) -> MediaError:
     return MediaError(
-        "sound too long", f"{path}: expected sound of at most {limit}, got more; {remedy}"
+        "sound too long", f"{path}: Expected sound of at most {limit}, got more. {remedy}."
     )
 
 
@@ -258,6 +258,6 @@ def _nothing_inside(path, what: str, start, end, clip_seconds: float) -> MediaEr
     until = "its end" if end is None else f"{end:g} s"
     return MediaError(
         f"no {what} in the cut",
-        f"{path}: expected {what} from {start or 0:g} s to {until}, got a clip of "
-        f"{clip_seconds:.2f} s; correct start and end",
+        f"{path}: Expected {what} from {start or 0:g} s to {until}, got a clip of "
+        f"{clip_seconds:.2f} s. Correct start and end.",
     )

@@ -48,8 +48,8 @@ def decode_image(encoded: bytes) -> np.ndarray:
     if image is None:
         raise MediaError(
             "broken picture",
-            f"expected an encoded image, got {len(encoded)} other bytes; pass the bytes of a JPEG "
-            "or PNG file",
+            f"Expected an encoded image, got {len(encoded)} other bytes. Pass the bytes of a JPEG "
+            "or PNG file.",
         )
     return image
 
@@ -79,8 +79,8 @@ def decode_flow(encoded: bytes) -> np.ndarray:
     if len(stacked) % 2:
         raise MediaError(
             "broken picture",
-            f"expected flow as two pictures above each other, got {len(stacked)} rows; prepare the "
-            "data again",
+            f"Expected flow as two pictures above each other, got {len(stacked)} rows. Prepare the "
+            "data again.",
         )
     return np.stack(np.split(stacked, 2), axis=-1)
 

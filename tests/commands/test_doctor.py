@@ -318,7 +318,7 @@ def test_a_look_at_what_cannot_train(tmp_path, monkeypatch):
     report = doctor.examine(config, tmp_path / "run", str(tmp_path / "data"))
     assert report.failed
     text = one_line(doctor.report_text(report))
-    assert re.search(r" error: The data is not prepared, nor can it be: .*/raw: expected the", text)
+    assert re.search(r" error: The data is not prepared, nor can it be: .*/raw: Expected the", text)
     assert re.search(r" error: The devices have not enough memory for a step .*accumulate", text)
     assert "speed not measured: see below" in text
 

@@ -132,10 +132,10 @@ def test_compare_again_and_probe(tmp_path):
         (["--config.method.kind=agm", "--config.method.alpha=-1"], "should be greater than 0"),
         (["--mode=compare", '--config.comparison.fusions=["cat"]'], "'concat'"),
         (["--raw_dir=raw"], "Expected a field of data (kind, train_examples"),
-        ([f"--experiment={ROOT}/experiments/ave.py", "--mode=prepare"], "pass --raw_dir=FOLDER of"),
+        ([f"--experiment={ROOT}/experiments/ave.py", "--mode=prepare"], "Pass --raw_dir=FOLDER of"),
         (
             [f"--experiment={ROOT}/experiments/ave.py", "--raw_dir=nowhere"],
-            "nowhere: expected the folder of the raw data, got none there; correct --raw_dir",
+            "nowhere: Expected the folder of the raw data, got none there. Correct --raw_dir",
         ),
         (["--allow_skipped"], "Expected a field of data (kind, train_examples"),
         (["train"], "Expected flags only (--name=value), got 'train'"),

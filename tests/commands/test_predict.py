@@ -162,14 +162,16 @@ def test_clips_that_cannot_be_decoded(run, media, tmp_path):
     rows = [("id", "path", "label"), ("b", "b.mkv", ""), ("a", "a.mkv", "")]
     clips = write_list(tmp_path / "new.csv", rows)
     out = tmp_path / "out.csv"
-    with pytest.raises(RawDataError, match=r"line 2 \(b\): .*b\.mkv: .*; or --allow_skipped gives"):
+    with pytest.raises(
+        RawDataError, match=r"line 2 \(b\): .*b\.mkv: .* Or give such clips .*: --allow_skipped"
+    ):
         predict_file(run, clips, out)
     assert not out.exists()
     prediction = predict_file(run, clips, out, allow_skipped=True)
     header, [skipped, predicted] = read(out)
     assert header[-1] == "reason"
     assert skipped[:-1] == ["b", *[""] * 8]
-    assert "b.mkv: expected decodable" in skipped[-1]
+    assert "b.mkv: Expected decodable" in skipped[-1]
     assert predicted[1] in ("cat", "dog")
     assert predicted[-1] == ""
     assert prediction_text(prediction) == "predicted 1 of 2 clips"
@@ -187,14 +189,14 @@ def test_no_clip_that_can_be_decoded(run, tmp_path):
     ("rows", "message"),
     [
         ([("id", "path", "label"), ("a", "a.mkv", "cow")],
-         r"line 2: expected one of the 2 labels of train \(cat, dog\), got 'cow'; correct it"),
-        ([("id", "path"), ("a", "a.mkv"), ("a", "b.mkv")], "line 3: expected a new id, got 'a'"),
-        ([("id",), ("a",)], r"line 2: expected a file for sound, got none; add the column path"),
-        ([("id", "audio_path"), ("a", "a.wav")], "line 2: expected a file for picture, got none"),
-        ([("id", "path")], r"new\.csv: expected at least one clip, got none"),
+         r"line 2: Expected one of the 2 labels of train \(cat, dog\), got 'cow'\. Correct it"),
+        ([("id", "path"), ("a", "a.mkv"), ("a", "b.mkv")], "line 3: Expected a new id, got 'a'"),
+        ([("id",), ("a",)], r"line 2: Expected a file for sound, got none\. Add the column path"),
+        ([("id", "audio_path"), ("a", "a.wav")], "line 2: Expected a file for picture, got none"),
+        ([("id", "path")], r"new\.csv: Expected at least one clip, got none"),
         ([("path",), ("a.mkv",)],
-         r"expected the columns id and optionally split, label, path, .*; got path, which lacks"),
-        ([("id", "path"), ("a", "../a.mkv")], "line 2: expected a path inside"),
+         r"Expected the columns id and optionally split, label, path, .*; got path, which lacks"),
+        ([("id", "path"), ("a", "../a.mkv")], "line 2: Expected a path inside"),
     ],
 )  # fmt: skip
 def test_lists_that_do_not_fit(run, tmp_path, rows, message):
@@ -214,9 +216,9 @@ def test_paths_may_lead_out_of_the_folder_where_that_is_asked_for(run, media, tm
     ("sizes", "message"),
     [
         ([(16, 16), (16, 32)],
-         r"one size for picture, .*got \[2, 16, 16, 3\] and \[2, 16, 32, 3\]; bring the clips"),
-        ([(16, 32)], r"expected clips of the shape of those .*got sound \[33, 32, 1\], picture "
-         r"\[2, 16, 32, 3\] \(0 and others\); bring them"),
+         r"one size for picture, .*got \[2, 16, 16, 3\] and \[2, 16, 32, 3\]\. Bring the clips"),
+        ([(16, 32)], r"Expected clips of the shape of those .*got sound \[33, 32, 1\], picture "
+         r"\[2, 16, 32, 3\] \(0 and others\)\. Bring them"),
     ],
 )  # fmt: skip
 def test_pictures_of_another_size_than_in_training(run, tmp_path, sizes, message):

@@ -103,7 +103,7 @@ def test_other_fields_are_no_modalities(prepared, name):
 
 def test_validation_is_required_before_anything_is_decoded(manifest, tmp_path, monkeypatch):
     monkeypatch.setattr(prepare_module, "decode_chunks", None)
-    with pytest.raises(RawDataError, match=r"none of validation \(1 of train, 1 of test\); give"):
+    with pytest.raises(RawDataError, match=r"none of validation \(1 of train, 1 of test\)\. Give"):
         prepare(manifest, tmp_path / "data")
 
 

@@ -47,7 +47,7 @@ def test_a_clip_finds_its_row(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_other_sizes_are_refused(tmp_path, kind):
-    with pytest.raises(MediaError, match=r"image.*expected 3 numbers of 'b é', got shape \[2\]"):
+    with pytest.raises(MediaError, match=r"image.*Expected 3 numbers of 'b é', got shape \[2\]"):
         read_feature(kind(tmp_path), CLIP, 3)
 
 
@@ -91,12 +91,12 @@ def nothing(path):
     "write,message",
     [
         (objects, "without Python objects, got 'Object arrays cannot be loaded"),
-        (without_ids, r"expected `ids` \[N\] \(text\).*write it anew"),
+        (without_ids, r"Expected `ids` \[N\] \(text\).*Write it anew"),
         (unequal, r"got ids \[3\] of <U3 and features \[2, 2\]"),
-        (repeated, "expected every id once, got repeated ones"),
-        (truncated, r"expected `ids` .* got '.*'; write it anew"),
-        (missing_id, "expected a feature of 'b é', got those of 1 others; extract it too"),
-        (nothing, "expected an .npz or .npy file or a folder of features, got none there"),
+        (repeated, "Expected every id once, got repeated ones"),
+        (truncated, r"Expected `ids` .* got '.*'\. Write it anew"),
+        (missing_id, "Expected a feature of 'b é', got those of 1 others. Extract it too"),
+        (nothing, "Expected an .npz or .npy file or a folder of features, got none there"),
     ],
 )
 def test_bad_files(tmp_path, write, message):
@@ -109,26 +109,26 @@ def test_bad_files(tmp_path, write, message):
 def test_bad_file_in_a_folder(tmp_path):
     folder = folder_of(tmp_path)
     (folder / "b é.npy").write_bytes(b"nothing")
-    with pytest.raises(MediaError, match=r"b é\.npy: expected a plain array"):
+    with pytest.raises(MediaError, match=r"b é\.npy: Expected a plain array"):
         read_feature(folder, CLIP, 2)
     (folder / "b é.npy").unlink()
-    with pytest.raises(MediaError, match=r"b é\.npy: expected a feature, got none there"):
+    with pytest.raises(MediaError, match=r"b é\.npy: Expected a feature, got none there"):
         read_feature(folder, CLIP, 2)
 
 
 @pytest.mark.parametrize("name", ["../a", "/a", "a/b", "..", "a\\b", "a\0b", "x" * 256, "\ud800"])
 def test_ids_that_are_paths_name_no_file_in_a_folder(tmp_path, name):
     np.save(tmp_path / "a.npy", ROWS[0])
-    with pytest.raises(MediaError, match=r"image: expected ids that are names of files") as error:
+    with pytest.raises(MediaError, match=r"image: Expected ids that are names of files") as error:
         read_feature(folder_of(tmp_path), CLIP._replace(id=name), 2)
     assert error.value.reason == "id is no file name"
 
 
 def test_rows_that_are_not_there(tmp_path):
-    with pytest.raises(MediaError, match=r"image\.npy: expected row 3 for 'b é', got \[3, 2\]"):
+    with pytest.raises(MediaError, match=r"image\.npy: Expected row 3 for 'b é', got \[3, 2\]"):
         read_feature(npy_of(tmp_path), CLIP._replace(row=3), 2)
     np.save(tmp_path / "image.npy", 1.0)
-    with pytest.raises(MediaError, match=r"image\.npy: expected row 1 for 'b é', got \[\]"):
+    with pytest.raises(MediaError, match=r"image\.npy: Expected row 1 for 'b é', got \[\]"):
         read_feature(tmp_path / "image.npy", CLIP, 2)
     with pytest.raises(RawDataError, match=r"row for each of the 3 clips of the list, got \[\]"):
         check_rows(tmp_path / "image.npy", 3)
@@ -181,5 +181,7 @@ def test_a_list_without_media_cannot_give_sound(settings, tmp_path):
     from tests.data.small_forms import SOUND
 
     settings = dataclasses.replace(settings, stored={"audio": SOUND})
-    with pytest.raises(RawDataError, match="line 2: expected a file for audio, got none; name it"):
+    with pytest.raises(
+        RawDataError, match=r"line 2: Expected a file for audio, got none\. Name it"
+    ):
         prepare(settings, tmp_path / "data")

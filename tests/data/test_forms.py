@@ -102,11 +102,11 @@ def test_flow_of_a_moving_picture(tmp_path, shift):
 def test_flow_names_a_file_without_frames(tmp_path):
     path = write_media(tmp_path / "a.wav", audio=tone(0.2))
     form = Flow(count=3, short_side=48, box=WHOLE, bound=8.0)
-    with pytest.raises(MediaError, match=r"a\.wav: expected a decodable video stream, got audio"):
+    with pytest.raises(MediaError, match=r"a\.wav: Expected a decodable video stream, got audio"):
         form.read(clip_of(path))
 
 
 def test_a_cut_behind_the_end(stairs):
     form = Flow(count=1, short_side=16, box=WHOLE, bound=8.0)
-    with pytest.raises(MediaError, match=r"expected frames from 5 s to its end, got a clip of 1\."):
+    with pytest.raises(MediaError, match=r"Expected frames from 5 s to its end, got a clip of 1\."):
         form.read(clip_of(stairs, start=5.0))

@@ -131,11 +131,11 @@ def try_clip(config: Config, listing: Listing) -> tuple[list[str], list[Finding]
         try:
             if file is None:
                 raise MediaError(
-                    "no file", f"{clip.place}: expected a file for {modality}, got none"
+                    "no file", f"{clip.place}: Expected a file for {modality}, got none."
                 )
             value = form.read(clip).value
         except MediaError as broken:
-            findings.append(error(f"The first clip cannot be decoded: {broken}."))
+            findings.append(error(f"The first clip cannot be decoded: {broken}"))
         except ModuleNotFoundError as lacking:
             text = f"Clips cannot be decoded without {lacking.name}: {install_line(lacking.name)}"
             findings.append(error(text))

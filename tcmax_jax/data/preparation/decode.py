@@ -53,9 +53,9 @@ def decode_chunks(
                 pending.extend(itertools.islice(futures, 1))
         except BrokenProcessPool as error:
             raise RuntimeError(
-                f"expected decoded clips, got a decoding process that died soon after {place}; "
-                "look at the files there, or use fewer processes if memory ran out; what was "
-                "decoded is kept"
+                f"Expected decoded clips, got a decoding process that died soon after {place}. "
+                "Look at the files there, or use fewer processes if memory ran out; what was "
+                "decoded is kept."
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
@@ -81,8 +81,8 @@ def decode_with_beam(
         from apache_beam.options.pipeline_options import PipelineOptions
     except ModuleNotFoundError as error:
         raise RawDataError(
-            "expected Apache Beam for data.beam, got none installed; run "
-            "pip install 'tcmax_jax[beam]', or leave data.beam out"
+            "Expected Apache Beam for data.beam, got none installed. Run "
+            "pip install 'tcmax_jax[beam]', or leave data.beam out."
         ) from error
     # Explicit options, since without any Beam reads the command line of this process.
     with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:

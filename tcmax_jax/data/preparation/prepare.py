@@ -131,7 +131,7 @@ class ClipsBuilder(_SourceBuilder, tfds.core.ShardBasedBuilder, skip_registratio
             progress.advance(of_chunk)
             failed = [outcome for outcome in of_chunk if outcome.reason is not None]
             if failed and not source.allow_skipped:
-                raise RawDataError(f"{failed[0].message}; or {_LEAVE_OUT}")
+                raise RawDataError(f"{failed[0].message} Or: {_LEAVE_OUT}.")
             outcomes += of_chunk
         used = {outcome.split for outcome in outcomes if outcome.reason is None}
         for outcome in outcomes:
@@ -184,9 +184,9 @@ def prepare(source: Source, data_dir: str | os.PathLike) -> tfds.core.DatasetBui
     skipped = builder.info.metadata["skipped"]
     if skipped and not source.allow_skipped:
         raise RawDataError(
-            f"{builder.data_path}: expected a complete data set, got one without "
-            f"{len(skipped)} clips, the first {skipped[0]['message']}; {_LEAVE_OUT}; or complete "
-            "the raw data, delete that folder and prepare it again"
+            f"{builder.data_path}: Expected a complete data set, got one without "
+            f"{len(skipped)} clips. The first: {skipped[0]['message']} Pass --allow_skipped for "
+            "such data; or complete the raw data, delete that folder and prepare it again."
         )
     return builder
 
@@ -216,9 +216,9 @@ def _check_listed(listing: Listing) -> None:
         if not there[split]:
             found = ", ".join(f"{number} of {name}" for name, number in there.items())
             raise RawDataError(
-                f"expected clips of the splits train, which is fitted, and validation, which "
-                f"chooses the best checkpoint, got none of {split} ({found or 'no clips'}); give "
-                f"some clips the split {split}, or raise data.validation_share where there is one"
+                f"Expected clips of the splits train, which is fitted, and validation, which "
+                f"chooses the best checkpoint, got none of {split} ({found or 'no clips'}). Give "
+                f"some clips the split {split}, or raise data.validation_share where there is one."
             )
 
 
@@ -230,8 +230,8 @@ def _check_files(listing: Listing, source: ClipsSource) -> None:
             file = form.file(clip)
             if file is None:
                 raise RawDataError(
-                    f"{clip.place}: expected a file for {modality}, got none; name it in the list, "
-                    f"or leave {modality} out of data.stored"
+                    f"{clip.place}: Expected a file for {modality}, got none. Name it in the list, "
+                    f"or leave {modality} out of data.stored."
                 )
             needed.append((clip, file))
     absent = {file for file in {file for _, file in needed} if not file.exists()}
@@ -241,17 +241,17 @@ def _check_files(listing: Listing, source: ClipsSource) -> None:
         first = list(lacking.items())[:_MISSING_SHOWN]
         shown = ", ".join(f"{file} ({clip.place})" for clip, file in first)
         raise RawDataError(
-            f"expected the files of all {len(listing.clips)} clips, got none for {len(lacking)}, "
-            f"first {shown}; correct the paths, or {_LEAVE_OUT}{hint}"
+            f"Expected the files of all {len(listing.clips)} clips, got none for {len(lacking)}, "
+            f"first {shown}. Correct the paths, or {_LEAVE_OUT}{hint or '.'}"
         )
     for split in SPLITS:
         own = [clip for clip in listing.clips if clip.split == split]
         if own and all(clip in lacking for clip in own):
-            raise _lost_split(split, f"{lacking[own[0]]} ({own[0].place}) is missing{hint}")
+            raise _lost_split(split, f"{lacking[own[0]]} ({own[0].place}) is missing{hint or '.'}")
 
 
 def _lost_split(split: str, reason: str) -> RawDataError:
     return RawDataError(
-        f"expected clips of the split {split} that can be decoded, got none: {reason}; correct the "
-        "files or leave the split out"
+        f"Expected clips of the split {split} that can be decoded, got none. {reason} Correct the "
+        "files or leave the split out."
     )

@@ -58,7 +58,7 @@ class CremaDData(RawSource):
         split = self.split
         if split == "list" and not has_list:
             raise RawDataError(
-                f"{folder}: expected train.csv and test.csv for data.split=list, got none; put "
+                f"{folder}: Expected train.csv and test.csv for data.split=list, got none. Put "
                 f"them there, or choose auto, hash or speaker. Layout: {LAYOUT}"
             )
         if split == "auto":
@@ -85,7 +85,7 @@ def _found(folder: Path) -> list[Clip]:
     for name, path in sorted({**sounds, **pictures}.items()):
         if not _ID.fullmatch(name):
             raise RawDataError(
-                f"{path}: expected a name such as 1001_DFA_ANG_XX, got {name}; rename or remove it"
+                f"{path}: Expected a name such as 1001_DFA_ANG_XX, got {name}. Rename or remove it."
             )
         clips.append(_clip(folder, "train", name, name.split("_")[2], str(path)))
     return clips

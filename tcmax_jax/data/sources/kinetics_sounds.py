@@ -70,8 +70,8 @@ class KineticsSoundsData(RawSource):
         lost = set(self.classes) - {clip.label for clip in clips if clip.split == "train"}
         if lost:
             raise RawDataError(
-                f"{_csv(folder, 'train')}: expected clips of the {len(self.classes)} classes, "
-                f"got none of {', '.join(sorted(lost))}; correct data.classes, or the list"
+                f"{_csv(folder, 'train')}: Expected clips of the {len(self.classes)} classes, "
+                f"got none of {', '.join(sorted(lost))}. Correct data.classes, or the list."
             )
         clips = move(clips, self.validation_share, to="validation")
         return Listing(clips, self.classes, EXPECTED, [f"{len(self.classes)} classes"])
@@ -82,5 +82,5 @@ def _csv(folder: Path, split: str) -> Path:
     if found := next(filter(Path.is_file, places), None):
         return found
     raise RawDataError(
-        f"{folder}: expected {' or '.join(_NAMES[split])}, got none; put it there. Layout: {LAYOUT}"
+        f"{folder}: Expected {' or '.join(_NAMES[split])}, got none. Put it there. Layout: {LAYOUT}"
     )

@@ -70,7 +70,7 @@ class ManifestData(ClipsSource):
         """
         path = Path(self.manifest).resolve()
         if not path.is_file():
-            raise RawDataError(f"{path}: expected a CSV file, got none there; correct the path")
+            raise RawDataError(f"{path}: Expected a CSV file, got none there. Correct the path.")
         folder = re.sub(r"[^\w-]+", "_", path.parent.name) or "manifest"
         hashed = hashlib.sha256(path.read_bytes())
         for form in self.stored.values():
@@ -125,7 +125,7 @@ def read_unlabelled(
     # Whatever stands there: names of splits become those of files.
     clips = tuple(clip._replace(split="") for clip in rows)
     if not clips:
-        raise RawDataError(f"{path}: expected at least one clip, got none; list some, a row each")
+        raise RawDataError(f"{path}: Expected at least one clip, got none. List some, a row each.")
     check_ids(clips)
     check_labels([clip for clip in clips if clip.label], class_names)
     return clips
@@ -133,7 +133,7 @@ def read_unlabelled(
 
 def _read(path: Path, required: Sequence[str], outside_paths: bool) -> tuple[Clip, ...]:
     if not path.is_file():
-        raise RawDataError(f"{path}: expected a CSV file, got none there; correct the path")
+        raise RawDataError(f"{path}: Expected a CSV file, got none there. Correct the path.")
     try:
         # utf-8-sig also takes the byte order mark that spreadsheet programs write.
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -144,10 +144,10 @@ def _read(path: Path, required: Sequence[str], outside_paths: bool) -> tuple[Cli
                 for row, cells in enumerate(reader)
             )
     except UnicodeDecodeError as error:
-        raise RawDataError(f"{path}: expected UTF-8, got {error}; save it as UTF-8") from error
+        raise RawDataError(f"{path}: Expected UTF-8, got {error}. Save it as UTF-8.") from error
     except csv.Error as error:
         raise RawDataError(
-            f"{path}, line {reader.line_num + 1}: expected CSV, got '{error}'; correct the quotes"
+            f"{path}, line {reader.line_num + 1}: Expected CSV, got '{error}'. Correct the quotes."
         ) from error
 
 
@@ -159,9 +159,9 @@ def _check_columns(path: Path, columns: list[str], required: Sequence[str]) -> N
     for problem, names in (("lacks", missing), ("has unknown", unknown), ("repeats", repeated)):
         if names:
             raise RawDataError(
-                f"{path}: expected the columns {', '.join(required)} and optionally "
+                f"{path}: Expected the columns {', '.join(required)} and optionally "
                 f"{', '.join(optional)}; got {', '.join(columns) or 'none'}, which {problem} "
-                f"{', '.join(map(repr, names))}; correct the first line"
+                f"{', '.join(map(repr, names))}. Correct the first line."
             )
 
 
@@ -170,24 +170,24 @@ def _clip(path: Path, line: int, row: int, cells: dict, required, outside_paths:
     extra = cells.pop(None, None)
     if extra:
         raise RawDataError(
-            f"{place}: expected {len(cells)} cells, got {len(cells) + len(extra)}; "
-            "put cells that hold a comma in double quotes"
+            f"{place}: Expected {len(cells)} cells, got {len(cells) + len(extra)}. "
+            "Put cells that hold a comma in double quotes."
         )
     cells = {name: (cell or "").strip() for name, cell in cells.items()}
     check_text(place, cells.values())
     for name in (*required, *(["path"] if "path" in cells else [])):
         if not cells[name]:
-            raise RawDataError(f"{place}: expected a value for {name}, got an empty cell; fill it")
+            raise RawDataError(f"{place}: Expected a value for {name}, got an empty cell. Fill it.")
     if "split" in required and cells["split"] not in SPLITS:
         raise RawDataError(
-            f"{place}: expected the split {', '.join(SPLITS[:-1])} or {SPLITS[-1]}, "
-            f"got {cells['split']!r}; use one of these names"
+            f"{place}: Expected the split {', '.join(SPLITS[:-1])} or {SPLITS[-1]}, "
+            f"got {cells['split']!r}. Use one of these names."
         )
     start, end = (_seconds(place, name, cells.get(name, "")) for name in ("start", "end"))
     if end is not None and end <= (start or 0.0):
         raise RawDataError(
-            f"{place}: expected end after start, got start {start or 0.0:g} and end {end:g}; "
-            "correct the times"
+            f"{place}: Expected end after start, got start {start or 0.0:g} and end {end:g}. "
+            "Correct the times."
         )
     video, audio = (
         inner_path(place, path.parent, cells[name], outside=outside_paths)
@@ -209,7 +209,7 @@ def _seconds(place: str, name: str, cell: str) -> float | None:
         seconds = math.nan
     if not 0 <= seconds <= _LATEST:
         raise RawDataError(
-            f"{place}: expected {name} in seconds, a number from 0 to {_LATEST:g}, got "
-            f"{cell[:60]!r}; correct it or leave it empty"
+            f"{place}: Expected {name} in seconds, a number from 0 to {_LATEST:g}, got "
+            f"{cell[:60]!r}. Correct it or leave it empty."
         )
     return seconds

@@ -48,8 +48,8 @@ class MvsaData(RawSource):
             note = "split by a hash of the ids, not the list of other papers"
         else:
             raise RawDataError(
-                f"{folder}: expected {', '.join(_LISTS.values())} or labelResultAll.txt, got none; "
-                f"put them there. Layout: {LAYOUT}"
+                f"{folder}: Expected {', '.join(_LISTS.values())} or labelResultAll.txt, got none. "
+                f"Put them there. Layout: {LAYOUT}"
             )
         return Listing(clips, SENTIMENTS, EXPECTED, [note])
 
@@ -60,7 +60,7 @@ def _listed(folder: Path) -> Iterator[Clip]:
         try:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
-            raise RawDataError(f"{path}: expected UTF-8, got {error}; save it as UTF-8") from error
+            raise RawDataError(f"{path}: Expected UTF-8, got {error}. Save it as UTF-8.") from error
         # Not str.splitlines, which also breaks at marks that tweets have in them.
         for number, line in enumerate(text.split("\n"), start=1):
             place = f"{path}, line {number}"
@@ -71,7 +71,7 @@ def _listed(folder: Path) -> Iterator[Clip]:
                 tweet, label = str(entry["id"]), entry["label"]
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise RawDataError(
-                    f'{place}: expected {{"id": .., "label": ..}}, got {line[:60]!r}; correct it'
+                    f'{place}: Expected {{"id": .., "label": ..}}, got {line[:60]!r}. Correct it.'
                 ) from error
             check_name(place, tweet)
             yield Clip(tweet, split, label, place=place, folder=folder)
@@ -88,7 +88,7 @@ def _agreeing(folder: Path) -> Iterator[Clip]:
         for label in (text, image):
             if label not in SENTIMENTS:
                 raise RawDataError(
-                    f"{place}: expected two of {', '.join(SENTIMENTS)}, got {labels!r}; correct it"
+                    f"{place}: Expected two of {', '.join(SENTIMENTS)}, got {labels!r}. Correct it."
                 )
         if text == image:
             yield Clip(tweet, "train", text, place=place, folder=folder)

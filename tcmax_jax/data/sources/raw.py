@@ -34,21 +34,21 @@ class RawSource(ClipsSource):
         """Lists the raw folder; raises RawDataError where it does not fit."""
         if self.raw_dir is None:
             raise RawDataError(
-                "expected the raw data, got no folder; pass --raw_dir=FOLDER of this layout: "
+                "Expected the raw data, got no folder. Pass --raw_dir=FOLDER of this layout: "
                 f"{self.layout}"
             )
         folder = Path(self.raw_dir).expanduser()
         if not folder.is_dir():
             raise RawDataError(
-                f"{folder}: expected the folder of the raw data, got none there; correct "
+                f"{folder}: Expected the folder of the raw data, got none there. Correct "
                 f"--raw_dir. Layout: {self.layout}"
             )
         missing = [name for name in self.needed if not (folder / name).exists()]
         if missing:
             found = sorted(path.name for path in folder.iterdir())[:5]
             raise RawDataError(
-                f"{folder}: expected {', '.join(missing)} in it, got "
-                f"{', '.join(found) or 'nothing'}; unpack the data there. Layout: {self.layout}"
+                f"{folder}: Expected {', '.join(missing)} in it, got "
+                f"{', '.join(found) or 'nothing'}. Unpack the data there. Layout: {self.layout}"
             )
         listing = self._list(folder)
         check_clips(listing, folder)
@@ -76,7 +76,7 @@ def read_rows(
       RawDataError: the file is missing, is no text, or has a row of another length.
     """
     if not path.is_file():
-        raise RawDataError(f"{path}: expected a list, got no such file; put it there")
+        raise RawDataError(f"{path}: Expected a list, got no such file. Put it there.")
     try:
         with path.open(encoding=encoding, newline="") as file:
             reader = csv.reader(file, delimiter=delimiter)
@@ -88,13 +88,13 @@ def read_rows(
                 check_text(place, cells)
                 if columns not in (None, len(cells)):
                     raise RawDataError(
-                        f"{place}: expected {columns} cells, got {len(cells)}: "
-                        f"{delimiter.join(cells)!r}; correct the list"
+                        f"{place}: Expected {columns} cells, got {len(cells)}: "
+                        f"{delimiter.join(cells)!r}. Correct the list."
                     )
                 yield place, cells
     except (UnicodeDecodeError, csv.Error) as error:
         raise RawDataError(
-            f"{path}: expected a list as text, got '{error}'; take it as its owners ship it"
+            f"{path}: Expected a list as text, got '{error}'. Take it as its owners ship it."
         ) from error
 
 
@@ -116,13 +116,13 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[s
     missing = [name for name in columns if name not in header]
     if missing:
         raise RawDataError(
-            f"{place}: expected the columns {', '.join(columns)}, got "
-            f"{', '.join(header) or 'none'}; take the list as its owners ship it"
+            f"{place}: Expected the columns {', '.join(columns)}, got "
+            f"{', '.join(header) or 'none'}. Take the list as its owners ship it."
         )
     for place, cells in rows:
         if len(cells) != len(header):
             raise RawDataError(
-                f"{place}: expected {len(header)} cells, got {len(cells)}; correct the list"
+                f"{place}: Expected {len(header)} cells, got {len(cells)}. Correct the list."
             )
         yield place, dict(zip(header, cells, strict=True))
 
@@ -133,8 +133,8 @@ def check_text(place: str, cells: Iterable[str]) -> None:
         for mark in ("\0", "\n", "\r"):
             if mark in cell:
                 raise RawDataError(
-                    f"{place}: expected cells without zero bytes and line breaks, got "
-                    f"{cell[:60]!r}; correct the list, or save it as UTF-8"
+                    f"{place}: Expected cells without zero bytes and line breaks, got "
+                    f"{cell[:60]!r}. Correct the list, or save it as UTF-8."
                 )
 
 
@@ -142,7 +142,7 @@ def whole_number(place: str, cell: str) -> int:
     """Returns a cell's number; raises RawDataError where it does not hold one."""
     if not cell.isdecimal() or len(cell) > _DIGITS:
         raise RawDataError(
-            f"{place}: expected a whole number, got {cell!r}; take the list as its owners ship it"
+            f"{place}: Expected a whole number, got {cell!r}. Take the list as its owners ship it."
         )
     return int(cell)
 

@@ -216,7 +216,7 @@ def generate(
       ValueError: `correlation` is outside [0, 1].
     """
     if not 0 <= correlation <= 1:
-        raise ValueError(f"Expected a correlation in [0, 1], got {correlation}; scale it down")
+        raise ValueError(f"Expected a correlation in [0, 1], got {correlation}. Scale it down.")
     spectra = audio_patterns(num_classes + _STYLES, audio_shape)
     pictures = visual_patterns(num_classes + _STYLES, visual_shape)
     frames, height, width = visual_shape

@@ -163,7 +163,7 @@ def test_missing_files_are_found_before_decoding(settings, tmp_path, monkeypatch
     append(settings, "".join(f"m{i},train,low,clips/m{i}.avi,,,\n" for i in range(7)))
     break_decoding(monkeypatch)
     with pytest.raises(
-        RawDataError, match=r"files of all 12 clips, got none for 7.*correct the"
+        RawDataError, match=r"files of all 12 clips, got none for 7.*Correct the"
     ) as error:
         prepare(settings, tmp_path / "data")
     assert "m0.avi (" in str(error.value) and "line 7)" in str(error.value)
@@ -214,7 +214,9 @@ def test_split_may_not_lose_all_rows(settings, tmp_path, cut, reason):
     with open(settings.manifest, "w") as file:
         file.write(HEADER + rows)
     settings = dataclasses.replace(settings, allow_skipped=True)
-    message = rf"clips of the split validation .* got none: .*line 5.*{reason}.*leave the split out"
+    message = (
+        rf"clips of the split validation .* got none\. .*line 5.*{reason}.*leave the split out"
+    )
     with pytest.raises(RawDataError, match=message):
         prepare(settings, tmp_path / "data")
     assert not builder_of(settings, tmp_path / "data").is_prepared()
@@ -302,7 +304,7 @@ def test_died_process_is_reported(settings, tmp_path):
     clips = read_manifest(settings.manifest).clips
     each_alone = [chunks.Chunk(tmp_path / f"{clip.id}.npz", [clip]) for clip in clips]
     dying = {"visual": Dying(count=1, short_side=8, box=(0, 0, 1, 1))}
-    with pytest.raises(RuntimeError, match=r"process that died soon after .*line 2; look"):
+    with pytest.raises(RuntimeError, match=r"process that died soon after .*line 2\. Look"):
         list(decode_chunks(dying, each_alone, processes=2))
 
 
@@ -327,5 +329,7 @@ def test_beam_reports_broken_files(settings, tmp_path):
 def test_beam_that_is_not_installed(settings, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     beam = dataclasses.replace(settings, beam=["--runner=FnApiRunner"])
-    with pytest.raises(RawDataError, match=r"got none installed; run pip install 'tcmax_jax\[beam"):
+    with pytest.raises(
+        RawDataError, match=r"got none installed\. Run pip install 'tcmax_jax\[beam"
+    ):
         prepare(beam, tmp_path / "data")

@@ -76,14 +76,14 @@ def test_what_is_prepared_needs_no_raw_data(name, raw, tmp_path):
 
 @every
 def test_no_folder_named(name, tmp_path):
-    with pytest.raises(RawDataError, match=r"got no folder; pass --raw_dir=FOLDER") as error:
+    with pytest.raises(RawDataError, match=r"got no folder\. Pass --raw_dir=FOLDER") as error:
         prepare(name, None, tmp_path / "data", raw_dir=None)
     assert DATA_SETS[name][1].layout.splitlines()[1] in str(error.value)
 
 
 @every
 def test_folder_that_is_not_there(name, raw, tmp_path):
-    with pytest.raises(RawDataError, match=r"nowhere: expected the folder of the raw data"):
+    with pytest.raises(RawDataError, match=r"nowhere: Expected the folder of the raw data"):
         prepare(name, raw / "nowhere", tmp_path / "data")
 
 
@@ -141,9 +141,9 @@ def of_no_length(path):
 @pytest.mark.parametrize(
     "damage,reason",
     [
-        (truncated, "expected decodable|expected a decodable"),
-        (lfs_pointer, "got a Git LFS pointer; fetch"),
-        (without_frames, "expected a decodable video stream, got audio"),
+        (truncated, "Expected decodable|Expected a decodable"),
+        (lfs_pointer, "got a Git LFS pointer. Fetch"),
+        (without_frames, "Expected a decodable video stream, got audio"),
     ],
 )
 @every_with_media
@@ -160,7 +160,7 @@ def test_media_that_cannot_be_read(name, raw, tmp_path, damage, reason):
 def test_clips_without_sound(name, raw, tmp_path):
     first = DATA_SETS[name][0](raw)[0]
     without_sound(first)
-    with pytest.raises(RawDataError, match="expected a decodable audio stream, got video"):
+    with pytest.raises(RawDataError, match="Expected a decodable audio stream, got video"):
         prepare(name, raw, tmp_path / "data")
 
 
@@ -168,7 +168,7 @@ def test_sound_of_no_length(raw, tmp_path):
     media = DATA_SETS["crema_d_av"][0](raw)
     sound = next(path for path in media if path.suffix == ".wav")
     of_no_length(sound)
-    with pytest.raises(RawDataError, match=rf"{sound.name}: expected sound .* got a clip of 0.00"):
+    with pytest.raises(RawDataError, match=rf"{sound.name}: Expected sound .* got a clip of 0.00"):
         prepare("crema_d_av", raw, tmp_path / "data")
 
 

@@ -117,7 +117,7 @@ def test_crema_d_names_and_emotions(crema_d):
     with pytest.raises(RawDataError, match=r"1001_DFA_JOY_XX.wav: .* 6 labels .* got 'JOY'"):
         list_crema_d(crema_d, "hash", 0.2)
     (crema_d / "AudioWAV" / "notes.wav").touch()
-    with pytest.raises(RawDataError, match=r"expected a name such as 1001_DFA_ANG_XX, got notes"):
+    with pytest.raises(RawDataError, match=r"Expected a name such as 1001_DFA_ANG_XX, got notes"):
         list_crema_d(crema_d, "hash", 0.2)
 
 
@@ -151,7 +151,7 @@ def test_kinetics_other_columns(kinetics):
     path.write_text(path.read_text().replace("label,", "", 1))
     with pytest.raises(RawDataError, match=r"columns label, youtube_id, .*got youtube_id"):
         list_kinetics_sounds(kinetics, CLASSES, "test", 0.2)
-    with pytest.raises(RawDataError, match=r"expected val\.csv or validate\.csv, got none"):
+    with pytest.raises(RawDataError, match=r"Expected val\.csv or validate\.csv, got none"):
         list_kinetics_sounds(kinetics, CLASSES, "val", 0.2)
 
 
@@ -193,7 +193,7 @@ def test_ave_unknown_category_and_short_row(ave):
     with pytest.raises(RawDataError, match=r"valSet\.txt, line 1: .*28 labels.*got 'Barking'"):
         list_ave(ave)
     path.write_text("Bark&c&good\n")
-    with pytest.raises(RawDataError, match=r"line 1: expected 5 cells, got 3: 'Bark&c&good'"):
+    with pytest.raises(RawDataError, match=r"line 1: Expected 5 cells, got 3: 'Bark&c&good'"):
         list_ave(ave)
 
 
@@ -222,11 +222,11 @@ def test_vggsound_finds_clips_by_any_of_their_names(vggsound):
 @pytest.mark.parametrize(
     "row,message",
     [
-        ("g,1,zebra braying,dev", "line 6: expected the split train or test, got 'dev'"),
-        ("g,1.5,zebra braying,test", r"line 6: expected a whole number, got '1\.5'"),
+        ("g,1,zebra braying,dev", "line 6: Expected the split train or test, got 'dev'"),
+        ("g,1.5,zebra braying,test", r"line 6: Expected a whole number, got '1\.5'"),
         ("g,1,zebra,test", "line 6: .* 2 labels of train .* got 'zebra' in test"),
-        ("f,5,zebra braying,train", "line 6: expected a new id, got 'f_000005' of .*line 5"),
-        ("g,1,a label, without quotes,test", "line 6: expected 4 cells, got 5"),
+        ("f,5,zebra braying,train", "line 6: Expected a new id, got 'f_000005' of .*line 5"),
+        ("g,1,a label, without quotes,test", "line 6: Expected 4 cells, got 5"),
     ],
 )
 def test_vggsound_bad_rows(vggsound, row, message):
@@ -271,16 +271,16 @@ def test_ucf101_says_when_groups_are_shared(ucf101):
 
 def test_ucf101_bad_lists(ucf101):
     lists = ucf101 / "ucfTrainTestlist"
-    with pytest.raises(RawDataError, match=r"trainlist02\.txt: expected a list, got no such"):
+    with pytest.raises(RawDataError, match=r"trainlist02\.txt: Expected a list, got no such"):
         list_ucf101(ucf101, 2, "group", 0.2)
     (lists / "testlist01.txt").write_text("ApplyEyeMakeup/strange.avi\n")
-    with pytest.raises(RawDataError, match=r"testlist01\.txt, line 1: expected <class>/v_<class>"):
+    with pytest.raises(RawDataError, match=r"testlist01\.txt, line 1: Expected <class>/v_<class>"):
         list_ucf101(ucf101, 1, "group", 0.2)
     (lists / "testlist01.txt").write_text("Yoga/v_Yoga_g01_c01.avi\n")
     with pytest.raises(RawDataError, match=r"line 1: .*2 labels .* got 'Yoga' in test"):
         list_ucf101(ucf101, 1, "group", 0.2)
     (lists / "classInd.txt").write_text("one ApplyEyeMakeup\n")
-    with pytest.raises(RawDataError, match=r"classInd\.txt, line 1: expected a whole number, got"):
+    with pytest.raises(RawDataError, match=r"classInd\.txt, line 1: Expected a whole number, got"):
         list_ucf101(ucf101, 1, "group", 0.2)
 
 
@@ -313,10 +313,10 @@ def test_mvsa_takes_tweets_of_one_label(mvsa):
 @pytest.mark.parametrize(
     "name,text,message",
     [
-        ("dev.jsonl", '{"id": 4}\n', r"dev\.jsonl, line 1: expected \{\"id\": \.\., \"label\""),
-        ("dev.jsonl", "4,positive\n", r"dev\.jsonl, line 1: expected .*, got '4,positive'"),
+        ("dev.jsonl", '{"id": 4}\n', r"dev\.jsonl, line 1: Expected \{\"id\": \.\., \"label\""),
+        ("dev.jsonl", "4,positive\n", r"dev\.jsonl, line 1: Expected .*, got '4,positive'"),
         ("dev.jsonl", '{"id": 4, "label": "good"}\n', "line 1: .*3 labels .* got 'good' in val"),
-        ("dev.jsonl", '{"id": 5, "label": "neutral"}\n', "line 1: expected a new id, got '5'"),
+        ("dev.jsonl", '{"id": 5, "label": "neutral"}\n', "line 1: Expected a new id, got '5'"),
     ],
 )
 def test_mvsa_bad_lists(mvsa, name, text, message):
@@ -328,7 +328,7 @@ def test_mvsa_bad_lists(mvsa, name, text, message):
 def test_mvsa_unknown_sentiment(mvsa):
     (mvsa / "dev.jsonl").unlink()
     (mvsa / "labelResultAll.txt").write_text("ID\ttext,image\n1\tpositive,good\n")
-    with pytest.raises(RawDataError, match=r"line 2: expected two of negative, neutral, positive"):
+    with pytest.raises(RawDataError, match=r"line 2: Expected two of negative, neutral, positive"):
         list_mvsa(mvsa)
 
 
@@ -360,7 +360,7 @@ def test_names_that_are_paths_are_refused(tmp_path, data_set, name):
     getattr(raw_folders, data_set)(tmp_path)
     (tmp_path / file).write_text(line.format(name))
     with pytest.raises(
-        RawDataError, match=rf"{file}, line \d: expected a name, which becomes that"
+        RawDataError, match=rf"{file}, line \d: Expected a name, which becomes that"
     ):
         list_clips(tmp_path)
 
@@ -369,7 +369,7 @@ def test_a_class_of_ucf101_is_no_path(tmp_path):
     raw_folders.ucf101(tmp_path)
     path = tmp_path / "ucfTrainTestlist" / "trainlist01.txt"
     path.write_text("../v_x_g01_c01.avi 1\n")
-    with pytest.raises(RawDataError, match=r"line 1: expected a name, .* '\.\.', which names no"):
+    with pytest.raises(RawDataError, match=r"line 1: Expected a name, .* '\.\.', which names no"):
         list_ucf101(tmp_path, 1, "group", 0.2)
 
 
@@ -377,7 +377,7 @@ def test_a_class_of_ucf101_is_no_path(tmp_path):
 def test_numbers_that_are_none(tmp_path, number):
     raw_folders.vggsound(tmp_path)
     (tmp_path / "vggsound.csv").write_text(f"a,{number},zebra braying,train\n")
-    with pytest.raises(RawDataError, match="line 1: expected a whole number, got"):
+    with pytest.raises(RawDataError, match="line 1: Expected a whole number, got"):
         list_vggsound(tmp_path, 0.25)
 
 
@@ -385,7 +385,7 @@ def test_cells_that_no_file_keeps(tmp_path):
     raw_folders.vggsound(tmp_path)
     for label in ("zebra\0braying", '"zebra\nbraying"'):
         (tmp_path / "vggsound.csv").write_text(f"a,1,{label},train\n")
-        with pytest.raises(RawDataError, match=r"line \d: expected cells without zero bytes and"):
+        with pytest.raises(RawDataError, match=r"line \d: Expected cells without zero bytes and"):
             list_vggsound(tmp_path, 0.25)
 
 
@@ -395,7 +395,7 @@ def test_cells_that_no_file_keeps(tmp_path):
 def test_lines_of_json_that_describe_no_tweet(tmp_path, line):
     raw_folders.mvsa(tmp_path)
     (tmp_path / "dev.jsonl").write_text(line)
-    with pytest.raises(RawDataError, match=r"dev\.jsonl, line 1: expected {\"id\": \.\., "):
+    with pytest.raises(RawDataError, match=r"dev\.jsonl, line 1: Expected {\"id\": \.\., "):
         list_mvsa(tmp_path)
 
 
@@ -409,5 +409,7 @@ def test_tweets_may_hold_any_mark_of_unicode(tmp_path):
 def test_lists_of_tweets_are_utf_8(tmp_path):
     raw_folders.mvsa(tmp_path)
     (tmp_path / "dev.jsonl").write_bytes(b'{"id": "4", "label": "\xff"}')
-    with pytest.raises(RawDataError, match=r"dev\.jsonl: expected UTF-8, got .*; save it as UTF-8"):
+    with pytest.raises(
+        RawDataError, match=r"dev\.jsonl: Expected UTF-8, got .*\. Save it as UTF-8"
+    ):
         list_mvsa(tmp_path)

@@ -65,8 +65,8 @@ def test_paths_that_lead_out_are_refused(write, outside, column):
     cells = ["a.mp4", outside] if column == "audio_path" else [outside, ""]
     path = write(header + "a,train,cat,a.mp4,\nb,train,cat," + ",".join(cells) + "\n")
     message = (
-        rf"manifest\.csv, line 3: expected a path inside .*, got '{re.escape(outside)}', which "
-        r"leads out of it; .*data\.outside_paths=true"
+        rf"manifest\.csv, line 3: Expected a path inside .*, got '{re.escape(outside)}', which "
+        r"leads out of it\. .*data\.outside_paths=true"
     )
     with pytest.raises(RawDataError, match=message):
         read_manifest(path)
@@ -115,44 +115,44 @@ def test_labels_are_those_of_train_sorted(write):
 @pytest.mark.parametrize(
     "text,message",
     [
-        ("", r"got none, which lacks 'id', 'split', 'label'; correct the first line"),
+        ("", r"got none, which lacks 'id', 'split', 'label'\. Correct the first line"),
         ("id,split,lable,path\n", r"got id, split, lable, path, which lacks 'label'"),
-        ("id,split,label,path,strat\n", r"which has unknown 'strat'; correct"),
-        ("id,split,label,path,path\n", r"which repeats 'path'; correct"),
-        (HEADER, r"expected at least one clip of the split train, got 0 others; add"),
-        (HEADER + "a,test,cat,a,,\n", r"expected at least one clip of the split train, got 1"),
-        (HEADER + ",train,cat,a,,\n", r"line 2: expected a value for id, got an empty cell; fill"),
-        (HEADER + "a,,cat,a,,\n", r"line 2: expected a value for split, got an empty cell"),
-        (HEADER + "a,train, ,a,,\n", r"line 2: expected a value for label, got an empty cell"),
-        (HEADER + FIRST + "b,train,cat\n", r"line 3: expected a value for path, got an empty"),
-        (HEADER + FIRST + "\na,test,cat,b,,\n", r"line 4: expected a new id, got 'a' of .*line 2"),
-        (HEADER + "a,dev,cat,a,,\n", r"line 2: expected the split train, .*got 'dev'; use one"),
-        (HEADER + "a,train,cat,a,x,\n", r"line 2: expected start in seconds, .*got 'x'; correct"),
-        (HEADER + "a,train,cat,a,nan,\n", r"line 2: expected start .*got 'nan'; correct"),
-        (HEADER + "a,train,cat,a,,inf\n", r"line 2: expected end .*got 'inf'; correct"),
-        (HEADER + "a,train,cat,a,-1,\n", r"line 2: expected start .*got '-1'; correct"),
+        ("id,split,label,path,strat\n", r"which has unknown 'strat'\. Correct"),
+        ("id,split,label,path,path\n", r"which repeats 'path'\. Correct"),
+        (HEADER, r"Expected at least one clip of the split train, got 0 others\. Add"),
+        (HEADER + "a,test,cat,a,,\n", r"Expected at least one clip of the split train, got 1"),
+        (HEADER + ",train,cat,a,,\n", r"line 2: Expected a value for id, got an empty cell\. Fill"),
+        (HEADER + "a,,cat,a,,\n", r"line 2: Expected a value for split, got an empty cell"),
+        (HEADER + "a,train, ,a,,\n", r"line 2: Expected a value for label, got an empty cell"),
+        (HEADER + FIRST + "b,train,cat\n", r"line 3: Expected a value for path, got an empty"),
+        (HEADER + FIRST + "\na,test,cat,b,,\n", r"line 4: Expected a new id, got 'a' of .*line 2"),
+        (HEADER + "a,dev,cat,a,,\n", r"line 2: Expected the split train, .*got 'dev'\. Use one"),
+        (HEADER + "a,train,cat,a,x,\n", r"line 2: Expected start in seconds, .*got 'x'\. Correct"),
+        (HEADER + "a,train,cat,a,nan,\n", r"line 2: Expected start .*got 'nan'\. Correct"),
+        (HEADER + "a,train,cat,a,,inf\n", r"line 2: Expected end .*got 'inf'\. Correct"),
+        (HEADER + "a,train,cat,a,-1,\n", r"line 2: Expected start .*got '-1'\. Correct"),
         (
             HEADER + "a,train,cat,a,2,2\n",
-            r"line 2: expected end after start, got start 2 and end 2",
+            r"line 2: Expected end after start, got start 2 and end 2",
         ),
-        (HEADER + "a,train,cat,a,,0\n", r"line 2: expected end after start, got start 0 and end 0"),
+        (HEADER + "a,train,cat,a,,0\n", r"line 2: Expected end after start, got start 0 and end 0"),
         (
             HEADER + FIRST + "b,test,cow,b,,\n",
-            r"line 3: expected one of the 1 labels of train \(cat\), got 'cow' in test",
+            r"line 3: Expected one of the 1 labels of train \(cat\), got 'cow' in test",
         ),
-        (HEADER + "a,train,cat,a,1,2,3\n", r"line 2: expected 6 cells, got 7; put cells"),
-        (HEADER + "a,train,cat,a,1e9999,\n", r"start .* from 0 to 1e\+09, got '1e9999'; correct"),
-        (HEADER + "a,train,cat,a,1e300,\n", r"line 2: expected start .*got '1e300'; correct"),
-        (HEADER + "a\0b,train,cat,a,,\n", r"line 2: expected cells without zero bytes .*'a\\x00b'"),
-        (HEADER + 'a,train,"c\nat",a,,\n', r"line 3: expected cells without .*'c\\nat'; correct"),
-        (HEADER + 'a,train,"c\rat",a,,\n', r"line 3: expected cells without .*'c\\rat'; correct"),
+        (HEADER + "a,train,cat,a,1,2,3\n", r"line 2: Expected 6 cells, got 7\. Put cells"),
+        (HEADER + "a,train,cat,a,1e9999,\n", r"start .* from 0 to 1e\+09, got '1e9999'\. Correct"),
+        (HEADER + "a,train,cat,a,1e300,\n", r"line 2: Expected start .*got '1e300'\. Correct"),
+        (HEADER + "a\0b,train,cat,a,,\n", r"line 2: Expected cells without zero bytes .*'a\\x00b'"),
+        (HEADER + 'a,train,"c\nat",a,,\n', r"line 3: Expected cells without .*'c\\nat'\. Correct"),
+        (HEADER + 'a,train,"c\rat",a,,\n', r"line 3: Expected cells without .*'c\\rat'\. Correct"),
         (
             HEADER + f"a,train,cat,{'x' * 256},,\n",
-            r"line 2: expected a path of at most 4095 bytes, of names of at most 255, got 'x{60}'",
+            r"line 2: Expected a path of at most 4095 bytes, of names of at most 255, got 'x{60}'",
         ),
-        (HEADER + f"a,train,cat,{'é/' * 1400},,\n", r"line 2: expected a path of at most 4095"),
+        (HEADER + f"a,train,cat,{'é/' * 1400},,\n", r"line 2: Expected a path of at most 4095"),
         (HEADER + f"a,train,{'x' * 200_000},a,,\n", r"got 'field larger than field limit \(1"),
-        (HEADER + 'a,train,cat,"a,,\n', r"line 2: expected CSV, got .*; correct the quotes"),
+        (HEADER + 'a,train,cat,"a,,\n', r"line 2: Expected CSV, got .*\. Correct the quotes"),
     ],
 )
 def test_errors_name_the_place_and_the_value(write, text, message):
@@ -161,10 +161,10 @@ def test_errors_name_the_place_and_the_value(write, text, message):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(RawDataError, match="expected a CSV file, got none there; correct"):
+    with pytest.raises(RawDataError, match=r"Expected a CSV file, got none there\. Correct"):
         read_manifest(tmp_path / "none.csv")
 
 
 def test_other_encoding(write):
-    with pytest.raises(RawDataError, match=r"expected UTF-8, got .*; save it as UTF-8"):
+    with pytest.raises(RawDataError, match=r"Expected UTF-8, got .*\. Save it as UTF-8"):
         read_manifest(write(HEADER + "a,train,Bär,a,,\n", "latin-1"))
