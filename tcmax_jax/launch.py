@@ -152,8 +152,8 @@ def _run_mode(mode, overrides):
 
 def _own_flags():
     """Returns the flags of this module but --mode, those of single modes first."""
-    own = [f for f in flags.FLAGS.get_flags_for_module(__name__) if f.name != "mode"]
-    return sorted(own, key=lambda flag: not modes_reading(flag.name))
+    ours = [f for f in flags.FLAGS.get_flags_for_module(__name__) if f.name != "mode"]
+    return sorted(ours, key=lambda flag: not modes_reading(flag.name))
 
 
 def _set_up_jax():

@@ -40,20 +40,20 @@ def versions() -> dict[str, str]:
       {"python", "tcmax_jax", the packages of the core and of the extras train and media, "FFmpeg":
       version}.
     """
-    found = {"python": platform.python_version(), "tcmax_jax": __version__}
+    versions = {"python": platform.python_version(), "tcmax_jax": __version__}
     for extra, name in _requirements():
         if extra in (None, "train", "media"):
             try:
-                found[name] = importlib.metadata.version(name)
+                versions[name] = importlib.metadata.version(name)
             except importlib.metadata.PackageNotFoundError:
                 continue
     try:
         import av
 
-        found["FFmpeg"] = av.ffmpeg_version_info
+        versions["FFmpeg"] = av.ffmpeg_version_info
     except ImportError:
         pass
-    return found
+    return versions
 
 
 def _requirements() -> Iterator[tuple[str | None, str]]:

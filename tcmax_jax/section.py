@@ -129,10 +129,10 @@ class Family(Section):
         Raises:
           SectionError: two of one kind.
         """
-        found = {}
+        classes = {}
         for member in (each for each in _DEFINED if issubclass(each, cls)):
             for kind in _kinds(member):
-                known = found.setdefault(kind, member)
+                known = classes.setdefault(kind, member)
                 # A file of a user may be read again; what it defines then takes the place.
                 if (known.__module__, known.__qualname__) != (
                     member.__module__,
@@ -143,8 +143,8 @@ class Family(Section):
                         f"{known.__qualname__} and {member.__module__}.{member.__qualname__}. "
                         "Give one of them another kind."
                     )
-                found[kind] = member
-        return found
+                classes[kind] = member
+        return classes
 
     @classmethod
     def of_kind(cls, kind: str) -> "Family":
@@ -274,7 +274,7 @@ def _fit(hint, value):
 
 def _kinds(cls: type) -> tuple[str, ...]:
     """Returns the kinds that a class stands for; none of the base of a family."""
-    own = (
+    hint = (
         cls.__annotations__.get("kind") if "kind" in vars(cls).get("__annotations__", {}) else None
     )
-    return typing.get_args(own) if typing.get_origin(own) is Literal else ()
+    return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()

@@ -57,9 +57,9 @@ def plan(config: Config) -> list[Config]:
     for seed, (method, fusion) in itertools.product(wanted.seeds, pairs):
         try:
             model = dataclasses.replace(config.model, fusion=fusion)
-            own = {"seed": seed, "method": method, "model": model}
+            varied = {"seed": seed, "method": method, "model": model}
             alone = {"comparison": Comparison(), "study": Study()}
-            planned.append(dataclasses.replace(config, **own, **alone))
+            planned.append(dataclasses.replace(config, **varied, **alone))
         except SectionError as error:
             text = f"comparison of {method.label()} with {fusion.label()}: {error}"
             raise ConfigError(text) from error

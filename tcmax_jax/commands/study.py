@@ -122,7 +122,7 @@ def _known_memory(workdir) -> Mapping:
 
 def _costs(recipe, folder, data_dir, memory) -> Mapping:
     """Returns {(method, fusion): {cost: interval over seeds}} of runs that have ended."""
-    found, memory = {}, dict(memory)
+    costs_by_method, memory = {}, dict(memory)
     for each in plan(recipe):
         run = folder / run_name(each)
         if not is_finished(run):
@@ -138,7 +138,7 @@ def _costs(recipe, folder, data_dir, memory) -> Mapping:
             "loss": statistics.mean(w["loss"] for w in last),
         }
         key = (each.method.label(), each.model.fusion.label())
-        found.setdefault(key, []).append(cost)
+        costs_by_method.setdefault(key, []).append(cost)
         if key not in memory:  # The seed does not change it.
             processes.say(f"compiling a step of {run.name} for the memory it needs ...")
             needed = step_memory(build(each, data_dir))
@@ -147,5 +147,5 @@ def _costs(recipe, folder, data_dir, memory) -> Mapping:
     return {
         key: {name: interval([cost[name] for cost in costs]) for name in costs[0]}
         | needs.get(key, {})
-        for key, costs in found.items()
+        for key, costs in costs_by_method.items()
     }

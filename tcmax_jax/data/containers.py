@@ -50,10 +50,10 @@ def opened(path: str | os.PathLike, kind: str) -> Iterator[tuple]:
     ):
         streams = [s for s in container.streams if s.type == kind and s.codec_context]
         if not streams:
-            found = ", ".join(s.type for s in container.streams) or "no stream"
+            kinds = ", ".join(s.type for s in container.streams) or "no stream"
             raise MediaError(
                 f"no {kind} stream",
-                f"{path}: Expected a decodable {kind} stream, got {found}. Use another file.",
+                f"{path}: Expected a decodable {kind} stream, got {kinds}. Use another file.",
             )
         context = streams[0].codec_context
         if kind == "video":
@@ -93,6 +93,6 @@ def _check_beginning(path) -> None:
         raise MediaError(
             "unreadable file", f"{path}: Expected a media file, got '{error}'. Make it readable."
         ) from error
-    for text, (found, remedy) in _BEGINNINGS.items():
+    for text, (kind, remedy) in _BEGINNINGS.items():
         if beginning.startswith(text):
-            raise MediaError(found, f"{path}: Expected a media file, got a {found}. {remedy}.")
+            raise MediaError(kind, f"{path}: Expected a media file, got a {kind}. {remedy}.")

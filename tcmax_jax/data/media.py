@@ -221,15 +221,17 @@ def _video_end(path) -> float:
 def _pictures(path, groups: Iterable[tuple], box: Box, short_side: int) -> list[tuple]:
     """Returns the pictures of groups of frames, which are decoded meanwhile; all of one size."""
     with decoding(path, "video"):
-        found = [tuple(_picture(path, each, box, short_side) for each in group) for group in groups]
-    sizes = dict.fromkeys(f"{p.shape[1]} x {p.shape[0]}" for group in found for p in group)
+        pictures = [
+            tuple(_picture(path, each, box, short_side) for each in group) for group in groups
+        ]
+    sizes = dict.fromkeys(f"{p.shape[1]} x {p.shape[0]}" for group in pictures for p in group)
     if len(sizes) > 1:
         raise MediaError(
             "pictures of several sizes",
             f"{path}: Expected pictures of one size, got {', '.join(sizes)} after resizing. "
             "Re-encode the file.",
         )
-    return found
+    return pictures
 
 
 def _picture(path, frame, box: Box, short_side: int) -> np.ndarray:

@@ -63,15 +63,15 @@ def total(name: str, parts: list[Estimator]) -> Estimator:
         return zip(parts, *others, jax.random.split(key, len(parts)), strict=True)
 
     def init(key, batch):
-        states = [part.init(own_key, batch) for part, own_key in each(key)]
+        states = [part.init(k, batch) for part, k in each(key)]
         return State(tuple(s.params for s in states), tuple(s.memory for s in states))
 
     def loss(state, batch, key):
-        pairs = [p.loss(State(*own), batch, k) for p, *own, k in each(key, *state)]
+        pairs = [p.loss(State(*args), batch, k) for p, *args, k in each(key, *state)]
         return sum(value for value, _ in pairs), tuple(memory for _, memory in pairs)
 
     def value(params, batch, key, weights=None):
-        return sum(p.value(own, batch, k, weights) for p, own, k in each(key, params))
+        return sum(p.value(its_params, batch, k, weights) for p, its_params, k in each(key, params))
 
     def ceiling(batch_size):
         ceilings = [part.ceiling(batch_size) for part in parts]

@@ -91,8 +91,8 @@ def sample_equicorrelated(key, number, rho, *, num_variables, dim):
     """
     normal = jax.random.normal(key, (num_variables + 1, number, dim))
     # A shared and an own part: the covariance is rho off the diagonal and 1 on it.
-    shared, own = jnp.sqrt(rho) * normal[0], jnp.sqrt(1 - rho) * normal[1:]
-    return {f"x{m + 1}": shared + own[m] for m in range(num_variables)}
+    shared, rest = jnp.sqrt(rho) * normal[0], jnp.sqrt(1 - rho) * normal[1:]
+    return {f"x{m + 1}": shared + rest[m] for m in range(num_variables)}
 
 
 def sample_pairs(key, number, rho, *, num_variables, dim):
@@ -169,8 +169,8 @@ def labelled_mixture(means, correlation=0.0, *, num_monte_carlo=200_000) -> Grou
     ratio = _gaussian_log_ratio(x1 - means[0][y], x2 - means[1][y], correlation)
     for x, mu in zip((x1, x2), means, strict=True):
         by_class = -0.5 * np.sum((x[:, None] - mu) ** 2, axis=-1)
-        own = by_class[np.arange(num_monte_carlo), y]
-        ratio += own - np.logaddexp.reduce(by_class, axis=1) + math.log(num_classes)
+        of_label = by_class[np.arange(num_monte_carlo), y]
+        ratio += of_label - np.logaddexp.reduce(by_class, axis=1) + math.log(num_classes)
     error = ratio.std() / math.sqrt(num_monte_carlo)
     return GroundTruth(sample, float(ratio.mean()), float(error))
 

@@ -110,8 +110,8 @@ def calibration_error(scores: np.ndarray, labels: np.ndarray, *, bins: int = BIN
 
     Source: Guo et al., On Calibration of Modern Neural Networks (ICML 2017), eq. 3.
     """
-    found = reliability(scores, labels, bins=bins)
-    gaps = [b["count"] * abs(b["accuracy"] - b["confidence"]) for b in found]
+    bars = reliability(scores, labels, bins=bins)
+    gaps = [b["count"] * abs(b["accuracy"] - b["confidence"]) for b in bars]
     return float(sum(gaps) / len(labels))
 
 
@@ -141,8 +141,8 @@ def linear_cka(x: np.ndarray, y: np.ndarray) -> float:
       section 3.
     """
     x, y = (np.float64(z) - np.float64(z).mean(axis=0) for z in (x, y))
-    own = np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)
-    return float(np.linalg.norm(y.T @ x) ** 2 / own) if own > 0 else 0.0
+    norms = np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)
+    return float(np.linalg.norm(y.T @ x) ** 2 / norms) if norms > 0 else 0.0
 
 
 # Of a prediction, [N, C] and [N] labels.
@@ -170,7 +170,7 @@ def analyse(outputs: Outputs) -> dict:
     scores, labels = outputs.scores, outputs.labels
     names = list(outputs.features)
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
-    found = {
+    numbers = {
         "dataset": outputs.dataset,
         "split": outputs.split,
         "examples": len(labels),
@@ -181,18 +181,18 @@ def analyse(outputs: Outputs) -> dict:
     for condition, chosen in outputs.predicted.items():
         share = float(np.mean(chosen == labels))
         if condition.missing:
-            found.setdefault("accuracy_without", {})["+".join(condition.missing)] = share
+            numbers.setdefault("accuracy_without", {})["+".join(condition.missing)] = share
         else:
-            noisy = found.setdefault("accuracy_under_noise", {}).setdefault(condition.noisy, {})
+            noisy = numbers.setdefault("accuracy_under_noise", {}).setdefault(condition.noisy, {})
             noisy[f"{condition.strength:g}"] = share
     if len(outputs.modalities) > 1:
-        own = {m: scores[m] for m in outputs.modalities}
-        found |= {
-            "js_divergence": mean_and_error(js_divergence(own)),
-            "entropy_ratio": entropy_ratio(own),
+        unimodal = {m: scores[m] for m in outputs.modalities}
+        numbers |= {
+            "js_divergence": mean_and_error(js_divergence(unimodal)),
+            "entropy_ratio": entropy_ratio(unimodal),
             "multimodal_gain": multimodal_gain(scores, labels),
         }
-    return found
+    return numbers
 
 
 def analyse_recalibrated(validation: Outputs, others: Mapping[str, Outputs]) -> dict:
@@ -207,9 +207,9 @@ def analyse_recalibrated(validation: Outputs, others: Mapping[str, Outputs]) -> 
       "calibration_error" of the recalibrated prediction}, the validation split among them; there
       the prediction of an example is of a fit without it, see `cross_recalibrate`.
     """
-    own = {m: validation.scores[m] for m in validation.modalities}
-    fitted = fit_recalibration(own, validation.labels)
-    scores = {"validation": (cross_recalibrate(own, validation.labels), validation.labels)}
+    unimodal = {m: validation.scores[m] for m in validation.modalities}
+    fitted = fit_recalibration(unimodal, validation.labels)
+    scores = {"validation": (cross_recalibrate(unimodal, validation.labels), validation.labels)}
     scores |= {split: (recalibrate(fitted, x.scores), x.labels) for split, x in others.items()}
     of = {kind: _MEASURES[kind] for kind in ("accuracy", "cross_entropy", "calibration_error")}
     return {s: fitted | {kind: f(*x) for kind, f in of.items()} for s, x in scores.items()}
@@ -250,12 +250,12 @@ def analyse_splits(outputs: Mapping[str, Outputs]) -> dict:
 
     That is there for additive heads, where the validation split is among the outputs.
     """
-    analyses = {split: analyse(own) for split, own in outputs.items()}
+    analyses = {split: analyse(each) for split, each in outputs.items()}
     others = dict(outputs)
     validation = others.pop("validation", None)
     if validation and validation.modalities:
-        for split, found in analyse_recalibrated(validation, others).items():
-            analyses[split]["recalibration"] = found
+        for split, recalibrated in analyse_recalibrated(validation, others).items():
+            analyses[split]["recalibration"] = recalibrated
     return analyses
 
 

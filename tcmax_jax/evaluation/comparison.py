@@ -58,8 +58,8 @@ def grouped(runs: Iterable[Mapping], fields: Sequence[str] = ("method", "fusion"
 
 def collected(dictionaries: Collection[Mapping]) -> dict:
     """Returns {key: its values in those dictionaries that have it}."""
-    names = dict.fromkeys(name for own in dictionaries for name in own)
-    return {name: [own[name] for own in dictionaries if name in own] for name in names}
+    names = dict.fromkeys(name for each in dictionaries for name in each)
+    return {name: [each[name] for each in dictionaries if name in each] for name in names}
 
 
 def compare_runs(

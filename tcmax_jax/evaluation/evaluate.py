@@ -189,8 +189,8 @@ def noisy_views(batches: Iterable[Mapping], strengths: Sequence[float]) -> Itera
         for number, m in enumerate(sorted(clean) if strengths else ()):
             seeds = ((number, int(index)) for index in batch["index"])
             shape = np.shape(clean[m])[1:]
-            own = [np.random.default_rng(s).standard_normal(shape, np.float32) for s in seeds]
-            noise[m] = np.stack(own)
+            drawn = [np.random.default_rng(s).standard_normal(shape, np.float32) for s in seeds]
+            noise[m] = np.stack(drawn)
         views = {0.0: clean} | {
             s: {m: _add(np.asarray(x), s * noise[m]) for m, x in clean.items()} for s in strengths
         }

@@ -100,8 +100,8 @@ def store(folder: Path, outputs: Mapping[str, Outputs], analyses: Mapping[str, M
       outputs: {split: outputs}.
       analyses: {split: see `tcmax_jax.evaluation.analysis.analyse_splits`}.
     """
-    for split, own in outputs.items():
-        write_outputs(RunFolder(folder).outputs(split), own)
+    for split, each in outputs.items():
+        write_outputs(RunFolder(folder).outputs(split), each)
     write_atomically(RunFolder(folder).analysis, json.dumps(analyses, indent=2) + "\n")
 
 
@@ -117,13 +117,13 @@ def stored_recalibration(folder: Path) -> dict:
             f"Expected the analyses of an evaluation in {folder}, got none. Write them with "
             "--mode=evaluate."
         )
-    found = json.loads(path.read_text()).get("validation", {}).get("recalibration")
-    if found is None:
+    fitted = json.loads(path.read_text()).get("validation", {}).get("recalibration")
+    if fitted is None:
         raise ValueError(
             f"Expected a recalibration in {path}, got none. Heads that are no sum of modalities "
             "have none; for all others --mode=analyse adds it."
         )
-    return {name: found[name] for name in ("weights", "offsets")}
+    return {name: fitted[name] for name in ("weights", "offsets")}
 
 
 def analysis_numbers(analysis: Mapping) -> dict[Name, tuple[float, float | None]]:
@@ -133,31 +133,33 @@ def analysis_numbers(analysis: Mapping) -> dict[Name, tuple[float, float | None]
       analysis: of a split, as analysis.json has it, see `tcmax_jax.evaluation.analysis.analyse`.
         Further entries are numbers, {"mean", "standard_error"}, or numbers by what they are of.
     """
-    found = {}
+    values = {}
     for key, value in analysis.items():
         match key, value:
-            case "recalibration", {"weights": weights, "accuracy": share, **own}:
-                found[Name("recalibrated")] = share, None
-                found |= {Name("weight", m): (w, None) for m, w in weights.items()}
-                own.pop("offsets", None)
-                found |= {Name(kind, "recalibrated"): (x, None) for kind, x in own.items()}
+            case "recalibration", {"weights": weights, "accuracy": share, **gains}:
+                values[Name("recalibrated")] = share, None
+                values |= {Name("weight", m): (w, None) for m, w in weights.items()}
+                gains.pop("offsets", None)
+                values |= {Name(kind, "recalibrated"): (x, None) for kind, x in gains.items()}
             case "total_correlation", {"terms": terms}:
-                own = {Name("chain", term): x for term, x in terms.items()}
-                found |= {name: (x["nats"], x["standard_error"]) for name, x in own.items()}
+                chain = {Name("chain", term): x for term, x in terms.items()}
+                values |= {name: (x["nats"], x["standard_error"]) for name, x in chain.items()}
             case "accuracy_without", _:
-                found |= {under(without(m.split("+"))): (x, None) for m, x in value.items()}
+                values |= {under(without(m.split("+"))): (x, None) for m, x in value.items()}
             case "accuracy_under_noise", _:
                 for m, shares in value.items():
-                    own = {Condition(noisy=m, strength=float(s)): x for s, x in shares.items()}
-                    found |= {under(condition): (x, None) for condition, x in own.items()}
+                    conditions = {
+                        Condition(noisy=m, strength=float(s)): x for s, x in shares.items()
+                    }
+                    values |= {under(condition): (x, None) for condition, x in conditions.items()}
             case _, {"mean": mean, "standard_error": error}:
-                found[Name(key)] = mean, error
+                values[Name(key)] = mean, error
             case "examples", _:
                 pass
             case _, Mapping():
                 bare = {"fused": ""} if key in _METRICS else {}
-                own = {of: x for of, x in value.items() if isinstance(x, int | float)}
-                found |= {Name(key, bare.get(of, of)): (x, None) for of, x in own.items()}
+                shares = {of: x for of, x in value.items() if isinstance(x, int | float)}
+                values |= {Name(key, bare.get(of, of)): (x, None) for of, x in shares.items()}
             case _, int() | float():
-                found[Name(key)] = value, None
-    return found
+                values[Name(key)] = value, None
+    return values

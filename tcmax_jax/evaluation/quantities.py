@@ -78,8 +78,8 @@ def read_name(key: str) -> Name:
     kind, _, of = key.partition("/")
     if kind == "without" and of:
         return Name(kind, without(of.split("+")))
-    if kind == "noise" and (found := re.fullmatch(r"(.+)=(\d+(?:\.\d+)?(?:e[+-]\d+)?)", of)):
-        return Name(kind, Condition(noisy=found[1], strength=float(found[2])))
+    if kind == "noise" and (match := re.fullmatch(r"(.+)=(\d+(?:\.\d+)?(?:e[+-]\d+)?)", of)):
+        return Name(kind, Condition(noisy=match[1], strength=float(match[2])))
     return Name(kind, of)
 
 
@@ -200,9 +200,9 @@ def title(name: Name, *, short: bool = False, unit: bool = True) -> str:
       >>> title(Name("entropy", "fused")), title(Name("my_metric", "audio"))
       ('entropy, fused (nats)', 'my_metric/audio')
     """
-    own = quantity(name)
-    text = (own.short if short and own.short else own.title).replace("{}", _spelled(name.of))
-    return f"{text} ({own.unit})" if unit and own.unit else text
+    known = quantity(name)
+    text = (known.short if short and known.short else known.title).replace("{}", _spelled(name.of))
+    return f"{text} ({known.unit})" if unit and known.unit else text
 
 
 def _spelled(of):
@@ -234,9 +234,9 @@ def number(
     """
     if value is None:
         return "-"
-    own = quantity(name)
-    text = _rounded(own, value, "+" if own.signed else "", short)
-    return text if spread is None else f"{text} ±{_rounded(own, spread, '', short)}"
+    known = quantity(name)
+    text = _rounded(known, value, "+" if known.signed else "", short)
+    return text if spread is None else f"{text} ±{_rounded(known, spread, '', short)}"
 
 
 def mean(name: Name, interval: Mapping | None, *, short: bool = False) -> str:
@@ -245,10 +245,10 @@ def mean(name: Name, interval: Mapping | None, *, short: bool = False) -> str:
     return number(name, interval["mean"], interval["half_width"], short=short)
 
 
-def _rounded(own, value, sign, short):
+def _rounded(known, value, sign, short):
     """Returns a number with the digits of its quantity, unless these are all zero."""
-    value *= own.factor
-    text = f"{value:{sign}.{own.digits - short}f}"
-    if not own.signed and abs(value) > 1e-12 and float(text) == 0:
+    value *= known.factor
+    text = f"{value:{sign}.{known.digits - short}f}"
+    if not known.signed and abs(value) > 1e-12 and float(text) == 0:
         return f"{value:.1e}"
-    return re.sub(r"^(-?)0\.", r"\1.", text) if short and not own.unit else text
+    return re.sub(r"^(-?)0\.", r"\1.", text) if short and not known.unit else text

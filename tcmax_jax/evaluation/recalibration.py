@@ -75,9 +75,9 @@ def cross_recalibrate(scores: Mapping[str, np.ndarray], labels: np.ndarray, fold
       folds: their number.
     """
     fold = np.arange(len(labels)) % folds
-    found = np.empty(next(iter(scores.values())).shape)
+    recalibrated = np.empty(next(iter(scores.values())).shape)
     for k in range(folds):
         inside, rest = fold == k, fold != k
         fitted = fit_recalibration({m: z[rest] for m, z in scores.items()}, labels[rest])
-        found[inside] = recalibrate(fitted, {m: z[inside] for m, z in scores.items()})
-    return found
+        recalibrated[inside] = recalibrate(fitted, {m: z[inside] for m, z in scores.items()})
+    return recalibrated

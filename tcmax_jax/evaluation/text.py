@@ -28,7 +28,9 @@ def results_table(results: Mapping, width: int | None = None) -> str:
         f"(step {results['step']})"
     )
     text = f"{head}\n{_by_split(splits, width)}"
-    counts = {split: (own["used"], own["listed"]) for split, own in results.get("data", {}).items()}
+    counts = {
+        split: (each["used"], each["listed"]) for split, each in results.get("data", {}).items()
+    }
     if not any(used < listed for used, listed in counts.values()):
         return text
     shares = (f"{split} {n} of {of} ({n / of:.1%})" for split, (n, of) in counts.items())
@@ -37,15 +39,17 @@ def results_table(results: Mapping, width: int | None = None) -> str:
 
 def analysis_text(analyses: Mapping, width: int | None = None) -> str:
     """Lays out the analyses {split: see `analyse`} that are one number, as `results_table` does."""
-    table = _by_split({split: analysis_numbers(own) for split, own in analyses.items()}, width)
-    chains = [own["total_correlation"] for own in analyses.values() if "total_correlation" in own]
+    table = _by_split({split: analysis_numbers(each) for split, each in analyses.items()}, width)
+    chains = [
+        each["total_correlation"] for each in analyses.values() if "total_correlation" in each
+    ]
     return "\n".join([table, *(chain["verdict"] for chain in chains)])
 
 
 def _by_split(splits, width):
     """Lays out {split: {name: (number, standard error or None)}}."""
     rows = [["", *splits]]
-    for name in ordered(name for own in splits.values() for name in own):
-        cells = [number(name, *own.get(name, (None,))) for own in splits.values()]
+    for name in ordered(name for each in splits.values() for name in each):
+        cells = [number(name, *each.get(name, (None,))) for each in splits.values()]
         rows.append([title(name), *cells])
     return text_table(rows, width)

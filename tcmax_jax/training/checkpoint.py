@@ -160,9 +160,9 @@ class Checkpoints:
         arrays = self._arrays(step)
         state = self._read(step)
         variables = {name: state.get(name) or {} for name in ("params", "batch_stats")}
-        found = _describe(variables)
+        checksums = _describe(variables)
         expected = {n: x for n, x in arrays.items() if n.split("/")[0] in variables}
-        if changed := [n for n in found | expected if found.get(n) != expected.get(n)]:
+        if changed := [n for n in checksums | expected if checksums.get(n) != expected.get(n)]:
             raise _DamagedError(self._damage(step, f"another checksum of {changed[0]}"))
         return variables
 

@@ -50,7 +50,7 @@ def write_final_metrics(workdir: Path, config: Config, splits: Mapping) -> None:
         for field in fields_of(config)
         if field.path.split(".")[0] not in ("comparison", "study")  # of other runs
     }
-    metrics = {f"final/{s}/{name}": v for s, own in splits.items() for name, v in own.items()}
+    metrics = {f"final/{s}/{name}": v for s, values in splits.items() for name, v in values.items()}
     with SummaryWriter(str(workdir / _HPARAMS)) as events:
         for summary in hparams(fields, metrics):
             events.file_writer.add_summary(summary)

@@ -109,7 +109,7 @@ def _evaluate(setup: Setup, workdir: Path, *, probe=False, dropped=(), step=None
     say(f"evaluating the checkpoint of step {step} ...")
     state = setup.parallel.replicate(state)
     evaluations = _evaluations(setup, state, dropped)
-    outputs = {split: _outputs(setup, split, own) for split, own in evaluations.items()}
+    outputs = {split: _outputs(setup, split, each) for split, each in evaluations.items()}
     say("analysing the predictions ...")
     analyses = analyse_splits(outputs)
     metrics = {split: dict(evaluation.metrics) for split, evaluation in evaluations.items()}

@@ -58,14 +58,14 @@ def _files(config):
 
 
 def _check_shapes(modality, path, expected, got):
-    shapes, found = (
+    shapes, given = (
         {jax.tree_util.keystr(k): np.shape(x) for k, x in jax.tree.leaves_with_path(tree)}
         for tree in (expected, got)
     )
-    for name in shapes | found:
-        if shapes.get(name) != found.get(name):
+    for name in shapes | given:
+        if shapes.get(name) != given.get(name):
             raise ValueError(
                 f"Expected weights of the encoder of {modality}, got in {path} the shape "
-                f"{found.get(name, 'none')} at {name} in place of {shapes.get(name, 'none')}. "
+                f"{given.get(name, 'none')} at {name} in place of {shapes.get(name, 'none')}. "
                 "Kind, width and channels of the encoder have to be those of the weights."
             )

@@ -143,8 +143,8 @@ class ClipsBuilder(_SourceBuilder, tfds.core.ShardBasedBuilder, skip_registratio
 def builder_of(source: Source, data_dir: str | os.PathLike) -> tfds.core.DatasetBuilder:
     """Returns the builder of a data set, in a folder of its kind; prepares nothing."""
     base = ClipsBuilder if isinstance(source, ClipsSource) else GeneratedBuilder
-    own = {"name": source.kind, "source": source}
-    named = type(base.__name__, (base,), own, skip_registration=True)
+    attributes = {"name": source.kind, "source": source}
+    named = type(base.__name__, (base,), attributes, skip_registration=True)
     config = tfds.core.BuilderConfig(name=source.content_name())
     with quiet():
         return named(config=config, data_dir=data_dir, file_format="array_record")
@@ -245,9 +245,11 @@ def _check_files(listing: Listing, source: ClipsSource) -> None:
             f"first {shown}. Correct the paths, or {_LEAVE_OUT}{hint or '.'}"
         )
     for split in SPLITS:
-        own = [clip for clip in listing.clips if clip.split == split]
-        if own and all(clip in lacking for clip in own):
-            raise _lost_split(split, f"{lacking[own[0]]} ({own[0].place}) is missing{hint or '.'}")
+        clips = [clip for clip in listing.clips if clip.split == split]
+        if clips and all(clip in lacking for clip in clips):
+            raise _lost_split(
+                split, f"{lacking[clips[0]]} ({clips[0].place}) is missing{hint or '.'}"
+            )
 
 
 def _lost_split(split: str, reason: str) -> RawDataError:

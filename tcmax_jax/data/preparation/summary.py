@@ -37,12 +37,12 @@ def summarise(listing: Listing, outcomes: Sequence[Outcome]) -> dict:
     listed = Counter(clip.split for clip in listing.clips)
     splits = {}
     for split in (name for name in SPLITS if listed[name]):
-        own = [outcome for outcome in used if outcome.split == split]
+        of_split = [outcome for outcome in used if outcome.split == split]
         splits[split] = {
             "listed": listed[split],
-            "used": len(own),
-            "classes": dict(sorted(Counter(outcome.label for outcome in own).items())),
-            "seconds": _seconds([o.seconds for o in own if o.seconds is not None]),
+            "used": len(of_split),
+            "classes": dict(sorted(Counter(outcome.label for outcome in of_split).items())),
+            "seconds": _seconds([o.seconds for o in of_split if o.seconds is not None]),
         }
     lines = sorted(json.dumps([outcome.split, outcome.id, outcome.label]) for outcome in used)
     return {
@@ -96,8 +96,8 @@ def _expectation(summary: Mapping, split: str) -> str:
     parts = [split]
     if split == "train" and "validation" not in summary["expected"]:
         parts.append("validation")
-    own = [summary["splits"].get(part, {"used": 0, "listed": 0}) for part in parts]
-    used, listed = (sum(each[name] for each in own) for name in ("used", "listed"))
+    counts = [summary["splits"].get(part, {"used": 0, "listed": 0}) for part in parts]
+    used, listed = (sum(each[name] for each in counts) for name in ("used", "listed"))
     published = summary["expected"][split]
     return (
         f"{' + '.join(parts)}: {published} clips published, {listed} listed, {used} used "

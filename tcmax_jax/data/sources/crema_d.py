@@ -67,8 +67,8 @@ class CremaDData(RawSource):
         group_of = actor if split == "speaker" else lambda clip: clip.id
         if split == "list":
             clips = [
-                _clip(folder, own, name, label, place)
-                for own, path in lists.items()
+                _clip(folder, part, name, label, place)
+                for part, path in lists.items()
                 for place, (name, label) in read_rows(path, 2)
             ]
         else:

@@ -45,10 +45,10 @@ class RawSource(ClipsSource):
             )
         missing = [name for name in self.needed if not (folder / name).exists()]
         if missing:
-            found = sorted(path.name for path in folder.iterdir())[:5]
+            names = sorted(path.name for path in folder.iterdir())[:5]
             raise RawDataError(
                 f"{folder}: Expected {', '.join(missing)} in it, got "
-                f"{', '.join(found) or 'nothing'}. Unpack the data there. Layout: {self.layout}"
+                f"{', '.join(names) or 'nothing'}. Unpack the data there. Layout: {self.layout}"
             )
         listing = self._list(folder)
         check_clips(listing, folder)
@@ -153,14 +153,14 @@ def find_media(folder: Path) -> dict[str, Path]:
     Returns:
       {name without its ending: file}; of files of one name the first in the order of their paths.
     """
-    found = {}
+    files = {}
     for parent, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
             stem, ending = os.path.splitext(name)
             if ending.lower() in _MEDIA:
-                found.setdefault(stem, Path(parent, name))
-    return found
+                files.setdefault(stem, Path(parent, name))
+    return files
 
 
 def held_out(names: Iterable[str], share: float) -> set[str]:

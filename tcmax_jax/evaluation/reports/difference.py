@@ -46,7 +46,7 @@ def write_difference(first: Path, second: Path, out: Path) -> list[Path]:
             f"Expected outputs for the same examples in {first} and {second}, got other labels. "
             "Evaluate both again with --mode=evaluate."
         )
-    found = difference(*outputs)
+    changes = difference(*outputs)
     if runs[0]["run"] == runs[1]["run"]:
         pictures, drawn = {}, {"text": "Two checkpoints of one training."}
     else:
@@ -57,7 +57,7 @@ def write_difference(first: Path, second: Path, out: Path) -> list[Path]:
     blocks = [
         {"heading": _TITLE, "level": 1},
         {"items": [f"{letter}: {_name(run)}" for letter, run in zip("AB", runs, strict=True)]},
-        {"text": _summary(found, split)},
+        {"text": _summary(changes, split)},
         {"heading": "Configuration", "level": 2},
         {"table": changed} if fields else {"text": "The same."},
         {"heading": "Results", "level": 2},
@@ -69,7 +69,7 @@ def write_difference(first: Path, second: Path, out: Path) -> list[Path]:
             "text": f"Accuracy of the fused prediction by class, {split} split, by the size of the "
             f"change; at most {_MOST_CLASSES}. Standard errors are those of the change."
         },
-        {"table": _classes(found, outputs[0].class_names)},
+        {"table": _classes(changes, outputs[0].class_names)},
     ]
     return write_page(out, "difference", _TITLE, blocks, pictures)
 
@@ -100,29 +100,32 @@ def difference(first: Outputs, second: Outputs) -> dict:
     classes = []
     for c in np.unique(labels):
         inside = labels == c
-        own = {"class": int(c), "count": int(inside.sum())}
-        own |= {"first": float(right[0][inside].mean()), "second": float(right[1][inside].mean())}
-        classes.append(own | mean_and_error(gap[inside]))
+        change = {"class": int(c), "count": int(inside.sum())}
+        change |= {
+            "first": float(right[0][inside].mean()),
+            "second": float(right[1][inside].mean()),
+        }
+        classes.append(change | mean_and_error(gap[inside]))
     return {
         "change": mean_and_error(gap),
         "won": int((gap > 0).sum()),
         "lost": int((gap < 0).sum()),
         "agreement": float(np.mean(chosen[0] == chosen[1])),
-        "classes": sorted(classes, key=lambda own: -abs(own["mean"])),
+        "classes": sorted(classes, key=lambda change: -abs(change["mean"])),
     }
 
 
-def _summary(found, split):
+def _summary(changes, split):
     return (
-        f"From A to B, {split} split: fused accuracy {_change(found['change'])} "
+        f"From A to B, {split} split: fused accuracy {_change(changes['change'])} "
         f"{quantity(_CHANGE).unit} (standard error over the examples). B alone is right on "
-        f"{found['won']} examples, A alone on {found['lost']}; both predict the same class for "
-        f"{100 * found['agreement']:.1f} % of all."
+        f"{changes['won']} examples, A alone on {changes['lost']}; both predict the same class for "
+        f"{100 * changes['agreement']:.1f} % of all."
     )
 
 
-def _change(own):
-    return number(_CHANGE, own["mean"], own["standard_error"])
+def _change(change):
+    return number(_CHANGE, change["mean"], change["standard_error"])
 
 
 def _name(run):
@@ -135,10 +138,10 @@ def _name(run):
 
 def _numbers(runs, split):
     """Returns the table of all metrics and analyses that are one number."""
-    own = [numbers(run, split) for run in runs]
+    columns = [numbers(run, split) for run in runs]
     rows = [["quantity", "A", "B", "B less A", "better"]]
-    for name in ordered(name for each in own for name in each):
-        a, b = (each.get(name) for each in own)
+    for name in ordered(name for each in columns for name in each):
+        a, b = (each.get(name) for each in columns)
         change = None if None in (a, b) else b - a
         better = "-"
         if change and (direction := quantity(name).better):
@@ -147,9 +150,9 @@ def _numbers(runs, split):
     return rows
 
 
-def _classes(found, class_names):
+def _classes(changes, class_names):
     rows = [["class", "examples", "A", "B", f"B less A ({quantity(_CHANGE).unit})"]]
-    for own in found["classes"][:_MOST_CLASSES]:
-        shares = [number(Name("accuracy"), own[name]) for name in ("first", "second")]
-        rows.append([class_names[own["class"]], str(own["count"]), *shares, _change(own)])
+    for change in changes["classes"][:_MOST_CLASSES]:
+        shares = [number(Name("accuracy"), change[name]) for name in ("first", "second")]
+        rows.append([class_names[change["class"]], str(change["count"]), *shares, _change(change)])
     return rows

@@ -32,12 +32,12 @@ def draw_runs(rows: Sequence[Mapping], class_names: Sequence[str]) -> dict[str, 
         if any(row["noise"] for row in rows):
             drawn["noise"] = figures.noise_figure(rows)
         for figure in ("modalities", "missing", "entropy", "calibration"):
-            if own := ordered(names, figure):
-                drawn[figure] = figures.bars_figure(rows, own, limits)
-        for name, own in _parts("reliability", rows, 9):
-            drawn[name] = figures.reliability_figure(own)
-        for name, own in _parts("confusion", rows if classes <= _MOST_CONFUSED_CLASSES else [], 4):
-            drawn[name] = figures.confusion_figure(own, class_names)
+            if shown := ordered(names, figure):
+                drawn[figure] = figures.bars_figure(rows, shown, limits)
+        for name, some in _parts("reliability", rows, 9):
+            drawn[name] = figures.reliability_figure(some)
+        for name, some in _parts("confusion", rows if classes <= _MOST_CONFUSED_CLASSES else [], 4):
+            drawn[name] = figures.confusion_figure(some, class_names)
         return {name: _png(figure) for name, figure in drawn.items()}
 
 
@@ -50,8 +50,8 @@ def draw_study(study: Mapping) -> bytes:
 def draw_difference(curves: Sequence[Mapping]) -> bytes:
     """Returns the PNG of the curves of two runs, see `tcmax_jax.evaluation.reports.rows.curves`."""
     rows = [
-        {"label": letter, "look": look, "curves": {name: [x] for name, x in own.items()}}
-        for letter, own, look in zip("AB", curves, PAIR, strict=True)
+        {"label": letter, "look": look, "curves": {name: [x] for name, x in curve.items()}}
+        for letter, curve, look in zip("AB", curves, PAIR, strict=True)
     ]
     with _styled():
         return _png(figures.curves_figure(rows))

@@ -37,13 +37,13 @@ def curves_figure(rows: Sequence[Mapping], classes: int | None = None) -> Figure
     names = ordered((name for row in rows for name in row["curves"]), "curves")
     figure, axes = _quantity_panels(names, "epoch")
     for ax, name in zip(axes, names, strict=True):
-        own = quantity(name)
-        _curves(ax, rows, "curves", name, own.factor)
+        shown = quantity(name)
+        _curves(ax, rows, "curves", name, shown.factor)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        chance = own.factor * own.chance(classes) if classes and own.chance else None
-        if own.better == "lower":
+        chance = shown.factor * shown.chance(classes) if classes and shown.chance else None
+        if shown.better == "lower":
             _logarithmic(ax)
-        elif own.chance and not own.unit:
+        elif shown.chance and not shown.unit:
             ax.set_ylim(0, 1.06 * max(ax.dataLim.ymax, chance or 0))
         elif chance is not None:
             # A bound that a method does not maximise falls without end, and would flatten others.
@@ -185,21 +185,21 @@ def study_figure(study: Mapping, lines: Sequence[Mapping]) -> Figure:
     ticks = [none if value is None else plain(value) for value in values]
     figure, axes = _quantity_panels(names, study["field"])
     for ax, name in zip(axes, names, strict=True):
-        own, means = quantity(name), []
+        shown, means = quantity(name), []
         for place, line in enumerate(lines):
             numbers = [row["numbers"].get(name) if row else None for row in line["points"]]
             known = {x: interval for x, interval in enumerate(numbers) if interval}
             if known:
                 # Side by side, or intervals of one value would hide each other.
                 places = [x + 0.06 * (place - (len(lines) - 1) / 2) for x in known]
-                heights = [own.factor * x["mean"] for x in known.values()]
-                halves = [own.factor * (x["half_width"] or 0) for x in known.values()]
+                heights = [shown.factor * x["mean"] for x in known.values()]
+                halves = [shown.factor * (x["half_width"] or 0) for x in known.values()]
                 ax.errorbar(places, heights, halves, elinewidth=0.8, capsize=2, **_style(line))
                 means += heights
         ax.set_xticks(range(len(ticks)), ticks, size=8 if len("".join(ticks)) < 20 else 6.5)
-        if own.signed:
+        if shown.signed:
             _dotted(ax, 0)
-        if own.better == "lower" and not own.chance:
+        if shown.better == "lower" and not shown.chance:
             # Costs, whose differences mean little unless they are large beside 0.
             ax.set_ylim(0, 1.3 * max(means))
         else:

@@ -148,7 +148,9 @@ def write_page(
     files |= {f"figures/{name}.png": png for name, png in pictures.items()}
     before = _read(out)
     ours = {name for name, digest in before.items() if _digest_of(out / name) == digest}
-    strangers = [n for n, own in files.items() if n not in ours and _holds_other(out / n, own)]
+    strangers = [
+        n for n, content in files.items() if n not in ours and _holds_other(out / n, content)
+    ]
     if strangers:
         raise FileExistsError(
             f"Expected a folder whose files are those of an earlier page, got {out} with a "

@@ -42,11 +42,11 @@ def commands(runs: Sequence[Mapping]) -> str:
     head = ["python launch.py", *(_override(name, first[name]) for name in shared)]
     lines = ["again() {", "  " + " \\\n    ".join([*head, '"$@"']), "}"]
     for number, config in enumerate(configs):
-        own = [_override(name, config[name]) for name in config if name not in shared]
+        overrides = [_override(name, config[name]) for name in config if name not in shared]
         name = f"{config['method']['kind']}-{config['model']['fusion']['kind']}"
         # The number keeps methods of one name with other options apart.
         workdir = shlex.quote(f"--workdir=runs/again/{number:02d}-{name}-seed{config['seed']}")
-        lines.append(" ".join(["again", *own, workdir]))
+        lines.append(" ".join(["again", *overrides, workdir]))
     return "\n".join(lines)
 
 
@@ -64,8 +64,8 @@ def _facts(runs):
         ["data set", f"{data['name']} ({configs[0]['data']['kind']})"],
         ["classes", str(len(data["class_names"]))],
         ["modalities", ", ".join(configs[0]["modalities"])],
-        *([f"{s} examples", str(own["examples"])] for s, own in runs[0]["analysis"].items()),
-        *([f"clips used, {s}", f"{own['used']} of {own['listed']} listed"] for s, own in clips),
+        *([f"{s} examples", str(each["examples"])] for s, each in runs[0]["analysis"].items()),
+        *([f"clips used, {s}", f"{each['used']} of {each['listed']} listed"] for s, each in clips),
         *([["checksum of the list of clips", checksum]] if checksum else []),
         ["seeds", _several(run["seed"] for run in runs)],
         ["epochs", _several(config["training"]["epochs"] for config in configs)],
@@ -116,7 +116,7 @@ def _differences(runs):
     for path, values in differing_fields([run["config"] for run in runs]):
         texts = list(map(plain, values)) if not path.startswith(_SHOWN) else []
         for text in dict.fromkeys(texts):
-            holders = [name for name, own in zip(names, texts, strict=True) if own == text]
+            holders = [name for name, other in zip(names, texts, strict=True) if other == text]
             rows.append([path, text, "; ".join(holders)])
     return rows
 

@@ -41,11 +41,11 @@ def make_rows(runs: Sequence[Mapping], split: str) -> list[dict]:
                 "look": look,
                 "runs": group,
                 "values": values,
-                "measures": {name: _interval(own) for name, own in values.items()},
+                "measures": {name: _interval(each) for name, each in values.items()},
                 "curves": collected([curves(run["log"]) for run in group]),
                 "noise": collected(list(map(_noise, told))),
-                "reliability": _pooled([own["reliability"] for own in analyses]),
-                "confusion": np.sum([own["confusion"] for own in analyses], axis=0).tolist(),
+                "reliability": _pooled([each["reliability"] for each in analyses]),
+                "confusion": np.sum([each["confusion"] for each in analyses], axis=0).tolist(),
             }
         )
     return rows
@@ -63,11 +63,11 @@ def numbers(run: Mapping, split: str) -> dict[Name, float]:
     """
     name = _TRAINING["cross_entropy"]
     training = curves(run["log"]).get(name, {})
-    found = {name: training[max(training)]} if training else {}
-    found |= {read_name(key): x for key, x in run["results"]["splits"][split].items()}
+    values = {name: training[max(training)]} if training else {}
+    values |= {read_name(key): x for key, x in run["results"]["splits"][split].items()}
     for name, (value, _) in analysis_numbers(run["analysis"][split]).items():
-        found.setdefault(name, value)
-    return found
+        values.setdefault(name, value)
+    return values
 
 
 def curves(log: Sequence[Mapping]) -> dict[Name, dict[int, float]]:
@@ -76,7 +76,7 @@ def curves(log: Sequence[Mapping]) -> dict[Name, dict[int, float]]:
     "loss" and "train_cross_entropy" are means over the steps of an epoch; all others are of the
     validation split.
     """
-    found, sums, before = {}, {}, 0
+    drawn, sums, before = {}, {}, 0
     for entry in log:
         epoch = entry["epoch"]
         if entry["split"] == "train":
@@ -90,20 +90,20 @@ def curves(log: Sequence[Mapping]) -> dict[Name, dict[int, float]]:
             named = {read_name(key): x for key, x in entry.items() if key not in _ENTRY}
             for name, value in named.items():
                 if "curves" in quantity(name).shown:
-                    found.setdefault(name, {})[epoch] = value
+                    drawn.setdefault(name, {})[epoch] = value
     for (name, epoch), (total, count) in sums.items():
-        found.setdefault(name, {})[epoch] = total / count
-    return found
+        drawn.setdefault(name, {})[epoch] = total / count
+    return drawn
 
 
 def _noise(numbers):
     """Returns {modality: {strength: fused accuracy}}, without noise among them."""
-    found = {}
+    shares = {}
     for name, share in numbers.items():
         if name.kind == "noise":
             clean = {0.0: numbers[Name("accuracy")]}
-            found.setdefault(name.of.noisy, clean)[name.of.strength] = share
-    return found
+            shares.setdefault(name.of.noisy, clean)[name.of.strength] = share
+    return shares
 
 
 def _interval(values):

@@ -46,9 +46,9 @@ def find_folders(patterns: Sequence[str]) -> tuple[list[Path], list[Path]]:
     for pattern in filter(None, patterns):
         for folder in _matches(pattern):
             is_study = (folder / "study.json").is_file()
-            found = studies if is_study else runs
+            folders = studies if is_study else runs
             for each in [folder] if is_study else _runs_in(folder):
-                found.setdefault(each.resolve(), each)
+                folders.setdefault(each.resolve(), each)
     return list(runs.values()), sorted(studies.values())
 
 
@@ -93,9 +93,9 @@ def read_runs(folders: Sequence[Path]) -> dict:
 def _matches(pattern):
     if not glob.has_magic(pattern) or Path(pattern).exists():
         return [Path(pattern)]
-    found = map(Path, sorted(glob.glob(str(Path(pattern).expanduser()))))
+    matching = map(Path, sorted(glob.glob(str(Path(pattern).expanduser()))))
     # The files of a comparison lie beside its runs.
-    folders = [path for path in found if path.is_dir()]
+    folders = [path for path in matching if path.is_dir()]
     if not folders:
         raise ValueError(
             f"Expected folders that match {pattern}, got none. Correct --runs, or train first."
@@ -283,4 +283,6 @@ def differing_fields(configs: Sequence[Mapping]) -> list[tuple[str, list]]:
     trees = [flat(config) for config in configs]
     paths = dict.fromkeys(path for tree in trees for path in tree)
     values = [(path, [tree.get(path) for tree in trees]) for path in paths]
-    return [(path, own) for path, own in values if any(value != own[0] for value in own)]
+    return [
+        (path, of_runs) for path, of_runs in values if any(value != of_runs[0] for value in of_runs)
+    ]

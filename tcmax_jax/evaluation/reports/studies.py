@@ -91,18 +91,18 @@ def study_lines(study: Mapping) -> list[dict]:
       method's own options or the fusion, or takes another method, what it changes is no line of
       its own.
     """
-    found, field = {}, study["field"]
+    lines, field = {}, study["field"]
     for place, point in enumerate(study["points"]):
         for row in point["rows"]:
             method = _name(row["method"]) if field.startswith("method.") else row["method"]
             fusion = "" if field == "model.fusion" else row["fusion"]
-            line = found.setdefault((method, fusion), [None] * len(study["points"]))
+            line = lines.setdefault((method, fusion), [None] * len(study["points"]))
             line[place] = row | {"numbers": study_numbers(row)}
-    names = sorted(found, key=lambda key: (order(_name(key[0])), key))
+    names = sorted(lines, key=lambda key: (order(_name(key[0])), key))
     several = len({fusion for _, fusion in names if fusion}) > 1
     looks = styles([_name(method) for method, _ in names])
     return [
-        {"label": ", ".join(key) if several else key[0], "look": look, "points": found[key]}
+        {"label": ", ".join(key) if several else key[0], "look": look, "points": lines[key]}
         for key, look in zip(names, looks, strict=True)
     ]
 
@@ -156,8 +156,8 @@ def _rows(study):
 
 def _intervals(row, difference):
     """Returns {key: interval} of a row, its difference under a key of its own."""
-    own = {difference: row["difference"]} if row["difference"] else {}
-    return {**row["metrics"], **(row["cost"] or {}), **own}
+    shown = {difference: row["difference"]} if row["difference"] else {}
+    return {**row["metrics"], **(row["cost"] or {}), **shown}
 
 
 def _name(label):

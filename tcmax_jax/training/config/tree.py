@@ -60,19 +60,19 @@ def definitions(section) -> dict[str, str]:
 
     Such as a method in a recipe: whoever reads the configuration has to import that file first.
     """
-    found = {}
+    files = {}
     module = type(section).__module__
     ours = module.startswith("tcmax_jax.") and module != RECIPE_MODULE
     if isinstance(section, Family) and not ours:
-        found[section.kind] = inspect.getfile(type(section))
+        files[section.kind] = inspect.getfile(type(section))
     if dataclasses.is_dataclass(section):
         section = [getattr(section, field.name) for field in dataclasses.fields(section)]
     elif isinstance(section, Mapping):
         section = section.values()
     if not isinstance(section, str) and isinstance(section, Iterable):
         for each in section:
-            found |= definitions(each)
-    return found
+            files |= definitions(each)
+    return files
 
 
 def is_open(section: type, path: Sequence[str]) -> bool:
