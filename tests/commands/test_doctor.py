@@ -9,8 +9,8 @@ import jax
 import numpy as np
 import pytest
 
+from tcmax_jax.commands.doctor import checks, machine, speed
 from tcmax_jax.commands.doctor import examine as doctor
-from tcmax_jax.commands.doctor import findings, machine, speed
 from tcmax_jax.commands.doctor.speed import StepTime, UnknownShapeError, stand_in, summarise
 from tcmax_jax.data.sources.manifest import ManifestData
 from tcmax_jax.training import run_folders
@@ -86,9 +86,9 @@ def test_fake_devices_need_threads(environ, expected):
     ],
 )
 def test_settings_that_do_not_fit(overrides, platform, expected):
-    check(findings.settings(tiny_config(**overrides), platform, 4, 8, None), expected)
+    check(checks.settings(tiny_config(**overrides), platform, 4, 8, None), expected)
     if platform == "gpu":
-        check(findings.settings(tiny_config(**overrides), platform, 4, 8, "/cache"), None)
+        check(checks.settings(tiny_config(**overrides), platform, 4, 8, "/cache"), None)
 
 
 def test_optional_packages(tmp_path):
@@ -97,21 +97,21 @@ def test_optional_packages(tmp_path):
         load_experiment(str(EXPERIMENTS / "ave.py")),
         {"modalities.audio.encoder.weights": str(weights), "data.beam": "[]"},
     )
-    lost, safetensors, beam = findings.packages(config, prepared=False, find=lambda name: None)
+    lost, safetensors, beam = checks.packages(config, prepared=False, find=lambda name: None)
     assert f"got {weights}, which is not there" in lost.text
     assert "pip install 'tcmax_jax[beam]'" in beam.text
     assert "pip install 'tcmax_jax[pretrained]'" in safetensors.text
     weights.touch()
-    check(findings.packages(config, prepared=True, find=lambda name: None), ("error", "pretrained"))
-    check(findings.packages(config, prepared=False, find=lambda name: "found"), None)
+    check(checks.packages(config, prepared=True, find=lambda name: None), ("error", "pretrained"))
+    check(checks.packages(config, prepared=False, find=lambda name: "found"), None)
 
 
 def test_folders_that_cannot_be_written(tmp_path, monkeypatch):
-    check(findings.folder("workdir", tmp_path / "a" / "b"), None)
+    check(checks.folder("workdir", tmp_path / "a" / "b"), None)
     (tmp_path / "file").touch()
-    check(findings.folder("workdir", tmp_path / "file" / "b"), ("error", "file is no folder"))
-    monkeypatch.setattr(findings.os, "access", lambda path, mode: path != tmp_path)  # not for root
-    check(findings.folder("data_dir", tmp_path / "a"), ("error", f"{tmp_path} cannot be written"))
+    check(checks.folder("workdir", tmp_path / "file" / "b"), ("error", "file is no folder"))
+    monkeypatch.setattr(checks.os, "access", lambda path, mode: path != tmp_path)  # not for root
+    check(checks.folder("data_dir", tmp_path / "a"), ("error", f"{tmp_path} cannot be written"))
 
 
 @pytest.mark.parametrize(
@@ -125,28 +125,28 @@ def test_folders_that_cannot_be_written(tmp_path, monkeypatch):
     ],
 )
 def test_little_space(tmp_path, free, checkpoint, expected):
-    check(findings.space("workdir", tmp_path, free, checkpoint), expected)
+    check(checks.space("workdir", tmp_path, free, checkpoint), expected)
 
 
 def test_the_folder_of_another_run_that_is_going_on(tmp_path):
     config = tiny_config()
-    check(findings.run_folder(tmp_path, config), None)
+    check(checks.run_folder(tmp_path, config), None)
     dataset = stand_in(config, 3)
     with run_folders.occupied(tmp_path):
         run_folders.claim(tmp_path, config, dataset)
-        check(findings.run_folder(tmp_path, config), ("error", r"going on in .* \(process \d+ on"))
-    check(findings.run_folder(tmp_path, config), None)
-    other, *_ = findings.run_folder(tmp_path, tiny_config(seed=1))
+        check(checks.run_folder(tmp_path, config), ("error", r"going on in .* \(process \d+ on"))
+    check(checks.run_folder(tmp_path, config), None)
+    other, *_ = checks.run_folder(tmp_path, tiny_config(seed=1))
     assert "another configuration:\n  seed: 0 -> 1\n" in other.text
     (tmp_path / "damaged-checkpoints" / "8-0").mkdir(parents=True)
-    check(findings.run_folder(tmp_path, config), ("warning", "1 damaged checkpoints"))
+    check(checks.run_folder(tmp_path, config), ("warning", "1 damaged checkpoints"))
 
 
 def test_prepared_data_without_some_clips():
     summary = {"skipped": [{"message": "a.mp4: broken"}]}
-    check(findings.incomplete(summary, False), ("error", "lacks 1 clips, the first: a.mp4: broken"))
-    check(findings.incomplete(summary, True), None)
-    check(findings.incomplete({}, False), None)
+    check(checks.incomplete(summary, False), ("error", "lacks 1 clips, the first: a.mp4: broken"))
+    check(checks.incomplete(summary, True), None)
+    check(checks.incomplete({}, False), None)
 
 
 def test_the_last_ten_steps_count():
@@ -156,9 +156,9 @@ def test_the_last_ten_steps_count():
     measured = summarise(times, waits=True, unfinished=False)
     assert measured[:3] == (9.0, 10, 0.2)
     assert measured.input_wait == pytest.approx(1.9 / 2.8)
-    check(findings.speed(measured), ("warning", "waits for data 68% of the time"))
-    check(findings.speed(measured._replace(input_wait=0.1)), None)
-    check(findings.speed(measured._replace(input_wait=None)), None)
+    check(checks.speed(measured), ("warning", "waits for data 68% of the time"))
+    check(checks.speed(measured._replace(input_wait=0.1)), None)
+    check(checks.speed(measured._replace(input_wait=None)), None)
     assert "10), 0.5 examples/s" in doctor.describe_speed(measured._replace(seconds=4.0), 2)[1]
     lines = doctor.describe_speed(measured, 16)
     assert lines[0] == "9.0 s for the first step, compilation included"
@@ -169,7 +169,7 @@ def test_the_last_ten_steps_count():
 def test_steps_that_take_too_long(times, first):
     measured = summarise(times, waits=True, unfinished=True)
     assert measured[:5] == (first, 0, None, None, measured.memory)
-    check(findings.speed(measured), ("warning", "Steps take so long"))
+    check(checks.speed(measured), ("warning", "Steps take so long"))
     line, memory = doctor.describe_speed(measured, 16)
     assert line.startswith("2.0 s for the first step" if first else "the first step, compilation")
     assert re.fullmatch(r"peak memory: \d+ MiB \(host\)", memory)
@@ -328,7 +328,7 @@ def exhausted(*_, **__):
 
 
 def test_the_text_names_errors_first():
-    found = [findings.Finding("warning", "b"), findings.Finding("error", "a")]
+    found = [checks.Finding("warning", "b"), checks.Finding("error", "a")]
     report = doctor.Report({"data": ["one", "two"]}, None, found)
     lines = ["data        one", "            two", "", "error: a", "warning: b"]
     assert doctor.report_text(report).splitlines() == lines

@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 import jax
 
-from tcmax_jax.commands.doctor import findings as checks
-from tcmax_jax.commands.doctor import machine
-from tcmax_jax.commands.doctor.findings import Finding, error, warning
+from tcmax_jax.commands.doctor import checks, machine
+from tcmax_jax.commands.doctor.checks import Finding, error, warning
 from tcmax_jax.commands.doctor.speed import Speed, UnknownShapeError, measure_speed, stand_in
 from tcmax_jax.commands.modes import Options, Outcome
 from tcmax_jax.commands.recipe import data_folder, recipe_of, run_folder

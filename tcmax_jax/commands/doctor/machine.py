@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 import jax
 
-from tcmax_jax.commands.doctor.findings import Finding, error, warning
+from tcmax_jax.commands.doctor.checks import Finding, error, warning
 
 _TAKEN_MEMORY = 0.1  # of a GPU; less than that are contexts and displays
 _GPU_QUERY = "nvidia-smi --query-gpu=index,memory.used,memory.total --format=csv,noheader,nounits"
