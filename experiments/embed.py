@@ -73,7 +73,7 @@ def read_image(path: Path) -> np.ndarray:
         ValueError: If it cannot be read; names the file.
     """
     if not path.is_file():
-        raise ValueError(f"{path}: expected a picture, got no such file; correct the list")
+        raise ValueError(f"{path}: Expected a picture, got no such file. Correct the list.")
     try:
         return decode_image(path.read_bytes())
     except ValueError as error:

@@ -67,9 +67,9 @@ def test_any_list(script, folder):
 
 def test_pictures_that_cannot_be_read_are_named(script, folder):
     (folder / "data" / "3.png").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"3\.png: expected an encoded image, got 7 other bytes"):
+    with pytest.raises(ValueError, match=r"3\.png: Expected an encoded image, got 7 other bytes"):
         script.embed(list(script.mvsa_pairs(folder)), mean_level, length, folder, batch=2)
     (folder / "data" / "3.png").unlink()
-    with pytest.raises(ValueError, match=r"3\.png: expected a picture, got no such file"):
+    with pytest.raises(ValueError, match=r"3\.png: Expected a picture, got no such file"):
         script.embed(list(script.mvsa_pairs(folder)), mean_level, length, folder, batch=2)
     assert not list(folder.glob("*.npz"))
