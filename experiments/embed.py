@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from tcmax_jax.data.feature_files import write_features
+from tcmax_jax.data.array_files import write_features
 from tcmax_jax.data.pictures import decode_image
 
 

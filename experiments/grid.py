@@ -48,7 +48,7 @@ def config():
         ),
         modalities={
             "audio": Modality(
-                input=SpectrogramInput(steps=96),
+                input=SpectrogramInput(steps=96, standardize=False),
                 encoder=ResNetEncoder(width=8, mean=(-3.0,), std=(2.1,)),
             ),
             "visual": Modality(

@@ -17,7 +17,7 @@ The paper reports 84.05 % for TCMax with ViT-B/32, 82.83 for joint training. Not
 was not at hand. Its rate and number of epochs are not known here; those below are ours.
 """
 
-from tcmax_jax.data.inputs import FeaturesInput
+from tcmax_jax.data.inputs import ArrayInput
 from tcmax_jax.data.sources.mvsa import MvsaData
 from tcmax_jax.methods import MLA, Joint, TCMax, Unimodal
 from tcmax_jax.models import FrozenEncoder
@@ -27,7 +27,7 @@ from tcmax_jax.training.optimizer import SGD
 
 def config():
     """Returns the recipe."""
-    frozen = Modality(input=FeaturesInput(), encoder=FrozenEncoder(size=512))
+    frozen = Modality(input=ArrayInput(standardize=False), encoder=FrozenEncoder(size=512))
     return Config(
         name="mvsa",
         data=MvsaData(),

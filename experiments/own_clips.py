@@ -31,7 +31,7 @@ def config():
         modalities={
             "audio": Modality(
                 input=SpectrogramInput(steps=400),
-                encoder=ResNetEncoder(mean=(-3.0,), std=(2.0,)),
+                encoder=ResNetEncoder(),
             ),
             "visual": Modality(
                 input=FramesInput(size=112, area=(0.3, 1.0)),

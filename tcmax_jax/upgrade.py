@@ -36,6 +36,17 @@ def upgraded(config: Mapping) -> dict:
     return config
 
 
+def of_stored_run(config: Mapping) -> dict:
+    """Returns the plain data of a run's whole configuration, with what it did not say.
+
+    Up to version 0.2 inputs were not standardised, and that of features was named after them.
+    """
+    modalities = config.get("modalities")
+    if not _is_section(modalities):
+        return dict(config)
+    return {**config, "modalities": {name: _modality(x) for name, x in modalities.items()}}
+
+
 def _is_section(value):
     return isinstance(value, Mapping)
 
@@ -44,6 +55,17 @@ def _kind_first(section):
     if not _is_section(section) or "name" not in section:
         return section
     return {"kind": section["name"], **{n: x for n, x in section.items() if n != "name"}}
+
+
+def _modality(old):
+    if not _is_section(old) or not _is_section(old.get("input")):
+        return old
+    new = {**old["input"]}
+    if new.get("kind") == "features":
+        new["kind"] = "array"
+    if new.get("kind") in ("array", "spectrogram"):
+        new.setdefault("standardize", False)
+    return {**old, "input": new}
 
 
 def _optimizer(old):

@@ -43,8 +43,8 @@ def files(layer):
         ("losses", ["losses"]),
         ("estimators", ["estimators", "losses", "npz"]),
         ("methods", ["methods", "losses", "models", "section"]),
-        ("models", ["models", "losses", "npz", "section"]),
-        ("data", ["data", "npz", "packages", "section"]),
+        ("models", ["models", "losses", "npz", "section", "series"]),
+        ("data", ["data", "files", "npz", "packages", "section", "series"]),
         (
             "evaluation",
             [
@@ -57,6 +57,7 @@ def files(layer):
                 "files",
                 "upgrade",
                 "run_folder",
+                "series",
             ],
         ),
         (

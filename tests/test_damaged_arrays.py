@@ -5,8 +5,8 @@ import random
 import numpy as np
 import pytest
 
+from tcmax_jax.data.array_files import read_row, write_features
 from tcmax_jax.data.clips import Clip
-from tcmax_jax.data.feature_files import read_feature, write_features
 from tcmax_jax.estimators.samples import read_samples
 from tcmax_jax.models.convert import read_arrays
 from tests.data.mutations import mutated
@@ -32,7 +32,7 @@ def safetensors(path):
 
 
 READERS = {
-    "feature": (lambda path: read_feature(path, CLIP, 2), (npz, compressed, npy)),
+    "feature": (lambda path: read_row(path, CLIP), (npz, compressed, npy, safetensors)),
     "weights": (read_arrays, (npz, compressed, safetensors)),
     "samples": (read_samples, (npz, compressed)),
 }

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tcmax_jax.data.array_files import read_row
 from tcmax_jax.data.clips import Clip
-from tcmax_jax.data.feature_files import read_feature
 from tcmax_jax.data.pictures import encode_image
 from tests.data.media_files import flat_frames
 
@@ -51,8 +51,8 @@ def check(script, pairs, out):
     script.embed(pairs, mean_level, length, out, batch=2)
     for number, level in enumerate(range(50, 150, 20)):
         clip = Clip(str(number), "train", "x")
-        np.testing.assert_array_equal(read_feature(out / "image.npz", clip, 2), [level, 48])
-        np.testing.assert_array_equal(read_feature(out / "text.npz", clip, 1), [number])
+        np.testing.assert_array_equal(read_row(out / "image.npz", clip), [level, 48])
+        np.testing.assert_array_equal(read_row(out / "text.npz", clip), [number])
 
 
 def test_mvsa(script, folder):

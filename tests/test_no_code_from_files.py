@@ -13,8 +13,8 @@ import pytest
 
 from tcmax_jax import npz
 from tcmax_jax.commands.estimate import Estimation, estimate_file
+from tcmax_jax.data.array_files import check_rows, read_row
 from tcmax_jax.data.clips import Clip
-from tcmax_jax.data.feature_files import check_rows, read_feature
 from tcmax_jax.estimators.samples import read_samples
 from tcmax_jax.models.convert import read_arrays
 
@@ -93,7 +93,7 @@ class Bomb:
 
 CLIP = Clip("a", "train", "cat", row=0)
 READERS = {
-    "feature": (lambda path: read_feature(path, CLIP, 2), ("npy", "npz")),
+    "feature": (lambda path: read_row(path, CLIP), ("npy", "npz")),
     "rows": (lambda path: check_rows(path, 1), ("npy",)),
     "weights": (read_arrays, ("npz",)),
     "samples": (read_samples, ("npz",)),

@@ -90,7 +90,7 @@ def input_shapes(config: Config) -> dict[str, jax.ShapeDtypeStruct]:
     shapes = {}
     for name, modality in config.modalities.items():
         form = config.data.forms[name]
-        shape, dtype = modality.input.shape(form), modality.input.dtype(form)
+        shape, dtype = modality.input.shape(form), form.dtype
         if None in shape:
             raise ConfigError(
                 f"Expected modalities.{name}.input.size, which the exported function has to know, "

@@ -90,7 +90,9 @@ def predict_file(
     """
     trained = load_trained(workdir, recalibrated=recalibrated)
     forms = _forms(trained.config)
-    listed = read_unlabelled(clips, trained.class_names, outside_paths=outside_paths)
+    listed = read_unlabelled(
+        clips, trained.class_names, outside_paths=outside_paths, modalities=tuple(forms)
+    )
     _check_files(listed, forms)
     if not predictions.parent.is_dir():
         raise FileNotFoundError(
@@ -225,9 +227,9 @@ def _forms(config: Config) -> dict[str, Form]:
 
 def _check_files(clips: Sequence[Clip], forms: Mapping[str, Form]) -> None:
     for name, form in forms.items():
-        form.check_listed(clips)
+        form.check_listed([clip.of(name) for clip in clips])
         for clip in clips:
-            if form.file(clip) is None:
+            if form.file(clip.of(name)) is None:
                 raise RawDataError(
                     f"{clip.place}: Expected a file for {name}, got none. Add the column path "
                     "(or audio_path for sound) and fill it."

@@ -30,8 +30,11 @@ class Clip(NamedTuple):
       start: begin of the cut in seconds; None is the begin of the file.
       end: end of the cut in seconds; None is the end of the file.
       place: where it is listed, for messages: "manifest.csv, line 3".
-      folder: folder to which files of pre-extracted features are relative.
-      row: its row in .npy files of pre-extracted features, from 0; None if it has none.
+      folder: folder to which files of arrays are relative.
+      row: its row in files of arrays in the order of the list, from 0; None if it has none.
+      files: (modality, its file) for those that the list names.
+      group: what it shares with other clips of one speaker, patient or recording; "" if nothing.
+      weight: of its loss in training.
     """
 
     id: str
@@ -44,6 +47,14 @@ class Clip(NamedTuple):
     place: str = ""
     folder: Path = Path()
     row: int | None = None
+    files: tuple[tuple[str, Path], ...] = ()
+    group: str = ""
+    weight: float = 1.0
+
+    def of(self, modality: str) -> "Clip":
+        """Returns the clip with the file of a modality in place of all others, if it has one."""
+        file = dict(self.files).get(modality)
+        return self if file is None else self._replace(video=file, audio=file)
 
 
 class Listing(NamedTuple):

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import tensorflow_datasets as tfds
@@ -23,13 +25,18 @@ class Dataset(NamedTuple):
       class_names: names of the classes, in the order of their labels.
       summary: what became of the listed clips, see
         `tcmax_jax.data.preparation.summary.summarise`; {} for generated sets.
-      sources: {split: random-access source of records {"id", "label", modality: value}}.
+      sources: {split: random-access source of records {"label": number of the class, modality:
+        value}}, with "weight" for all of them or none.
+      forms: {modality: fields of its stored form that were read from files}.
+      folder: where what is computed of the data is kept; None for nowhere.
     """
 
     name: str
     class_names: Sequence[str]
     summary: Mapping
     sources: Mapping[str, Sequence]
+    forms: Mapping[str, Mapping] = MappingProxyType({})
+    folder: Path | None = None
 
 
 def open_dataset(path: str | os.PathLike, modalities: Sequence[str]) -> Dataset:
@@ -48,9 +55,10 @@ def open_dataset(path: str | os.PathLike, modalities: Sequence[str]) -> Dataset:
             builder = tfds.builder_from_directory(path)
         metadata = dict(builder.info.metadata)
         del metadata["kinds"]  # of the inputs, which the configuration knows
+        forms = metadata.pop("forms", {})
     except Exception as error:  # TFDS raises all kinds.
         raise _unreadable("the description of a prepared data set", path, error) from error
-    stored = sorted(set(builder.info.features) - {"id", "label"})
+    stored = sorted(set(builder.info.features) - {"id", "label", "weight"})
     missing = sorted(set(modalities) - set(stored))
     if missing:
         raise ValueError(
@@ -68,6 +76,8 @@ def open_dataset(path: str | os.PathLike, modalities: Sequence[str]) -> Dataset:
         class_names=builder.info.features["label"].names,
         summary=metadata,
         sources={split: _Records(builder, split) for split in builder.info.splits},
+        forms=forms,
+        folder=Path(path),
     )
 
 

@@ -6,8 +6,9 @@ random numbers, so that frames and optical flow of a clip are cut and mirrored a
 from its own. Values stay in their stored width (uint8, float16): the device makes the floats.
 """
 
+import dataclasses
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from tcmax_jax.data.forms import Form
 from tcmax_jax.data.pictures import decode_flow, decode_image
 from tcmax_jax.section import Count, Family, Fraction, Positive, SectionError, section
+from tcmax_jax.series import Series
 
 _SOUND, _SCENE = 0, 1  # streams of random numbers
 _CROP_ATTEMPTS = 10
@@ -22,7 +24,15 @@ _CROP_ATTEMPTS = 10
 
 @section
 class Input(Family):
-    """Base of all inputs."""
+    """Base of all inputs.
+
+    Attributes:
+      standardize: whether the classifier subtracts the mean of the training split and divides by
+        its standard deviation, by channel (the last axis); None does so with floating point
+        numbers, and leaves integers, which may be ids.
+    """
+
+    standardize: ClassVar[bool | None] = False
 
     def __call__(self, stored, seed):
         """Returns the encoder's input of one example.
@@ -44,9 +54,21 @@ class Input(Family):
         """
         raise NotImplementedError
 
-    def dtype(self, form: Form) -> type:
-        """Returns the dtype of the input: the stored one, or uint8 of pictures."""
-        return form.dtype or np.uint8
+    def zeros(self, form: Form):
+        """Returns the input of one example, all zero, where its shape is known."""
+        return np.zeros(self.shape(form), form.dtype)
+
+    def fitted(self, form: Form) -> "Input":
+        """Returns the input with all that depends on what is stored."""
+        return self
+
+    def takes_batches(self, form: Form) -> bool:
+        """Returns whether `of_batch` does for arrays of a form what a call for each would do."""
+        return False
+
+    def of_batch(self, stored: np.ndarray):
+        """Returns the inputs of a whole batch of stored arrays [B, ...]."""
+        raise NotImplementedError
 
 
 @section
@@ -60,6 +82,7 @@ class SpectrogramInput(Input):
 
     kind: Literal["spectrogram"] = "spectrogram"
     steps: Count | None = None
+    standardize: bool | None = None
 
     def __call__(self, stored, seed):
         """Crops in time and adds the channel axis."""
@@ -73,8 +96,18 @@ class SpectrogramInput(Input):
         start = spare // 2 if seed is None else int(_stream(seed, _SOUND).integers(spare + 1))
         return stored[:, start : start + steps, None]
 
+    def takes_batches(self, form):
+        """Returns whether nothing is cropped."""
+        return self.steps in (None, form.shape[1])
+
+    def of_batch(self, stored):
+        """Adds the channel axis."""
+        return stored[..., None]
+
     def shape(self, form):
         """Returns frequencies, time steps and the one channel."""
+        if len(form.shape) != 2 or form.varying:
+            raise _misfit("spectrograms [frequencies, windows] of one length", form)
         bins, stored = form.shape
         if (self.steps or 0) > stored:
             raise SectionError(
@@ -114,13 +147,13 @@ class FramesInput(SceneInput):
 
     def __call__(self, stored, seed):
         """Decodes, crops, resizes and mirrors the pictures."""
-        frames = [decode_image(image) for image in stored]
+        frames = _decoded(stored, decode_image)
         return np.stack(frames) if self.size is None else _resized(frames, seed, self)[0]
 
     def shape(self, form):
         """Returns number of pictures, height, width and the three colours."""
-        size = form.picture_size if self.size is None else (self.size, self.size)
-        return *form.shape, *size, 3
+        count, *stored = _pictures(form, 3)
+        return count, *(stored if self.size is None else (self.size, self.size)), 3
 
 
 @section
@@ -137,30 +170,108 @@ class FlowInput(SceneInput):
 
     def __call__(self, stored, seed):
         """Decodes, crops, resizes and mirrors the fields, and stacks them in the channels."""
-        fields, mirrored = _resized([decode_flow(field) for field in stored], seed, self)
+        fields, mirrored = _resized(_decoded(stored, decode_flow), seed, self)
         if mirrored:
             fields[..., 0] = 255 - fields[..., 0]
         return fields.transpose(1, 2, 0, 3).reshape(self.size, self.size, -1)
 
     def shape(self, form):
         """Returns height, width and two channels a field."""
-        (count,) = form.shape
-        return self.size, self.size, 2 * count
+        return self.size, self.size, 2 * _pictures(form, 2)[0]
 
 
 @section
-class FeaturesInput(Input):
-    """Stored features [D] stay as they are."""
+class ArrayInput(Input):
+    """Stored arrays [...] of one shape stay as they are, such as features [D]."""
 
-    kind: Literal["features"] = "features"
+    kind: Literal["array"] = "array"
+    standardize: bool | None = None
 
     def __call__(self, stored, seed):
         """Returns them."""
         return stored
 
+    def takes_batches(self, form):
+        """Returns True."""
+        return True
+
+    def of_batch(self, stored):
+        """Returns them."""
+        return stored
+
     def shape(self, form):
-        """Returns the number of entries."""
+        """Returns the stored shape."""
+        if form.encoded or form.varying:
+            raise _misfit("arrays of one shape (input.kind=series takes other lengths)", form)
         return form.shape
+
+
+@section
+class SeriesInput(Input):
+    """A stored array [T, ...] becomes a `Series` of `steps` steps, filled up with zeros.
+
+    Attributes:
+      steps: largest length; longer arrays are cropped at random in training, and at the centre in
+        evaluation. None takes the largest length of the data.
+    """
+
+    kind: Literal["series"] = "series"
+    steps: Count | None = None
+    standardize: bool | None = None
+
+    def __call__(self, stored, seed):
+        """Crops or fills up."""
+        spare = len(stored) - self.steps
+        if spare > 0:
+            start = spare // 2 if seed is None else int(_stream(seed, _SOUND).integers(spare + 1))
+            stored = stored[start : start + self.steps]
+        values = np.zeros((self.steps, *stored.shape[1:]), stored.dtype)
+        values[: len(stored)] = stored
+        return Series(values, np.arange(self.steps) < len(stored))
+
+    def fitted(self, form):
+        """Returns the input with the largest length that is stored."""
+        return dataclasses.replace(self, steps=self.steps or form.shape[0])
+
+    def zeros(self, form):
+        """Returns a series without steps."""
+        shape = self.shape(form)
+        return Series(np.zeros(shape, form.dtype), np.zeros(shape[0], bool))
+
+    def takes_batches(self, form):
+        """Returns whether nothing is cropped or filled up."""
+        return not form.varying and self.steps in (None, form.shape[0])
+
+    def of_batch(self, stored):
+        """Returns them with a mask that leaves nothing out."""
+        return Series(stored, np.ones(stored.shape[:2], bool))
+
+    def shape(self, form):
+        """Returns steps, and the shape of one of them."""
+        if form.encoded or not form.shape:
+            raise _misfit("series [steps, ...]", form)
+        return self.steps or form.shape[0], *form.shape[1:]
+
+
+def _decoded(stored, decode):
+    """Returns stored pictures, decoded unless they are stored as arrays."""
+    arrays = isinstance(stored, np.ndarray) and stored.dtype == np.uint8
+    return stored if arrays else [decode(encoded) for encoded in stored]
+
+
+def _misfit(expected: str, form: Form) -> SectionError:
+    stored = f"{list(form.shape)} of {form.kind}"
+    return SectionError(f"Expected {expected} in the data, got {stored}. Choose another input.")
+
+
+def _pictures(form: Form, channels: int) -> tuple[int | None, ...]:
+    """Returns number, height and width of stored pictures; raises SectionError for others."""
+    if form.encoded:
+        return *form.shape, *form.picture_size
+    whole = len(form.shape) == 4 and form.shape[-1] == channels and not form.varying
+    if not whole or np.dtype(form.dtype) != np.uint8:
+        raise _misfit(f"pictures [number, height, width, {channels}] uint8", form)
+    return form.shape[:3]
 
 
 def _resized(pictures, seed, scene):

@@ -1,7 +1,8 @@
 """The input pipeline: records become shuffled, augmented, batched arrays (grain).
 
-A batch is `{"inputs": {modality: array}, "label": [B] int32, "where": [B] bool, "index": [B]
-int32}`; `index` is the example's position in its split, and `where` is False for padding.
+A batch is `{"inputs": {modality: array or Series}, "label": [B] int32, "where": [B] bool, "index":
+[B] int32}`; `index` is the example's position in its split, and `where` is False for padding. Data
+whose list weighs its examples adds "weight" [B] float32.
 
 The order of the stages matters. Shuffling comes before repeating, so that each epoch has its own
 order; augmenting comes before a process takes its rows, so that no two processes share random
@@ -72,7 +73,8 @@ def train_batches(
 
     Args:
       source: records of the training split.
-      transforms: {modality: function (stored value, seed of the example) -> array}.
+      transforms: {modality: function (stored value, seed of the example) -> array}; see
+        `tcmax_jax.data.inputs.Input`.
       batch_size: examples in a batch over all processes; each epoch drops its own remainder.
       epochs: passes over the data.
       seed: seed of order and augmentation.
@@ -84,14 +86,15 @@ def train_batches(
       ValueError: less than one batch of data, or a batch that the processes cannot share.
     """
     steps = steps_per_epoch(source, batch_size)
+    whole = takes_batches(source, transforms)
+    order = range(len(source)) if whole else _Indexed(source, len(source))
     examples = (
-        grain.MapDataset.source(_Indexed(source, len(source)))
-        .seed(seed)
-        .shuffle()[: steps * batch_size]
-        .repeat(epochs)
-        .random_map(_Augment(transforms))
+        grain.MapDataset.source(order).seed(seed).shuffle()[: steps * batch_size].repeat(epochs)
     )
-    return _read(examples, batch_size, readers, process, first_step)
+    if not whole:
+        examples = examples.random_map(_Augment(transforms))
+    gather = _Gather(source, transforms) if whole else None
+    return _read(examples, batch_size, readers, process, first_step, gather)
 
 
 def eval_batches(
@@ -111,8 +114,19 @@ def eval_batches(
       ValueError: a batch that the processes cannot share.
     """
     padded = -(-len(source) // batch_size) * batch_size
-    examples = grain.MapDataset.source(_Indexed(source, padded)).map(_Augment(transforms))
-    return _read(examples, batch_size, readers, process)
+    if takes_batches(source, transforms):
+        examples, gather = grain.MapDataset.source(range(padded)), _Gather(source, transforms)
+    else:
+        examples = grain.MapDataset.source(_Indexed(source, padded)).map(_Augment(transforms))
+        gather = None
+    return _read(examples, batch_size, readers, process, gather=gather)
+
+
+def takes_batches(source: Sequence, transforms: Transforms) -> bool:
+    """Returns whether a source and all transforms take whole batches, which is much faster."""
+    return getattr(source, "has_batches", False) and all(
+        transform.takes_batches(source.forms[m]) for m, transform in transforms.items()
+    )
 
 
 class Subset:
@@ -159,7 +173,25 @@ class _Augment:
             "label": np.int32(record["label"]),
             "where": np.bool_(element["where"]),
             "index": np.int32(element["index"]),
-        }
+        } | ({"weight": np.float32(record["weight"])} if "weight" in record else {})
+
+
+class _Gather:
+    """Reads a whole batch by the positions of its examples; those past the end are padding."""
+
+    def __init__(self, source: Sequence, transforms: Transforms):
+        self._source = source
+        self._transforms = dict(transforms)
+
+    def __call__(self, positions: np.ndarray) -> dict:
+        last = len(self._source) - 1
+        stored = self._source.batch(np.minimum(positions, last))
+        return {
+            "inputs": {m: f.of_batch(stored[m]) for m, f in self._transforms.items()},
+            "label": stored["label"],
+            "where": positions <= last,
+            "index": positions.astype(np.int32),
+        } | ({"weight": stored["weight"]} if "weight" in stored else {})
 
 
 class _Share(grain.MapDataset):
@@ -190,9 +222,12 @@ def _read(
     readers: Readers,
     process: Process,
     first_step: int = 0,
+    gather: Callable | None = None,
 ) -> Iterator[dict]:
     share = _Share(examples, batch_size, process)
     batches = share.batch(batch_size // process.count, drop_remainder=True)[first_step:]
+    if gather is not None:
+        batches = batches.map(gather)
     # Buffers count batches; grain's defaults would hold hundreds of them. Fewer than there are
     # threads would leave some idle.
     buffered = max(BUFFERED_BATCHES, readers.threads)

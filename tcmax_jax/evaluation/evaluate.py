@@ -10,6 +10,7 @@ import numpy as np
 from tcmax_jax.evaluation.metrics import accuracy, collapsed, predictions, split_metrics
 from tcmax_jax.evaluation.quantities import Condition, under, without, write_name
 from tcmax_jax.losses import AdditiveHead
+from tcmax_jax.series import Series
 
 # How many examples stand in for what is missing, in heads that couple the modalities.
 _STAND_INS = 64
@@ -84,6 +85,7 @@ def evaluate_split(
         Condition(noisy=m, strength=s): method.predict(head, {**features, m: noisy})
         for s in strengths
         for m, noisy in views[s].items()
+        if not np.array_equal(noisy, features[m])  # ids
     }
     resting = set(features) - set(method.modalities or features)
     return Evaluation(
@@ -176,11 +178,12 @@ def noisy_views(batches: Iterable[Mapping], strengths: Sequence[float]) -> Itera
       x'_i = x_i + strength * std(x_i) * n_i,  n_i standard normal in each entry
 
     with the standard deviation over all entries of the example's own input; integer inputs are
-    rounded and kept in the range of their type. n_i depends on the modality and on the example's
+    rounded and kept in the range of their type, and ids (of more than 8 bits) stay as they are.
+    Only the true steps of a `Series` have noise. n_i depends on the modality and on the example's
     index alone: neither batches nor processes change it, and all strengths share it.
 
     Args:
-      batches: with "inputs" {modality: [B, ...]} and "index" [B].
+      batches: with "inputs" {modality: [B, ...] or `Series`} and "index" [B].
       strengths: of the noise, in standard deviations.
     """
     for batch in batches:
@@ -188,19 +191,29 @@ def noisy_views(batches: Iterable[Mapping], strengths: Sequence[float]) -> Itera
         noise = {}
         for number, m in enumerate(sorted(clean) if strengths else ()):
             seeds = ((number, int(index)) for index in batch["index"])
-            shape = np.shape(clean[m])[1:]
+            values = clean[m].values if isinstance(clean[m], Series) else clean[m]
+            shape = np.shape(values)[1:]
             drawn = [np.random.default_rng(s).standard_normal(shape, np.float32) for s in seeds]
             noise[m] = np.stack(drawn)
         views = {0.0: clean} | {
-            s: {m: _add(np.asarray(x), s * noise[m]) for m, x in clean.items()} for s in strengths
+            s: {m: _add(x, s * noise[m]) for m, x in clean.items()} for s in strengths
         }
         yield {**batch, "inputs": views}
 
 
 def _add(x, noise):
-    wide = x.astype(np.float32)
-    spread = wide.std(axis=tuple(range(1, x.ndim)), keepdims=True)
-    noisy = wide + spread * noise
+    if isinstance(x, Series):
+        steps = np.asarray(x.mask).reshape(x.mask.shape + (1,) * (x.values.ndim - 2))
+        return Series(_noisy(np.asarray(x.values), noise, steps), x.mask)
+    return _noisy(np.asarray(x), noise, True)
+
+
+def _noisy(x, noise, where):
+    if np.issubdtype(x.dtype, np.integer) and x.dtype.itemsize > 1:
+        return x
+    wide, axes = x.astype(np.float32), tuple(range(1, x.ndim))
+    spread = wide.std(axis=axes, keepdims=True, where=np.broadcast_to(where, x.shape))
+    noisy = np.where(where, wide + spread * noise, wide)
     if np.issubdtype(x.dtype, np.integer):
         limits = np.iinfo(x.dtype)
         noisy = np.clip(np.rint(noisy), limits.min, limits.max)

@@ -3,24 +3,30 @@
 TCMax (and OPM, AGM, MLA) act between the two, on features of different examples.
 """
 
+import dataclasses
 from collections.abc import Mapping
 
+import jax.numpy as jnp
 from flax import linen as nn
 
 from tcmax_jax.losses import AdditiveHead, MultilinearHead
+from tcmax_jax.series import Series
 
 
 class MultimodalClassifier(nn.Module):
     """Joint logits from any set of modalities.
 
     Attributes:
-      encoders: {modality: module}, each `(x, train) -> [B, D]`.
+      encoders: {modality: module}, each `(x, train) -> [B, D]`, or what else `pooled` takes.
       head: a module of `tcmax_jax.models.fusion`, or one with the same methods; one that has
         `modality_logits` counts as additive, one that has `project` as multilinear.
+      scales: {modality: (mean, std)}, one number for each channel (the last axis) of the input,
+        by which it is standardised; modalities that are not named stay as they are.
     """
 
     encoders: Mapping[str, nn.Module]
     head: nn.Module
+    scales: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
 
     def __call__(self, inputs, train: bool = False):
         """Returns the joint logits [B, C] of `inputs`, {modality: array}."""
@@ -30,8 +36,8 @@ class MultimodalClassifier(nn.Module):
         """Encodes each modality on its own.
 
         Args:
-          inputs: {modality: [B, ...]} as the encoders read them.
-          train: whether batch normalisation uses the batch's own statistics.
+          inputs: {modality: [B, ...] or a `Series`} as the encoders read them, but for the scale.
+          train: whether batch normalisation uses the batch's own statistics, and dropout drops.
 
         Returns:
           {modality: [B, D]} float32 features.
@@ -45,7 +51,11 @@ class MultimodalClassifier(nn.Module):
                 f"Expected inputs for the modalities {sorted(self.encoders)}, got "
                 f"{sorted(inputs)}: no {', '.join(missing)}."
             )
-        return {m: encoder(inputs[m], train) for m, encoder in self.encoders.items()}
+        features = {}
+        for m, encoder in self.encoders.items():
+            x = standardized(inputs[m], *self.scales[m]) if m in self.scales else inputs[m]
+            features[m] = pooled(encoder(x, train))
+        return features
 
     def fuse(self, features):
         """Returns the joint logits [N, C] of `features`, {modality: [N, D]}."""
@@ -62,6 +72,41 @@ class MultimodalClassifier(nn.Module):
     def project(self, features):
         """Returns the `tcmax_jax.losses.Projections` of a multilinear head."""
         return self.head.project(features)
+
+
+def standardized(x, mean, std):
+    """Returns (x - mean) / std by channel in float32; what fills up a series stays zero.
+
+    Args:
+      x: [..., channels], or a `Series` of such values.
+      mean: one number for each channel.
+      std: one number for each channel.
+    """
+    values = x.values if isinstance(x, Series) else x
+    values = values.astype(jnp.float32)
+    mean, std = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
+    if values.ndim == 1 + isinstance(x, Series):  # a number an example, or a step
+        mean, std = mean[0], std[0]
+    values = (values - mean) / std
+    if not isinstance(x, Series):
+        return values
+    mask = x.mask.reshape(x.mask.shape + (1,) * (values.ndim - x.mask.ndim))
+    return Series(jnp.where(mask, values, 0), x.mask)
+
+
+def pooled(output):
+    """Returns features [B, D] float32 of what an encoder gives: those, or features of its steps.
+
+    Args:
+      output: [B, D]; or [B, T, D], whose mean over T is taken; or ([B, T, D], mask [B, T] bool),
+        whose mean over the steps in the mask is taken, zero where there are none.
+    """
+    values, mask = output if isinstance(output, tuple) else (output, None)
+    values = values.astype(jnp.float32)
+    if mask is not None:
+        total = jnp.sum(jnp.where(mask[..., None], values, 0), axis=1)
+        return total / jnp.maximum(jnp.sum(mask, axis=1, dtype=jnp.float32), 1)[:, None]
+    return jnp.mean(values, axis=1) if values.ndim == 3 else values
 
 
 def head_of(model, params):

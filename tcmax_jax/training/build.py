@@ -1,9 +1,9 @@
 """From a configuration to what it describes: data, model, method, optimiser."""
 
 import contextlib
-import dataclasses
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,9 +14,11 @@ import optax
 
 from tcmax_jax import methods
 from tcmax_jax.data.datasets import Dataset, open_dataset
+from tcmax_jax.data.in_place import is_in_place, open_in_place
 from tcmax_jax.data.inputs import Input
 from tcmax_jax.data.pipeline import steps_per_epoch
 from tcmax_jax.data.preparation.prepare import prepare
+from tcmax_jax.data.scales import Scale, measure_scales
 from tcmax_jax.models import MultimodalClassifier
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.locks import locked
@@ -94,9 +96,23 @@ def build(config: Config, data_dir: str | os.PathLike, devices=None) -> Setup:
     parallel = KINDS[config.training.parallel](devices)
     if problems := batch_problems(config, len(parallel.devices)):
         raise ValueError(problems[0])
+    return assemble(config, open_data(config, data_dir), parallel)
+
+
+def open_data(config: Config, data_dir: str | os.PathLike) -> Dataset:
+    """Opens the data of a configuration; prepares it unless that was done before.
+
+    Raises:
+      RawDataError: the raw data does not fit the configuration.
+      DataError: prepared data cannot be read.
+    """
+    if (opened := config.data.open()) is not None:
+        return opened
     # Others find what the first process has prepared, or prepare their own host's copy.
+    if is_in_place(config.data):
+        return primary_first(lambda: open_in_place(config.data, data_dir))
     path = primary_first(lambda: prepare_data(config, data_dir))
-    return assemble(config, open_dataset(path, tuple(config.modalities)), parallel)
+    return open_dataset(path, tuple(config.modalities))
 
 
 def batch_problems(config: Config, count: int) -> list[str]:
@@ -139,7 +155,7 @@ def fit_batch(config: Config, num_train: int, count: int) -> Config:
         f"training.batch_size={training.batch_size} is more than the {num_train} training "
         f"examples: a step takes {size} of them."
     )
-    return dataclasses.replace(config, training=dataclasses.replace(training, batch_size=size))
+    return replace(config, training=replace(training, batch_size=size))
 
 
 def assemble(config: Config, dataset: Dataset, parallel: Parallel) -> Setup:
@@ -153,21 +169,32 @@ def assemble(config: Config, dataset: Dataset, parallel: Parallel) -> Setup:
     Raises:
       ValueError: data that does not fit the configuration.
     """
+    config = with_forms(config, dataset.forms)
     config = fit_batch(config, len(dataset.sources["train"]), len(parallel.devices))
-    training = config.training
+    inputs, training = config.inputs, config.training
+    scales = measure_scales(dataset.sources["train"], inputs, config.data.forms, dataset.folder)
     steps = steps_per_epoch(dataset.sources["train"], training.batch_size)
     schedule = config.optimizer.rate(epochs=training.epochs, steps_per_epoch=steps)
     return Setup(
         config=config,
         dataset=dataset,
-        inputs=config.inputs,
-        model=make_model(config, len(dataset.class_names)),
+        inputs=inputs,
+        model=make_model(config, len(dataset.class_names), scales),
         method=make_method(config, label_prior_of(config, dataset)),
         schedule=schedule,
         optimizer=config.optimizer.make(schedule),
         parallel=parallel,
         epochs=Epochs(training.epochs, steps),
     )
+
+
+def with_forms(config: Config, fields: Mapping[str, Mapping]) -> Config:
+    """Returns the configuration with {modality: fields of its form} that were read from files.
+
+    Raises:
+      SectionError: an input or an encoder does not take what is stored.
+    """
+    return replace(config, data=config.data.with_forms(fields)) if fields else config
 
 
 def prepare_data(config: Config, data_dir: str | os.PathLike) -> str:
@@ -187,8 +214,10 @@ def prepare_data(config: Config, data_dir: str | os.PathLike) -> str:
         return str(prepare(config.data, data_dir).data_path)
 
 
-def make_model(config: Config, num_classes: int) -> MultimodalClassifier:
-    """Returns the classifier."""
+def make_model(
+    config: Config, num_classes: int, scales: Mapping[str, Scale] | None = None
+) -> MultimodalClassifier:
+    """Returns the classifier; its inputs are standardised by `scales`, if there are any."""
     dtype = jnp.dtype(config.model.dtype)
     axis_name = AXIS_NAME if config.model.sync_batch_norm else None
     encoders = {
@@ -196,7 +225,7 @@ def make_model(config: Config, num_classes: int) -> MultimodalClassifier:
         for name, modality in config.modalities.items()
     }
     head = config.model.fusion.make(tuple(config.modalities), num_classes)
-    return MultimodalClassifier(encoders, head)
+    return MultimodalClassifier(encoders, head, dict(scales or {}))
 
 
 def has_empirical_prior(config: Config) -> bool:

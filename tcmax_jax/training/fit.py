@@ -171,9 +171,10 @@ def _cause(setup: Setup, step: int) -> str:
     whole = passes.training_batches(setup, step - 1, Process())
     with contextlib.closing(whole) as batches:
         batch = next(batches)
-    for modality, values in batch["inputs"].items():
-        rows = values.reshape(len(values), -1).astype(np.float32)
-        if broken := batch["index"][~np.isfinite(rows).all(axis=1)].tolist():
+    for modality, arrays in batch["inputs"].items():
+        rows = [x.reshape(len(x), -1).astype(np.float32) for x in jax.tree.leaves(arrays)]
+        finite = np.isfinite(np.concatenate(rows, axis=1)).all(axis=1)
+        if broken := batch["index"][~finite].tolist():
             return (
                 f"The data is not finite: {modality} of the training examples {broken[:5]} (their "
                 f"positions in {setup.dataset.name}). Mend or drop them and prepare the data again."

@@ -12,7 +12,7 @@ from tcmax_jax.evaluation.probe import probe_accuracies
 from tcmax_jax.files import write_atomically
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training import passes, run_folders
-from tcmax_jax.training.build import Setup, build
+from tcmax_jax.training.build import Setup, build, with_forms
 from tcmax_jax.training.checkpoint import CheckpointError, Checkpoints
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.fit import fit
@@ -56,7 +56,9 @@ def train(config: Config, workdir: Path, data_dir: str, devices=None) -> dict:
         with together():  # Preparing the data may have taken hours.
             run_folders.check(workdir, config)
             run_folders.check_data(workdir, setup.dataset)
-        run_folders.claim(workdir, config, setup.dataset, setup.method.label_prior)
+        prior, scales = setup.method.label_prior, setup.model.scales
+        complete = with_forms(config, setup.dataset.forms)
+        run_folders.claim(workdir, complete, setup.dataset, prior, scales)
         with Checkpoints(RunFolder(workdir).checkpoints) as checkpoints:
             say("compiling the initialisation ...")
             fresh = passes.initial_state(setup)

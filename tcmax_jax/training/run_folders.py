@@ -2,12 +2,14 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from tcmax_jax.data.datasets import Dataset
+from tcmax_jax.data.scales import Scale
 from tcmax_jax.files import write_atomically
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training.config import Config
@@ -17,6 +19,7 @@ from tcmax_jax.training.environment import describe_environment
 from tcmax_jax.training.locks import LockedError, holder, locked
 from tcmax_jax.training.parallel import Parallel
 from tcmax_jax.training.processes import is_primary, together, wait_for_all
+from tcmax_jax.upgrade import of_stored_run
 
 _DEFINITIONS = "definitions"  # beside the sections of config.json
 # Fields that change no number: a run may go on with others, on a machine of other speed.
@@ -43,7 +46,13 @@ def check(workdir: Path, config: Config) -> None:
     if not RunFolder(workdir).config.exists():
         return
     # What came of the raw data is compared by `check_data`.
-    free = (*_FREE, *(f"data.{name}" for name in config.data.elsewhere))
+    free = {*_FREE, *(f"data.{name}" for name in config.data.elsewhere)}
+    for modality, form in config.data.forms.items():
+        free |= {
+            f"data.stored.{modality}.{name}"
+            for name in getattr(form, "from_files", ())
+            if getattr(form, name) is None
+        }
     lines = differences(to_dict(stored_config(workdir)), to_dict(config))
     lines = [line for line in lines if line.split(":")[0] not in free]
     if lines:
@@ -108,7 +117,11 @@ def owner(workdir: Path) -> str | None:
 
 
 def claim(
-    workdir: Path, config: Config, dataset: Dataset, label_prior: Sequence | None = None
+    workdir: Path,
+    config: Config,
+    dataset: Dataset,
+    label_prior: Sequence | None = None,
+    scales: Mapping[str, Scale] = MappingProxyType({}),
 ) -> None:
     """Makes the folder this run's own: writes data and configuration, once.
 
@@ -118,11 +131,16 @@ def claim(
       dataset: its data.
       label_prior: [C] prior of the method that was counted on the data; None for none. With it the
         classifier can be used where the data is not.
+      scales: {modality: what its inputs are standardised by}, for the same reason.
     """
     if is_primary() and not RunFolder(workdir).config.exists():
         prior = None if label_prior is None else np.asarray(label_prior).tolist()
         decoded = dataset.summary.get("versions", {})
-        data = _identity(dataset) | {"label_prior": prior, "versions": dict(decoded)}
+        data = _identity(dataset) | {
+            "label_prior": prior,
+            "scales": {m: scale._asdict() for m, scale in scales.items()},
+            "versions": dict(decoded),
+        }
         write_atomically(RunFolder(workdir).data, json.dumps(data, indent=2))
         elsewhere = {_DEFINITIONS: found} if (found := definitions(config)) else {}
         tree = json.dumps(to_dict(config) | elsewhere, indent=2)
@@ -183,7 +201,7 @@ def stored_config(workdir: Path) -> Config:
     try:
         tree = json.loads(path.read_text())
         elsewhere = tree.pop(_DEFINITIONS, {})
-        return from_dict(tree)
+        return from_dict(of_stored_run(tree))
     except (ValueError, AttributeError) as error:
         mend = "Restore it from a copy."
         if elsewhere:
@@ -196,8 +214,8 @@ def stored_data(workdir: Path) -> dict:
     """Returns what the folder of a run says of its data.
 
     Returns:
-      {"name", "class_names", "checksum", "label_prior", "versions": of the packages that prepared
-      it}; runs of earlier versions lack the last ones.
+      {"name", "class_names", "checksum", "label_prior", "scales": {modality: {"mean", "std"}},
+      "versions": of the packages that prepared it}; runs of earlier versions lack the last ones.
     """
     return json.loads(RunFolder(workdir).data.read_text())
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from tcmax_jax.data.scales import Scale
 from tcmax_jax.evaluation.metrics import predictions
 from tcmax_jax.evaluation.outputs import stored_recalibration
 from tcmax_jax.evaluation.recalibration import recalibrate
@@ -70,6 +71,7 @@ def load_trained(workdir: Path, *, recalibrated: bool = False) -> Trained:
             f"Expected the label prior of method.label_prior=empirical in {workdir}, got a run of "
             "an earlier version, which did not keep it. Train anew in another --workdir."
         )
+    scales = {m: Scale(**scale) for m, scale in data.get("scales", {}).items()}
     with Checkpoints(RunFolder(workdir).checkpoints, clean=False) as checkpoints:
         step = best_step(checkpoints, workdir, config)
         variables = checkpoints.restore_variables(step)
@@ -78,7 +80,7 @@ def load_trained(workdir: Path, *, recalibrated: bool = False) -> Trained:
         dataset=data["name"],
         class_names=data["class_names"],
         step=step,
-        model=make_model(config, len(data["class_names"])),
+        model=make_model(config, len(data["class_names"]), scales),
         method=make_method(config, None if label_prior is None else jnp.asarray(label_prior)),
         variables=variables,
         recalibration=_recalibration(workdir, step) if recalibrated else None,

@@ -11,7 +11,7 @@ import pytest
 from tcmax_jax.commands import export as exports
 from tcmax_jax.data.datasets import open_dataset
 from tcmax_jax.data.forms import Features, Flow, Frames, LogSpectrogram
-from tcmax_jax.data.inputs import FeaturesInput, FlowInput, FramesInput, SpectrogramInput
+from tcmax_jax.data.inputs import ArrayInput, FlowInput, FramesInput, SpectrogramInput
 from tcmax_jax.data.sources.manifest import ManifestData
 from tcmax_jax.evaluation.outputs import read_outputs
 from tcmax_jax.models import MLPEncoder
@@ -194,7 +194,7 @@ def clips_config(**inputs):
         "motion": Flow(count=4, short_side=32),
         "text": Features(path="text.npz", size=5),
     }
-    used = {"sound": SpectrogramInput(), "text": FeaturesInput()} | inputs
+    used = {"sound": SpectrogramInput(), "text": ArrayInput()} | inputs
     return Config(
         data=ManifestData(manifest="clips.csv", stored=stored),
         modalities={m: Modality(input=x, encoder=MLPEncoder()) for m, x in used.items()},

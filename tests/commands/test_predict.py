@@ -195,7 +195,7 @@ def test_no_clip_that_can_be_decoded(run, tmp_path):
         ([("id", "audio_path"), ("a", "a.wav")], "line 2: Expected a file for picture, got none"),
         ([("id", "path")], r"new\.csv: Expected at least one clip, got none"),
         ([("path",), ("a.mkv",)],
-         r"Expected the columns id and optionally split, label, path, .*; got path, which lacks"),
+         r"Expected the columns id and optionally label, split, path, .*; got path, which lacks"),
         ([("id", "path"), ("a", "../a.mkv")], "line 2: Expected a path inside"),
     ],
 )  # fmt: skip

@@ -108,7 +108,7 @@ def test_validation_is_required_before_anything_is_decoded(manifest, tmp_path, m
 
 
 def test_validation_is_required_of_prepared_data(manifest, tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare_module, "_check_listed", lambda listing: None)
+    monkeypatch.setattr(prepare_module, "check_listed", lambda listing: None)
     path = prepare(manifest, tmp_path / "data").data_path
     with pytest.raises(ValueError, match=r"a validation split in .*, got train, test\. Training"):
         open_dataset(path, ["audio"])

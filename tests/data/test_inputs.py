@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tcmax_jax.data.inputs import (
-    FeaturesInput,
+    ArrayInput,
     FlowInput,
     FramesInput,
     SpectrogramInput,
@@ -248,4 +248,4 @@ def test_sound_is_not_cut_by_the_numbers_of_the_scene():
 @pytest.mark.parametrize("seed", [None, 0])
 def test_features_stay(seed):
     stored = np.arange(3, dtype=np.float16)
-    np.testing.assert_array_equal(FeaturesInput()(stored, seed), stored, strict=True)
+    np.testing.assert_array_equal(ArrayInput()(stored, seed), stored, strict=True)

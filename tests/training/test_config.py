@@ -138,9 +138,9 @@ def test_what_cannot_be_is_explained(overrides, message):
 
 
 FEATURES = '{"kind": "features", "path": "x.npz", "size": 8}'
-RESNET = '{"input": {"kind": "features"}, "encoder": {"kind": "resnet18"}}'
+RESNET = '{"input": {"kind": "array"}, "encoder": {"kind": "resnet18"}}'
 CLIPS = Config(data=ManifestData(manifest="clips.csv"))
-FROZEN = '{"input": {"kind": "features"}, "encoder": {"kind": "frozen", "size": 8}}'
+FROZEN = '{"input": {"kind": "array"}, "encoder": {"kind": "frozen", "size": 8}}'
 
 
 @pytest.mark.parametrize(

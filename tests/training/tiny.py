@@ -20,7 +20,9 @@ def tiny_config(**overrides) -> Config:
             visual_shape=(2, 6, 6),
         ),
         modalities={
-            "audio": Modality(input=SpectrogramInput(), encoder=MLPEncoder(sizes=(16, 8))),
+            "audio": Modality(
+                input=SpectrogramInput(standardize=False), encoder=MLPEncoder(sizes=(16, 8))
+            ),
             "visual": Modality(
                 input=FramesInput(size=None),
                 encoder=MLPEncoder(sizes=(16, 8), mean=(0.5,), std=(0.25,)),

@@ -126,13 +126,13 @@ def try_clip(config: Config, listing: Listing) -> tuple[list[str], list[Finding]
         return lines, findings
     clip = listing.clips[0]
     for modality, form in config.data.forms.items():
-        file, begin = form.file(clip), time.monotonic()
+        file, begin = form.file(clip.of(modality)), time.monotonic()
         try:
             if file is None:
                 raise MediaError(
                     "no file", f"{clip.place}: Expected a file for {modality}, got none."
                 )
-            value = form.read(clip).value
+            value = form.read(clip.of(modality)).value
         except MediaError as broken:
             findings.append(error(f"The first clip cannot be decoded: {broken}"))
         except ModuleNotFoundError as lacking:
@@ -141,7 +141,7 @@ def try_clip(config: Config, listing: Listing) -> tuple[list[str], list[Finding]
         else:
             seconds = time.monotonic() - begin
             shape = " x ".join(map(str, form.shape))
-            size = f"{sum(map(len, value))} bytes" if form.dtype is None else str(value.dtype)
+            size = f"{sum(map(len, value))} bytes" if form.encoded else str(value.dtype)
             lines.append(f"{modality} of {file}: {shape}, {size}, {1000 * seconds:.0f} ms")
     return lines, findings
 

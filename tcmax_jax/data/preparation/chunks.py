@@ -45,6 +45,7 @@ class Outcome(NamedTuple):
       seconds: length of its sound; None where none is stored or it was not decoded.
       reason: why it was left out, in a few words; None if it was decoded.
       message: the same with file and place.
+      weight: of its loss in training.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Outcome(NamedTuple):
     seconds: float | None = None
     reason: str | None = None
     message: str | None = None
+    weight: float = 1.0
 
 
 def chunks_of(clips: Sequence[Clip], folder: Path) -> list[Chunk]:
@@ -94,7 +96,8 @@ def examples_of(stored: Mapping[str, Form], chunk: Chunk) -> Iterator[tuple[str,
     for outcome in read_report(chunk.path):
         if outcome.reason is None:
             values = {m: _value(arrays, f"{outcome.id}/{m}", stored[m]) for m in stored}
-            yield outcome.id, {"id": outcome.id, "label": outcome.label, **values}
+            about = {name: getattr(outcome, name) for name in ("id", "label", "weight")}
+            yield outcome.id, about | values
 
 
 def read_report(path: Path) -> list[Outcome]:
@@ -112,21 +115,21 @@ def _decode(stored, clip: Clip) -> tuple[Outcome, dict]:
     about = clip.id, clip.split, clip.label
     for modality, form in stored.items():
         try:
-            value, length = form.read(clip)
+            value, length = form.read(clip.of(modality))
         except MediaError as error:
             return Outcome(*about, None, error.reason, f"{clip.place} ({clip.id}): {error}"), {}
         name = f"{clip.id}/{modality}"
-        if form.dtype is None:
+        if form.encoded:
             arrays[name] = np.frombuffer(b"".join(value), np.uint8)
             arrays[f"{name}/ends"] = np.cumsum([len(picture) for picture in value])
         else:
             arrays[name] = value
         seconds = length if seconds is None else seconds
-    return Outcome(*about, seconds), arrays
+    return Outcome(*about, seconds, weight=clip.weight), arrays
 
 
 def _value(arrays, name: str, form: Form):
-    if form.dtype is not None:
+    if not form.encoded:
         return arrays[name]
     return [part.tobytes() for part in np.split(arrays[name], arrays[f"{name}/ends"][:-1])]
 

@@ -7,7 +7,6 @@ import io
 import os
 import shutil
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +15,18 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from tcmax_jax.data.clips import SPLITS, Listing, RawDataError
+from tcmax_jax.data.forms import Form
+from tcmax_jax.data.preparation.checks import (
+    LEAVE_OUT,
+    check_complete,
+    check_files,
+    check_listed,
+    check_rows,
+    check_used,
+    from_files,
+    is_weighted,
+    resolved,
+)
 from tcmax_jax.data.preparation.chunks import Chunk, Outcome, chunks_of, examples_of
 from tcmax_jax.data.preparation.decode import decode_chunks, decode_with_beam
 from tcmax_jax.data.preparation.summary import Progress, summarise, summary_text
@@ -25,8 +36,6 @@ from tcmax_jax.packages import DECODERS, versions
 
 # TFDS holds a shard in memory while it writes it.
 CHUNKS_IN_SHARD = 4
-_LEAVE_OUT = "allow_skipped (--allow_skipped) leaves such clips out"
-_MISSING_SHOWN = 5
 
 
 class _SourceBuilder:
@@ -35,16 +44,21 @@ class _SourceBuilder:
     VERSION = tfds.core.Version(Source.version)
     source: Source
 
-    def _described(self, class_names: Sequence[str]) -> tfds.core.DatasetInfo:
-        forms = self.source.forms
+    def _described(self, class_names: Sequence[str], forms, weighted: bool = False):
         features = {
             "id": tfds.features.Text(),
             "label": tfds.features.ClassLabel(names=list(class_names)),
         }
+        if weighted:
+            features["weight"] = tfds.features.Scalar(np.float32)
         for modality, form in forms.items():
             # Encoded pictures: the Image feature needs TensorFlow, and decoding can wait until use.
-            how = {"dtype": form.dtype, "encoding": "bytes"} if form.dtype else {"dtype": np.str_}
-            features[modality] = tfds.features.Tensor(shape=form.shape, **how)
+            how = {"dtype": np.str_}
+            if not form.encoded:
+                # Nothing is known where no file can be read, which is said before any is.
+                how = {"dtype": form.dtype or np.float32, "encoding": "bytes"}
+            shape = (None, *form.shape[1:]) if form.varying else form.shape or ()
+            features[modality] = tfds.features.Tensor(shape=shape, **how)
         return tfds.core.DatasetInfo(
             builder=self,
             description=inspect.getdoc(self.source),
@@ -52,7 +66,8 @@ class _SourceBuilder:
             features=tfds.features.FeaturesDict(features),
             # A summary comes in when all clips have been decoded, and is saved with the data.
             metadata=tfds.core.MetadataDict(
-                kinds={modality: form.input_kind for modality, form in forms.items()}
+                kinds={modality: form.input_kind for modality, form in forms.items()},
+                forms=from_files(forms),
             ),
         )
 
@@ -61,7 +76,7 @@ class GeneratedBuilder(_SourceBuilder, tfds.core.GeneratorBasedBuilder, skip_reg
     """Writes the examples that a source yields, which has `class_names`, `splits`, `examples`."""
 
     def _info(self):
-        return self._described(self.source.class_names)
+        return self._described(self.source.class_names, self.source.forms)
 
     def _split_generators(self, dl_manager):
         del dl_manager
@@ -84,7 +99,12 @@ class ClipsBuilder(_SourceBuilder, tfds.core.ShardBasedBuilder, skip_registratio
         return self.source.list_clips()
 
     def _info(self):
-        return self._described(self.listing.class_names)
+        return self._described(self.listing.class_names, self.forms, is_weighted(self.listing))
+
+    @functools.cached_property
+    def forms(self) -> dict[str, Form]:
+        """What is stored of each modality, as the files of the clips have it."""
+        return resolved(self.source, self.listing)
 
     @functools.cached_property
     def _chunks(self) -> dict[str, list[Chunk]]:
@@ -103,15 +123,15 @@ class ClipsBuilder(_SourceBuilder, tfds.core.ShardBasedBuilder, skip_registratio
 
     def _shard_iterators_per_split(self, dl_manager) -> dict[str, list[Callable]]:
         del dl_manager
-        _check_listed(self.listing)
-        _check_files(self.listing, self.source)
-        for form in self.source.stored.values():
-            form.check_listed(self.listing.clips)
+        check_listed(self.listing)
+        check_files(self.listing, self.source)
+        check_rows(self.source, self.listing)
         outcomes = self._decode()
         self.info.metadata.update(summarise(self.listing, outcomes), versions=versions())
+        weighted = is_weighted(self.listing)
         return {
             split: [
-                functools.partial(_examples, self.source.stored, chunks[i : i + CHUNKS_IN_SHARD])
+                functools.partial(_examples, self.forms, chunks[i : i + CHUNKS_IN_SHARD], weighted)
                 for i in range(0, len(chunks), CHUNKS_IN_SHARD)
             ]
             for split, chunks in self._chunks.items()
@@ -124,19 +144,16 @@ class ClipsBuilder(_SourceBuilder, tfds.core.ShardBasedBuilder, skip_registratio
         self.kept_folder().mkdir(parents=True, exist_ok=True)
         progress = Progress(len(self.listing.clips))
         if source.beam is None:
-            decoded = decode_chunks(source.stored, chunks, source.processes)
+            decoded = decode_chunks(self.forms, chunks, source.processes)
         else:
-            decoded = decode_with_beam(source.stored, chunks, source.beam)
+            decoded = decode_with_beam(self.forms, chunks, source.beam)
         for of_chunk in decoded:
             progress.advance(of_chunk)
             failed = [outcome for outcome in of_chunk if outcome.reason is not None]
             if failed and not source.allow_skipped:
-                raise RawDataError(f"{failed[0].message} Or: {_LEAVE_OUT}.")
+                raise RawDataError(f"{failed[0].message} Or: {LEAVE_OUT}.")
             outcomes += of_chunk
-        used = {outcome.split for outcome in outcomes if outcome.reason is None}
-        for outcome in outcomes:
-            if outcome.split not in used:
-                raise _lost_split(outcome.split, outcome.message)
+        check_used(outcomes)
         return outcomes
 
 
@@ -181,13 +198,7 @@ def prepare(source: Source, data_dir: str | os.PathLike) -> tfds.core.DatasetBui
             builder.download_and_prepare()
             shutil.rmtree(builder.kept_folder(), ignore_errors=True)
             print(summary_text(builder.info.metadata), file=sys.stderr, flush=True)
-    skipped = builder.info.metadata["skipped"]
-    if skipped and not source.allow_skipped:
-        raise RawDataError(
-            f"{builder.data_path}: Expected a complete data set, got one without "
-            f"{len(skipped)} clips. The first: {skipped[0]['message']} Pass --allow_skipped for "
-            "such data; or complete the raw data, delete that folder and prepare it again."
-        )
+    check_complete(builder.data_path, builder.info.metadata["skipped"], source)
     return builder
 
 
@@ -204,56 +215,8 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
 
 
-def _examples(stored, chunks: Sequence[Chunk]) -> Iterator[tuple[str, dict]]:
+def _examples(stored, chunks: Sequence[Chunk], weighted) -> Iterator[tuple[str, dict]]:
     for chunk in chunks:
-        yield from examples_of(stored, chunk)
-
-
-def _check_listed(listing: Listing) -> None:
-    """Looks for the splits without which nothing can be trained, before anything is decoded."""
-    there = Counter(clip.split for clip in listing.clips)
-    for split in ("train", "validation"):
-        if not there[split]:
-            found = ", ".join(f"{number} of {name}" for name, number in there.items())
-            raise RawDataError(
-                f"Expected clips of the splits train, which is fitted, and validation, which "
-                f"chooses the best checkpoint, got none of {split} ({found or 'no clips'}). Give "
-                f"some clips the split {split}, or raise data.validation_share where there is one."
-            )
-
-
-def _check_files(listing: Listing, source: ClipsSource) -> None:
-    """Looks for all files at once, before time goes into decoding some of them."""
-    needed = []
-    for clip in listing.clips:
-        for modality, form in source.stored.items():
-            file = form.file(clip)
-            if file is None:
-                raise RawDataError(
-                    f"{clip.place}: Expected a file for {modality}, got none. Name it in the list, "
-                    f"or leave {modality} out of data.stored."
-                )
-            needed.append((clip, file))
-    absent = {file for file in {file for _, file in needed} if not file.exists()}
-    lacking = {clip: file for clip, file in needed if file in absent}
-    hint = source.layout and f". Layout: {source.layout}"
-    if lacking and not source.allow_skipped:
-        first = list(lacking.items())[:_MISSING_SHOWN]
-        shown = ", ".join(f"{file} ({clip.place})" for clip, file in first)
-        raise RawDataError(
-            f"Expected the files of all {len(listing.clips)} clips, got none for {len(lacking)}, "
-            f"first {shown}. Correct the paths, or {_LEAVE_OUT}{hint or '.'}"
-        )
-    for split in SPLITS:
-        clips = [clip for clip in listing.clips if clip.split == split]
-        if clips and all(clip in lacking for clip in clips):
-            raise _lost_split(
-                split, f"{lacking[clips[0]]} ({clips[0].place}) is missing{hint or '.'}"
-            )
-
-
-def _lost_split(split: str, reason: str) -> RawDataError:
-    return RawDataError(
-        f"Expected clips of the split {split} that can be decoded, got none. {reason} Correct the "
-        "files or leave the split out."
-    )
+        for key, example in examples_of(stored, chunk):
+            weight = {"weight": example.pop("weight")}
+            yield key, example | (weight if weighted else {})

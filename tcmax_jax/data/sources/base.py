@@ -5,11 +5,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from tcmax_jax.data.clips import Listing
 from tcmax_jax.data.forms import Form, Frames, LogSpectrogram
 from tcmax_jax.section import CountOrZero, Family, Limits, section
+
+if TYPE_CHECKING:
+    from tcmax_jax.data.datasets import Dataset
 
 Stored = Annotated[dict[str, Form], Limits(min_length=1)]
 # Of train, cut off by hash; the share of the PyTorch TCMax code, which shuffles the list.
@@ -53,6 +56,14 @@ class Source(Family):
         """Returns the folder in which the data lies once it is prepared, see `content_name`."""
         return Path(data_dir).expanduser() / self.kind / self.content_name() / self.version
 
+    def open(self) -> "Dataset | None":
+        """Opens data that needs no preparation; None where it has to be prepared first.
+
+        A source of a recipe may return a `tcmax_jax.data.datasets.Dataset` of anything that has a
+        length and gives records by index, such as a Hugging Face data set.
+        """
+        return None
+
     def list_clips(self) -> Listing | None:
         """Returns the clips from the raw data; None where examples are generated.
 
@@ -94,10 +105,18 @@ class ClipsSource(Source):
         """{modality: what is stored of it}."""
         return self.stored
 
+    def with_forms(self, fields: Mapping[str, Mapping]) -> "ClipsSource":
+        """Returns the source with {modality: fields of its form} that were read from files."""
+        forms = {
+            m: dataclasses.replace(form, **fields.get(m, {})) for m, form in self.stored.items()
+        }
+        return dataclasses.replace(self, stored=forms)
+
     def _content(self):
         stored = {name: dataclasses.asdict(form) for name, form in self.stored.items()}
-        for form in stored.values():
-            del form["kind"]
+        for name, form in stored.items():
+            for field in ("kind", *self.stored[name].from_files):
+                del form[field]
         kinds = {name: type(form).__name__ for name, form in self.stored.items()}
         return super()._content() | {"stored": stored, "kinds": kinds}
 

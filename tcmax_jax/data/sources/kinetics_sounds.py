@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Literal
 from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_name
 from tcmax_jax.data.forms import FilterBank, Frames
 from tcmax_jax.data.sources.base import Stored, ValidationShare, stores
-from tcmax_jax.data.sources.raw import RawSource, find_media, move, read_table, whole_number
+from tcmax_jax.data.sources.raw import RawSource, find_media, read_table, whole_number
+from tcmax_jax.data.splits import move
 from tcmax_jax.section import Limits, section
 
 _CLASSES = (

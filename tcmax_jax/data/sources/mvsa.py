@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_name
 from tcmax_jax.data.forms import Features
 from tcmax_jax.data.sources.base import Stored, stores
-from tcmax_jax.data.sources.raw import RawSource, move, read_rows
+from tcmax_jax.data.sources.raw import RawSource, read_rows
+from tcmax_jax.data.splits import move
 from tcmax_jax.section import section
 
 SENTIMENTS = ("negative", "neutral", "positive")

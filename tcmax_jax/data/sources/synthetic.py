@@ -33,7 +33,9 @@ class _Sound(NamedTuple):
     shape: tuple[int, int]
 
     dtype = np.float16
-    input_kind = "spectrogram"
+    kind = input_kind = "spectrogram"
+    encoded = varying = False
+    from_files = ()
     stand_in = Form.stand_in
 
 
@@ -43,8 +45,10 @@ class _Pictures(NamedTuple):
     shape: tuple[int]
     picture_size: tuple[int, int]
 
-    dtype = None
-    input_kind = "frames"
+    dtype = np.uint8
+    kind = input_kind = "frames"
+    encoded, varying = True, False
+    from_files = ()
 
     def stand_in(self, rng):
         picture = rng.integers(256, size=(*self.picture_size, 3), dtype=np.uint8)

@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar, Literal
 from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_name
 from tcmax_jax.data.forms import Flow, Frames
 from tcmax_jax.data.sources.base import Stored, ValidationShare, stores
-from tcmax_jax.data.sources.raw import RawSource, move, read_rows, whole_number
+from tcmax_jax.data.sources.raw import RawSource, read_rows, whole_number
+from tcmax_jax.data.splits import move
 from tcmax_jax.section import Limits, section
 
 EXPECTED = {

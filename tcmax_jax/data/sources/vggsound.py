@@ -4,7 +4,8 @@ from typing import ClassVar, Literal
 
 from tcmax_jax.data.clips import Clip, Listing, RawDataError, check_name
 from tcmax_jax.data.sources.base import ValidationShare
-from tcmax_jax.data.sources.raw import RawSource, find_media, move, read_rows, whole_number
+from tcmax_jax.data.sources.raw import RawSource, find_media, read_rows, whole_number
+from tcmax_jax.data.splits import move
 from tcmax_jax.section import section
 
 SECONDS = 10

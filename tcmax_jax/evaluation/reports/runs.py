@@ -9,7 +9,7 @@ from pathlib import Path
 from tcmax_jax.evaluation.comparison import RUN, grouped
 from tcmax_jax.evaluation.reports.style import order
 from tcmax_jax.run_folder import RunFolder
-from tcmax_jax.upgrade import upgraded
+from tcmax_jax.upgrade import of_stored_run, upgraded
 
 _FILES = ("config", "data", "environments", "analysis", "results")
 # What other modes train in place of the rest of a configuration; no run reads it.
@@ -197,7 +197,8 @@ def _file(folder, name):
         )
     if name != "config":
         return content
-    return upgraded({field: x for field, x in content.items() if field not in _OTHER_RUNS})
+    content = {field: x for field, x in content.items() if field not in _OTHER_RUNS}
+    return upgraded(of_stored_run(content))
 
 
 def _json(path):

@@ -16,7 +16,7 @@ def sound(steps: int | None) -> Modality:
     Args:
       steps: windows that are cropped at random in training; None keeps all that are stored.
     """
-    return Modality(input=SpectrogramInput(steps=steps), encoder=ResNetEncoder())
+    return Modality(input=SpectrogramInput(steps=steps, standardize=False), encoder=ResNetEncoder())
 
 
 def pictures() -> Modality:

@@ -84,7 +84,7 @@ class Training(Section):
 def _synthetic_modalities():
     centred = {"mean": (0.5,), "std": (0.25,)}
     return {
-        "audio": Modality(input=SpectrogramInput(), encoder=MLPEncoder()),
+        "audio": Modality(input=SpectrogramInput(standardize=False), encoder=MLPEncoder()),
         "visual": Modality(input=FramesInput(size=None), encoder=MLPEncoder(**centred)),
     }
 
@@ -122,7 +122,10 @@ class Config(Section):
     @property
     def inputs(self) -> dict[str, Input]:
         """{modality: function (stored value, seed or None) -> encoder's input}."""
-        return {name: modality.input for name, modality in self.modalities.items()}
+        forms = self.data.forms
+        return {
+            name: modality.input.fitted(forms[name]) for name, modality in self.modalities.items()
+        }
 
     def check(self):
         """Raises SectionError where sections do not fit together."""
@@ -174,7 +177,9 @@ def _check_modality(name, modality, forms):
             f"name, or have data.stored.{name} where the data is clips"
         )
     form = forms[name]
-    if modality.input.kind != form.input_kind:
+    if form.shape is None:
+        return  # Files say it; this is checked again when they are open.
+    if form.input_kind not in (None, modality.input.kind):
         raise SectionError(
             f"modalities.{name}.input.kind is {form.input_kind}, which reads what the data stores "
             f"of {name}, got {modality.input.kind}"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tcmax_jax.data.feature_files import write_features
+from tcmax_jax.data.array_files import write_features
 from tcmax_jax.data.forms import Features
 from tcmax_jax.data.sources.ave import AveData
 from tcmax_jax.data.sources.crema_d import CremaDData

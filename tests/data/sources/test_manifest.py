@@ -115,7 +115,7 @@ def test_labels_are_those_of_train_sorted(write):
 @pytest.mark.parametrize(
     "text,message",
     [
-        ("", r"got none, which lacks 'id', 'split', 'label'\. Correct the first line"),
+        ("", r"got none, which lacks 'id', 'label'\. Correct the first line"),
         ("id,split,lable,path\n", r"got id, split, lable, path, which lacks 'label'"),
         ("id,split,label,path,strat\n", r"which has unknown 'strat'\. Correct"),
         ("id,split,label,path,path\n", r"which repeats 'path'\. Correct"),

@@ -1,75 +1,16 @@
-"""Stored forms: what is kept of an example for each modality, and how it is read from its files.
+"""Forms of what is decoded: sound, pictures, optical flow."""
 
-Decoding processes import this module, so it must stay free of JAX and TensorFlow Datasets; and
-training reads what is stored without a decoder, so `read` alone imports FFmpeg.
-"""
-
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from tcmax_jax.data.clips import Clip
-from tcmax_jax.data.feature_files import check_rows, read_feature
 from tcmax_jax.data.features import Fill, fit_length, log_filter_bank, log_spectrogram, optical_flow
+from tcmax_jax.data.forms.base import Content, Form
 from tcmax_jax.data.pictures import encode_flow, encode_image
-from tcmax_jax.section import Count, Family, Fraction, Positive, SectionError, section
-
-
-class Content(NamedTuple):
-    """What was read of one clip for one modality.
-
-    Attributes:
-      value: array, or list of encoded pictures.
-      seconds: length of the clip's sound before it was brought to the stored length; None of
-        pictures.
-    """
-
-    value: np.ndarray | list[bytes]
-    seconds: float | None = None
-
-
-@section
-class Form(Family):
-    """Base of all stored forms.
-
-    Attributes:
-      dtype: of the stored array; None where encoded pictures are stored, as bytes.
-      input_kind: kind of the input that reads it, see `tcmax_jax.data.inputs`.
-    """
-
-    dtype: ClassVar[type | None]
-    input_kind: ClassVar[str]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of what is stored of one example: of the array, or the number of pictures."""
-        raise NotImplementedError
-
-    @property
-    def picture_size(self) -> tuple[int | None, int | None]:
-        """Height and width of stored pictures; None where it depends on the example."""
-        return None, None
-
-    def file(self, clip: Clip) -> Path | None:
-        """Returns the file or folder that is read; None if the clip has none."""
-        raise NotImplementedError
-
-    def read(self, clip: Clip) -> Content:
-        """Reads a clip.
-
-        Raises:
-          MediaError: its files cannot be decoded.
-        """
-        raise NotImplementedError
-
-    def check_listed(self, clips: Sequence[Clip]) -> None:
-        """Raises RawDataError where a file fits each clip of a list, but not all of them."""
-
-    def stand_in(self, rng: np.random.Generator) -> np.ndarray | list[bytes]:
-        """Returns a value without a meaning, of the size of a stored one."""
-        return rng.standard_normal(self.shape).astype(self.dtype)
+from tcmax_jax.section import Count, Fraction, Positive, SectionError, section
 
 
 @section
@@ -101,7 +42,8 @@ class PictureForm(Form):
       box: crop (left, top, right, bottom) as fractions of width and height, before resizing.
     """
 
-    dtype: ClassVar = None
+    dtype: ClassVar = np.uint8
+    encoded: ClassVar = True
 
     count: Count
     short_side: Count = 256
@@ -237,37 +179,3 @@ class Flow(PictureForm):
 
     def _stand_in(self, rng, size):
         return encode_flow(rng.uniform(-1, 1, (*size, 2)), 1.0)
-
-
-@section
-class Features(Form):
-    """Features that were extracted before, see `tcmax_jax.data.feature_files`.
-
-    Attributes:
-      path: file or folder of the features of all clips, relative to that of the clips' list.
-      size: number of entries of a clip's feature.
-    """
-
-    dtype: ClassVar = np.float32
-    input_kind: ClassVar = "features"
-
-    kind: Literal["features"] = "features"
-    path: str
-    size: Count
-
-    @property
-    def shape(self) -> tuple[int]:
-        """Number of entries."""
-        return (self.size,)
-
-    def file(self, clip: Clip) -> Path:
-        """Returns the file or folder of the features."""
-        return clip.folder / self.path
-
-    def read(self, clip: Clip) -> Content:
-        """Reads a clip; raises MediaError."""
-        return Content(read_feature(self.file(clip), clip, self.size))
-
-    def check_listed(self, clips: Sequence[Clip]) -> None:
-        """Raises RawDataError where an .npy file has not one row for each clip."""
-        check_rows(self.file(clips[0]), len(clips))

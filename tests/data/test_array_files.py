@@ -1,13 +1,14 @@
-"""Claims about files of pre-extracted features: three kinds, and what is refused."""
+"""Claims about files of arrays: where each example is found, and what is refused."""
 
 import dataclasses
 
 import numpy as np
 import pytest
+import safetensors.numpy as safetensors
 
+from tcmax_jax.data.array_files import check_rows, write_features
 from tcmax_jax.data.clips import Clip, RawDataError
 from tcmax_jax.data.datasets import open_dataset
-from tcmax_jax.data.feature_files import check_rows, read_feature, write_features
 from tcmax_jax.data.forms import Features
 from tcmax_jax.data.limits import MediaError
 from tcmax_jax.data.preparation.prepare import prepare
@@ -36,7 +37,27 @@ def npy_of(path):
     return path / "image.npy"
 
 
-KINDS = [folder_of, npz_of, npy_of]
+def named_of(path):
+    np.savez(path / "image.npz", **dict(zip(IDS, ROWS, strict=True)))
+    return path / "image.npz"
+
+
+def tensors_of(path):
+    safetensors.save_file({"rows": ROWS}, path / "image.safetensors")
+    return path / "image.safetensors"
+
+
+def named_tensors_of(path):
+    rows = dict(zip(IDS, ROWS, strict=True))
+    safetensors.save_file(rows, path / "image.safetensors")
+    return path / "image.safetensors"
+
+
+KINDS = [folder_of, npz_of, npy_of, named_of, tensors_of, named_tensors_of]
+
+
+def read_feature(path, clip, size):
+    return Features(path=str(path), size=size).read(clip).value
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -47,14 +68,14 @@ def test_a_clip_finds_its_row(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_other_sizes_are_refused(tmp_path, kind):
-    with pytest.raises(MediaError, match=r"image.*Expected 3 numbers of 'b é', got shape \[2\]"):
+    with pytest.raises(MediaError, match=r"image.*Expected \[3\] numbers of 'b é', .* got \[2\]"):
         read_feature(kind(tmp_path), CLIP, 3)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
 def test_numbers_that_are_not_finite_are_refused(tmp_path, bad):
     write_features(tmp_path / "x.npz", ["b é"], [[0.0, bad]])
-    with pytest.raises(MediaError, match="finite float32 numbers of 'b é', got NaN or infinity"):
+    with pytest.raises(MediaError, match=r"\(b é\): Expected finite float32 numbers, got NaN or"):
         read_feature(tmp_path / "x.npz", CLIP, 2)
 
 
@@ -62,8 +83,8 @@ def objects(path):
     np.savez(path / "x.npz", ids=np.array(["b é"], object), features=ROWS[:1])
 
 
-def without_ids(path):
-    np.savez(path / "x.npz", features=ROWS)
+def without_array(path):
+    np.savez(path / "x.npz", ids=np.array(IDS), a=ROWS, b=ROWS)
 
 
 def unequal(path):
@@ -90,13 +111,13 @@ def nothing(path):
 @pytest.mark.parametrize(
     "write,message",
     [
-        (objects, "without Python objects, got 'Object arrays cannot be loaded"),
-        (without_ids, r"Expected `ids` \[N\] \(text\).*Write it anew"),
+        (objects, "got Python objects, such as rows of different lengths. Save an array for"),
+        (without_array, r"Expected `ids` \[N\] \(text\) and `features`.*got 'ids', 'a', 'b'"),
         (unequal, r"got ids \[3\] of <U3 and features \[2, 2\]"),
         (repeated, "Expected every id once, got repeated ones"),
-        (truncated, r"Expected `ids` .* got '.*'\. Write it anew"),
-        (missing_id, "Expected a feature of 'b é', got those of 1 others. Extract it too"),
-        (nothing, "Expected an .npz or .npy file or a folder of features, got none there"),
+        (truncated, r"Expected plain arrays, got .*\. Write it anew"),
+        (missing_id, "Expected an array of 'b é', got those of 1 others. Add it"),
+        (nothing, "Expected arrays in .npy, .npz or .safetensors, got none there"),
     ],
 )
 def test_bad_files(tmp_path, write, message):
@@ -109,10 +130,10 @@ def test_bad_files(tmp_path, write, message):
 def test_bad_file_in_a_folder(tmp_path):
     folder = folder_of(tmp_path)
     (folder / "b é.npy").write_bytes(b"nothing")
-    with pytest.raises(MediaError, match=r"b é\.npy: Expected a plain array"):
+    with pytest.raises(MediaError, match=r"b é\.npy: Expected plain arrays"):
         read_feature(folder, CLIP, 2)
     (folder / "b é.npy").unlink()
-    with pytest.raises(MediaError, match=r"b é\.npy: Expected a feature, got none there"):
+    with pytest.raises(MediaError, match=r"b é\.npy: Expected arrays in .*, got none there"):
         read_feature(folder, CLIP, 2)
 
 
@@ -163,7 +184,7 @@ def settings(tmp_path):
 def test_a_data_set_of_features_alone(settings, tmp_path):
     builder = prepare(settings, tmp_path / "data")
     dataset = open_dataset(builder.data_path, ["image", "text"])
-    assert builder.info.metadata["kinds"] == {"image": "features", "text": "features"}
+    assert builder.info.metadata["kinds"] == {"image": "array", "text": "array"}
     records = {record["id"].decode(): record for record in dataset.sources["train"]}
     np.testing.assert_array_equal(records["b é"]["image"], np.float32([2, 3]), strict=True)
     np.testing.assert_array_equal(records["b é"]["text"], np.float32([-2]), strict=True)

@@ -3,7 +3,7 @@
 import pytest
 
 from tcmax_jax.data.clips import Clip
-from tcmax_jax.data.sources.raw import held_out, move
+from tcmax_jax.data.splits import held_out, move
 
 NAMES = [f"clip{i}" for i in range(100)]
 
