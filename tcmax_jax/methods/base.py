@@ -14,6 +14,9 @@ from tcmax_jax.models import head_of
 from tcmax_jax.models.fusion import Fusion
 from tcmax_jax.section import Family, SectionError, section
 
+# What the step's key is folded with for dropout; methods draw from the key itself.
+_DROPOUT = 0x64726F70
+
 
 class Forward(NamedTuple):
     """One forward pass of a batch: all that a loss may look at. Only the first three are needed.
@@ -27,6 +30,7 @@ class Forward(NamedTuple):
       key: PRNG key of the step, the same on every device.
       progress: epochs so far, a float; its whole part is the number of the epoch from 0.
       axis_name: the mapped axis that holds the rest of the batch.
+      weights: [B] of the examples' losses; None where all count the same.
       inputs: {modality: [B, ...]}, what was encoded.
       encode: function inputs -> features with the running batch statistics.
     """
@@ -39,12 +43,19 @@ class Forward(NamedTuple):
     key: Any = None
     progress: Any = 0.0
     axis_name: str | None = None
+    weights: Any = None
     inputs: Any = None
     encode: Callable | None = None
 
     def mean(self, values):
         """Returns the mean of [B] values over the valid rows of all devices."""
         return masked_mean(values, where=self.where, axis_name=self.axis_name)
+
+    def mean_loss(self, values):
+        """Returns sum_i w_i v_i / sum_i w_i over the valid rows of all devices, w the weights."""
+        if self.weights is None:
+            return self.mean(values)
+        return self.mean(self.weights * values) / jnp.maximum(self.mean(self.weights), 1e-12)
 
     def sum(self, values):
         """Returns the sum of [B, ...] values over the valid rows of all devices, [...]."""
@@ -130,19 +141,29 @@ class Step(NamedTuple):
         batch normalisation sees its part alone, and its statistics are means over the parts.
         """
         variables = {"params": params, "batch_stats": self.batch_stats}
+        key = jax.random.fold_in(self.key, _DROPOUT)
+        if self.axis_name is not None:
+            key = jax.random.fold_in(key, lax.axis_index(self.axis_name))
 
-        def encode(inputs):
+        def encode(part):
+            inputs, key = part
             features, updated = self.model.apply(
-                variables, inputs, True, method="encode", mutable=["batch_stats"]
+                variables,
+                inputs,
+                True,
+                method="encode",
+                mutable=["batch_stats"],
+                rngs={"dropout": key},
             )
             return features, updated.get("batch_stats", {})
 
         if self.accumulate == 1:
-            return encode(self.batch["inputs"])
+            return encode((self.batch["inputs"], key))
         parts = jax.tree.map(
             lambda x: x.reshape(self.accumulate, -1, *x.shape[1:]), self.batch["inputs"]
         )
-        features, batch_stats = lax.map(jax.checkpoint(encode), parts)
+        keys = jax.random.split(key, self.accumulate)
+        features, batch_stats = lax.map(jax.checkpoint(encode), (parts, keys))
         return (
             jax.tree.map(lambda z: z.reshape(-1, *z.shape[2:]), features),
             jax.tree.map(lambda x: jnp.mean(x, axis=0), batch_stats),
@@ -160,6 +181,7 @@ class Step(NamedTuple):
             key=self.key,
             progress=self.progress,
             axis_name=self.axis_name,
+            weights=self.batch.get("weight"),
             inputs=self.batch["inputs"],
             encode=lambda inputs: self.model.apply(variables, inputs, False, method="encode"),
         )
@@ -272,7 +294,7 @@ def descend(loss: Callable, predict: Callable, rule=None) -> Callable:
             features, batch_stats = step.encode(params)
             forward = step.forward(params, features)
             result = loss(forward, state)
-            mean = forward.mean(result.values)
+            mean = forward.mean_loss(result.values)
             scores = result.scores
             if scores is None:
                 scores = predict(forward.head, features)

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import jax
 import jax.numpy as jnp
 
-from tcmax_jax.methods.base import Method, MethodOptions, Step, Turn, encoder_group
+from tcmax_jax.methods.base import Method, MethodOptions, Step, Turn, cross_entropy, encoder_group
 from tcmax_jax.models.fusion import SharedHead
 from tcmax_jax.section import section
 
@@ -71,9 +71,11 @@ def _turn(modality: str, projected: bool, step: Step, params, state) -> Turn:
         metrics = forward.metrics(logits)
         z = features[modality]
         mean_feature = forward.sum(z) / jnp.maximum(forward.sum(jnp.ones(len(z))), 1)
-        return metrics["cross_entropy"], (batch_stats, metrics, mean_feature)
+        loss = forward.mean_loss(cross_entropy(logits, forward.labels))
+        return loss, (batch_stats, metrics, mean_feature)
 
-    grads, (batch_stats, metrics, feature) = jax.grad(objective, has_aux=True)(params)
+    (loss, aux), grads = jax.value_and_grad(objective, has_aux=True)(params)
+    batch_stats, metrics, feature = aux
     encoder = encoder_group(modality)
     moved = {name: grads[name] for name in (encoder, "head") if name in grads}
     moved, batch_stats = step.reduce((moved, batch_stats))
@@ -88,7 +90,7 @@ def _turn(modality: str, projected: bool, step: Step, params, state) -> Turn:
         grads=moved,
         batch_stats={name: x for name, x in batch_stats.items() if name == encoder},
         state=state,
-        loss=metrics["cross_entropy"],
+        loss=loss,
         metrics={f"{name}/{modality}": value for name, value in metrics.items()},
     )
 

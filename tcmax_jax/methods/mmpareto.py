@@ -58,13 +58,13 @@ class MMPareto(MethodOptions):
                 forward = step.forward(params, features)
                 logits = forward.head(features)
                 metrics = forward.metrics(logits)
-                return metrics["cross_entropy"], metrics
+                return forward.mean_loss(cross_entropy(logits, forward.labels)), metrics
 
             def unimodal_loss(params, features):
                 forward = step.forward(params, features)
                 parts = step.model.apply({"params": params}, features, method="unimodal_logits")
                 losses = sum(cross_entropy(z, forward.labels) for z in parts.values())
-                return forward.mean(losses)
+                return forward.mean_loss(losses)
 
             features, pull, batch_stats = jax.vjp(step.encode, params, has_aux=True)
             both = jax.value_and_grad(joint_loss, (0, 1), has_aux=True)(params, features)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from tcmax_jax.losses import AdditiveHead, MultilinearHead
+from tcmax_jax.models.encoder import pooled
 from tcmax_jax.series import Series
 
 
@@ -92,21 +93,6 @@ def standardized(x, mean, std):
         return values
     mask = x.mask.reshape(x.mask.shape + (1,) * (values.ndim - x.mask.ndim))
     return Series(jnp.where(mask, values, 0), x.mask)
-
-
-def pooled(output):
-    """Returns features [B, D] float32 of what an encoder gives: those, or features of its steps.
-
-    Args:
-      output: [B, D]; or [B, T, D], whose mean over T is taken; or ([B, T, D], mask [B, T] bool),
-        whose mean over the steps in the mask is taken, zero where there are none.
-    """
-    values, mask = output if isinstance(output, tuple) else (output, None)
-    values = values.astype(jnp.float32)
-    if mask is not None:
-        total = jnp.sum(jnp.where(mask[..., None], values, 0), axis=1)
-        return total / jnp.maximum(jnp.sum(mask, axis=1, dtype=jnp.float32), 1)[:, None]
-    return jnp.mean(values, axis=1) if values.ndim == 3 else values
 
 
 def head_of(model, params):

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
-from tcmax_jax.section import Family, Positive, section
+from tcmax_jax.models.convert import read_arrays
+from tcmax_jax.section import Family, FilePath, Positive, section
 
 
 @section
@@ -13,9 +16,9 @@ class EncoderOptions(Family):
     """Base of the options of encoders: what each of them says, and makes."""
 
     @property
-    def feature_size(self) -> int:
-        """Number D of entries of the feature."""
-        raise NotImplementedError
+    def feature_size(self) -> int | None:
+        """Number D of entries of the feature; None if that is not known before it is made."""
+        return None
 
     def check_input(self, shape: Sequence[int | None]) -> None:
         """Checks that the encoder reads inputs of a shape.
@@ -36,6 +39,63 @@ class EncoderOptions(Family):
         """
         raise NotImplementedError
 
+    def initial(self, variables, modality: str, shape: Sequence[int]) -> dict:
+        """Returns the variables to start from.
+
+        Args:
+          variables: {"params": .., "batch_stats": ..}, drawn at random.
+          modality: name of the modality.
+          shape: that of one example of the input.
+
+        Raises:
+          ValueError: weights of another network.
+        """
+        return variables
+
+
+@section
+class PretrainedOptions(EncoderOptions):
+    """Base of the options of encoders that may start from a file of weights.
+
+    Attributes:
+      weights: file of weights to start from, see `tcmax_jax.models.convert.read_arrays`; None
+        starts anew.
+      weights_prefix: what their names begin with; None takes "<modality>_net." if there are such
+        names, as in checkpoints of the PyTorch TCMax code, and otherwise all.
+    """
+
+    weights: FilePath | None = None
+    weights_prefix: str | None = None
+
+    def variables(self, arrays, prefix: str, shape: Sequence[int]) -> dict:
+        """Returns the variables of the module from the arrays of a file.
+
+        Args:
+          arrays: {name: array}, as `tcmax_jax.models.convert.read_arrays` returns.
+          prefix: what the names begin with; those without it are left out.
+          shape: that of one example of the input.
+
+        Returns:
+          {"params": .., "batch_stats": ..}.
+
+        Raises:
+          ValueError: weights of another network.
+        """
+        raise NotImplementedError
+
+    def initial(self, variables, modality, shape):
+        """Returns those of the file; without one, those drawn at random."""
+        if self.weights is None:
+            return variables
+        arrays, prefix = read_arrays(self.weights), self.weights_prefix
+        if prefix is None:
+            torch = f"{modality}_net."
+            prefix = torch if any(name.startswith(torch) for name in arrays) else ""
+        loaded = self.variables(arrays, prefix, shape)
+        for name in variables.keys() | loaded.keys():
+            _check_shapes(modality, self.weights, variables.get(name, {}), loaded.get(name, {}))
+        return loaded
+
 
 @section
 class NormalizingOptions(EncoderOptions):
@@ -48,6 +108,35 @@ class NormalizingOptions(EncoderOptions):
 
     mean: tuple[float, ...] = (0.0,)
     std: tuple[Positive, ...] = (1.0,)
+
+
+def _check_shapes(modality, path, expected, got):
+    shapes, given = (
+        {jax.tree_util.keystr(k): np.shape(x) for k, x in jax.tree.leaves_with_path(tree)}
+        for tree in (expected, got)
+    )
+    for name in shapes | given:
+        if shapes.get(name) != given.get(name):
+            raise ValueError(
+                f"Expected weights of the encoder of {modality}, got in {path} the shape "
+                f"{given.get(name, 'none')} at {name} in place of {shapes.get(name, 'none')}. "
+                "Kind, width and channels of the encoder have to be those of the weights."
+            )
+
+
+def pooled(output):
+    """Returns features [B, D] float32 of what an encoder gives: those, or features of its steps.
+
+    Args:
+      output: [B, D]; or [B, T, D], whose mean over T is taken; or ([B, T, D], mask [B, T] bool),
+        whose mean over the steps in the mask is taken, zero where there are none.
+    """
+    values, mask = output if isinstance(output, tuple) else (output, None)
+    values = values.astype(jnp.float32)
+    if mask is not None:
+        total = jnp.sum(jnp.where(mask[..., None], values, 0), axis=1)
+        return total / jnp.maximum(jnp.sum(mask, axis=1, dtype=jnp.float32), 1)[:, None]
+    return jnp.mean(values, axis=1) if values.ndim == 3 else values
 
 
 def normalize(x, mean: Sequence[float], std: Sequence[float], dtype=jnp.float32):

@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from tcmax_jax.models.encoder import EncoderOptions, NormalizingOptions, normalize
 from tcmax_jax.section import Count, Limits, SectionError, section
+from tcmax_jax.series import Series
 
 
 @section
@@ -74,8 +75,9 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x, train: bool):
-        """Maps [B, ...] to features [B, sizes[-1]] float32; `train` changes nothing."""
+        """Maps [B, ...] or a `Series` to [B, sizes[-1]] float32; `train` changes nothing."""
         del train
+        x = x.values if isinstance(x, Series) else x
         x = normalize(x, self.mean, self.std, self.dtype).reshape(x.shape[0], -1)
         for size in self.sizes:
             x = nn.relu(nn.Dense(size, dtype=self.dtype)(x))

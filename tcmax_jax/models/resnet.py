@@ -7,29 +7,25 @@ from typing import Literal
 import jax.numpy as jnp
 from flax import linen as nn
 
-from tcmax_jax.models.encoder import NormalizingOptions, normalize
-from tcmax_jax.section import Count, FilePath, SectionError, section
+from tcmax_jax.models.convert import resnet_variables
+from tcmax_jax.models.encoder import NormalizingOptions, PretrainedOptions, normalize
+from tcmax_jax.section import Count, SectionError, section
 
 # The initialisation of the paper's code: normal with variance 2 / (kernel area x channels out).
 _he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 @section
-class ResNetEncoder(NormalizingOptions):
+class ResNetEncoder(PretrainedOptions, NormalizingOptions):
     """A residual network without its classifier layer, see `ResNet`.
 
     Attributes:
       kind: the network.
       width: channels of the first stage; the feature has 8 times as many, 32 times with resnet50.
-      weights: file of weights to start from, see `tcmax_jax.models.convert`; None starts anew.
-      weights_prefix: what their names begin with; None takes "<modality>_net." if there are such
-        names, as in checkpoints of the PyTorch TCMax code, and otherwise all.
     """
 
     kind: Literal["resnet18", "resnet34", "resnet50"] = "resnet18"
     width: Count = 64
-    weights: FilePath | None = None
-    weights_prefix: str | None = None
 
     @property
     def feature_size(self):
@@ -49,6 +45,10 @@ class ResNetEncoder(NormalizingOptions):
         network = {"resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50}[self.kind]
         options = {"mean": self.mean, "std": self.std, "dtype": dtype, "axis_name": axis_name}
         return network(width=self.width, **options)
+
+    def variables(self, arrays, prefix, shape):
+        """Returns those of a network of torchvision."""
+        return resnet_variables(arrays, prefix)
 
 
 class BasicBlock(nn.Module):

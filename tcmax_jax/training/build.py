@@ -81,13 +81,19 @@ class Setup(NamedTuple):
     epochs: Epochs
 
 
-def build(config: Config, data_dir: str | os.PathLike, devices=None) -> Setup:
+def build(
+    config: Config,
+    data_dir: str | os.PathLike | None,
+    devices=None,
+    dataset: Dataset | None = None,
+) -> Setup:
     """Builds what a run is made of; prepares its data unless that was done before.
 
     Args:
       config: the configuration.
       data_dir: folder that holds prepared data sets.
       devices: devices to train on; those of all processes when None.
+      dataset: data that is open, in place of that of the configuration.
 
     Raises:
       ValueError: a batch that the devices cannot share, or data that does not fit the
@@ -96,7 +102,7 @@ def build(config: Config, data_dir: str | os.PathLike, devices=None) -> Setup:
     parallel = KINDS[config.training.parallel](devices)
     if problems := batch_problems(config, len(parallel.devices)):
         raise ValueError(problems[0])
-    return assemble(config, open_data(config, data_dir), parallel)
+    return assemble(config, dataset or open_data(config, data_dir), parallel)
 
 
 def open_data(config: Config, data_dir: str | os.PathLike) -> Dataset:

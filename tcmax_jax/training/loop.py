@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
-from tcmax_jax.data.datasets import clip_counts
+from tcmax_jax.data.datasets import Dataset, clip_counts
 from tcmax_jax.evaluation.analysis import analyse_splits
 from tcmax_jax.evaluation.evaluate import Evaluation
 from tcmax_jax.evaluation.outputs import SPLITS, Outputs, store
@@ -15,14 +15,20 @@ from tcmax_jax.training import passes, run_folders
 from tcmax_jax.training.build import Setup, build, with_forms
 from tcmax_jax.training.checkpoint import CheckpointError, Checkpoints
 from tcmax_jax.training.config import Config
+from tcmax_jax.training.encoders import check_encoders, check_weights, load_weights
 from tcmax_jax.training.fit import fit
 from tcmax_jax.training.logs import write_final_metrics
-from tcmax_jax.training.pretrained import check_weights, load_weights
 from tcmax_jax.training.processes import is_primary, say, together, wait_for_all
 from tcmax_jax.training.trained import best_step
 
 
-def train(config: Config, workdir: Path, data_dir: str, devices=None) -> dict:
+def train(
+    config: Config,
+    workdir: Path,
+    data_dir: str | None,
+    devices=None,
+    dataset: Dataset | None = None,
+) -> dict:
     """Trains, or goes on with an interrupted run, and evaluates the best checkpoint.
 
     The folder then holds config.json, data.json, environments.json, metrics.jsonl, TensorBoard
@@ -36,6 +42,7 @@ def train(config: Config, workdir: Path, data_dir: str, devices=None) -> dict:
       workdir: folder of this run.
       data_dir: folder that holds prepared data sets.
       devices: devices to train on; those of all processes when None.
+      dataset: data that is open, in place of that of the configuration.
 
     Returns:
       What results.json holds, see `evaluate`.
@@ -51,7 +58,7 @@ def train(config: Config, workdir: Path, data_dir: str, devices=None) -> dict:
         run_folders.check(workdir, config)
         if not RunFolder(workdir).checkpoints.exists():
             check_weights(config)
-    setup = build(config, data_dir, devices)
+    setup = build(config, data_dir, devices, dataset)
     with run_folders.occupied(workdir):
         with together():  # Preparing the data may have taken hours.
             run_folders.check(workdir, config)
@@ -62,10 +69,12 @@ def train(config: Config, workdir: Path, data_dir: str, devices=None) -> dict:
         with Checkpoints(RunFolder(workdir).checkpoints) as checkpoints:
             say("compiling the initialisation ...")
             fresh = passes.initial_state(setup)
+            setup.config.optimizer.check_factors(fresh.params)
             state = checkpoints.restore_latest(fresh)
             if state is None:
+                check_encoders(setup, fresh)
                 with together():
-                    state = load_weights(config, fresh)
+                    state = load_weights(setup.config, fresh)
             run_folders.record_environment(workdir, int(state.step), setup.parallel, say)
             fit(setup, state, checkpoints, workdir)
         return _evaluate(setup, workdir)

@@ -1,7 +1,12 @@
 """Optimisers and schedules of the learning rate: their options, and what these make in optax."""
 
+import dataclasses
+import fnmatch
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from tcmax_jax.section import (
@@ -94,12 +99,16 @@ class Optimizer(Family):
       schedule: how it changes.
       weight_decay: of all parameters.
       clip_norm: largest global norm of the gradient; None leaves it as it is, as the paper does.
+      factors: {pattern: factor of the learning rate} of parameters by their path, such as
+        {"encoders_text/*": 0.1, "encoders_text/words/*": 0}; the last pattern that fits counts, and
+        0 freezes. A * stands for any text.
     """
 
     learning_rate: Positive = 0.03
     schedule: Schedule = Constant()
     weight_decay: NonNegative = 0.0
     clip_norm: Positive | None = None
+    factors: dict[str, NonNegative] = dataclasses.field(default_factory=dict)
 
     def rate(self, *, epochs: int, steps_per_epoch: int) -> optax.Schedule:
         """Returns the learning rate by step, see `Schedule.make`."""
@@ -115,11 +124,52 @@ class Optimizer(Family):
         """
         norm = self.clip_norm
         clip = optax.identity() if norm is None else optax.clip_by_global_norm(norm)
-        return optax.with_extra_args_support(optax.chain(clip, *self.rules(schedule)))
+        rules = [clip, *self.rules(schedule)]
+        if self.factors:
+            # Frozen parameters count in no norm, and weight decay does not move them.
+            frozen = {pattern: float(factor > 0) for pattern, factor in self.factors.items()}
+            rules = [scale_by_path(frozen), *rules, scale_by_path(self.factors)]
+        return optax.with_extra_args_support(optax.chain(*rules))
+
+    def check_factors(self, params) -> None:
+        """Raises ValueError where a pattern of `factors` fits no parameter."""
+        paths = [_path(keys) for keys, _ in jax.tree.leaves_with_path(params)]
+        for pattern in self.factors:
+            if not fnmatch.filter(paths, pattern):
+                shown = ", ".join(dict.fromkeys("/".join(p.split("/")[:2]) for p in paths))
+                raise ValueError(
+                    f"Expected optimizer.factors to name parameters, got {pattern!r}, which fits "
+                    f"none. They begin with {shown}. Add /* for all that follows a name."
+                )
 
     def rules(self, schedule: optax.Schedule) -> list[optax.GradientTransformation]:
         """Returns what follows after clipping, in order."""
         raise NotImplementedError
+
+
+def scale_by_path(factors: Mapping[str, float]) -> optax.GradientTransformation:
+    """Returns the rule that multiplies updates by a factor for the path of their parameter.
+
+    Args:
+      factors: {pattern: factor}; the last pattern that fits counts, and without one it is 1.
+    """
+
+    def factor(keys):
+        fitting = [f for pattern, f in factors.items() if fnmatch.fnmatchcase(_path(keys), pattern)]
+        return fitting[-1] if fitting else 1.0
+
+    def update(updates, params=None):
+        del params
+        # Zero times a gradient that is not finite would not be zero.
+        return jax.tree_util.tree_map_with_path(
+            lambda keys, u: u * f if (f := factor(keys)) else jnp.zeros_like(u), updates
+        )
+
+    return optax.stateless(update)
+
+
+def _path(keys) -> str:
+    return "/".join(str(key.key) for key in keys)
 
 
 @section

@@ -117,6 +117,11 @@ def epoch_opener(setup: Setup):
     return begin_epoch
 
 
+def evaluation_batches(setup: Setup, split: str, size: int):
+    """Yields batches of a split in order, all rows in every process."""
+    return _eval_batches(setup, setup.dataset.sources[split], size, Process())
+
+
 def _encoder(setup):
     """Returns a function replicated state -> (inputs -> features on the host), compiled once."""
     step = setup.parallel.encode_step(functools.partial(encode_step, model=setup.model))

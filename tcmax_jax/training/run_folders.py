@@ -205,9 +205,14 @@ def stored_config(workdir: Path) -> Config:
     except (ValueError, AttributeError) as error:
         mend = "Restore it from a copy."
         if elsewhere:
-            texts = (f"{kind} in {file}" for kind, file in elsewhere.items())
+            texts = (f"{kind} in {_file(where)}" for kind, where in elsewhere.items())
             mend = f"It has sections defined elsewhere: {', '.join(texts)}. Pass --experiment=FILE."
         raise ConfigError(f"{path} cannot be used: {error}. {mend}") from error
+
+
+def _file(definition: Mapping | str) -> str:
+    """Returns the file of a definition; version 0.2 wrote the file alone."""
+    return definition if isinstance(definition, str) else definition["file"]
 
 
 def stored_data(workdir: Path) -> dict:

@@ -68,7 +68,7 @@ def test_a_clip_finds_its_row(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_other_sizes_are_refused(tmp_path, kind):
-    with pytest.raises(MediaError, match=r"image.*Expected \[3\] numbers of 'b é', .* got \[2\]"):
+    with pytest.raises(MediaError, match=r"image.*\(b é\): Expected \[3\] numbers, .* got \[2\]"):
         read_feature(kind(tmp_path), CLIP, 3)
 
 

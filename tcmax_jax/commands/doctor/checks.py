@@ -12,7 +12,7 @@ from tcmax_jax.packages import install_line
 from tcmax_jax.training import run_folders
 from tcmax_jax.training.build import batch_problems
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.pretrained import check_weights
+from tcmax_jax.training.encoders import check_weights
 
 _GB = 10**9
 _LITTLE_SPACE = 5 * _GB

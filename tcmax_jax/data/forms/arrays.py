@@ -1,7 +1,7 @@
 """Forms of arrays that were made before: features, spectrograms, frames, series, ids of tokens."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
@@ -34,15 +34,22 @@ class ArrayForm(Form):
 
     def read(self, clip: Clip) -> Content:
         """Reads a clip; raises MediaError."""
-        array = self._find(clip)
+        return Content(self.stored(self._find(clip), f"{self.file(clip)} ({clip.id})"))
+
+    def stored(self, array: np.ndarray, place: str) -> np.ndarray:
+        """Returns the array of an example as it is stored.
+
+        Raises:
+          MediaError: it has another shape, or holds other numbers; names the `place`.
+        """
         if not self._fits(array):
             raise MediaError(
                 "array of another form",
-                f"{self.file(clip)}: Expected {_axes(self.shape, self.varying)} numbers of "
-                f"{clip.id!r}, to be stored as {np.dtype(self.dtype)}, got {_axes(array.shape)} of "
-                f"{array.dtype}. Mend the array, or correct the configuration.",
+                f"{place}: Expected {_axes(self.shape, self.varying)} numbers, to be stored as "
+                f"{np.dtype(self.dtype)}, got {_axes(array.shape)} of {array.dtype}. Mend the "
+                "array, or correct the configuration.",
             )
-        return Content(self.cast(array, f"{self.file(clip)} ({clip.id})"))
+        return self.cast(array, place)
 
     def cast(self, array: np.ndarray, place: str) -> np.ndarray:
         """Returns an array, or the rows of several clips, as it is stored.
@@ -110,22 +117,30 @@ class Arrays(ArrayForm):
         """Returns the form with shape and dtype of the clips' arrays; raises RawDataError."""
         if None not in (self.shape, self.dtype, self.varying):
             return self
-        arrays = ((clip, array) for clip in clips if (array := self._known(clip)) is not None)
+        known = ((f"{clip.id!r} ({clip.place})", self._known(clip)) for clip in clips)
+        return self.of_arrays((place, array) for place, array in known if array is not None)
+
+    def of_arrays(self, arrays: Iterable[tuple[str, np.ndarray]]) -> "Arrays":
+        """Returns the form with shape and dtype of (place, array) pairs.
+
+        Raises:
+          RawDataError: they have several shapes; names the places of two.
+        """
+        arrays = iter(arrays)
         first, array = next(arrays, (None, None))
         if first is None:
             return self  # No file can be read; each is named when it is asked for.
-        shape, dtype = array.shape, stored_dtype(array)
+        shape, dtype = array.shape, stored_dtype(array.dtype)
         varying = False
-        for clip, other in arrays:
+        for place, other in arrays:
             if other.shape[1:] != shape[1:] or other.ndim != len(shape):
                 raise RawDataError(
-                    f"{clip.place}: Expected arrays of one shape but for their length, got "
-                    f"{_axes(other.shape)} for {clip.id!r} and {_axes(array.shape)} for "
-                    f"{first.id!r} ({first.place}). Bring them to one shape."
+                    f"Expected arrays of one shape but for their length, got {_axes(other.shape)} "
+                    f"for {place} and {_axes(array.shape)} for {first}. Bring them to one shape."
                 )
             if other.shape != shape:
                 varying, shape = True, (max(shape[0], other.shape[0]), *shape[1:])
-            dtype = np.promote_types(dtype, stored_dtype(other)).name
+            dtype = stored_dtype(np.promote_types(dtype, other.dtype))
         resolved = {"shape": shape, "dtype": dtype, "varying": varying}
         given = {name: getattr(self, name) for name in resolved}
         return dataclasses.replace(
@@ -136,7 +151,7 @@ class Arrays(ArrayForm):
         """Returns the array of a clip, None where it cannot be used."""
         try:
             array = self._find(clip)
-            return array if stored_dtype(array) and array.size else None
+            return array if stored_dtype(array.dtype) and array.size else None
         except MediaError:
             return None
 
@@ -144,7 +159,7 @@ class Arrays(ArrayForm):
         same = array.shape == self.shape
         if self.varying:
             same = array.ndim == len(self.shape) and array.shape[1:] == self.shape[1:]
-        dtype = stored_dtype(array)
+        dtype = stored_dtype(array.dtype)
         return same and array.size > 0 and dtype is not None and np.can_cast(dtype, self.dtype)
 
 
@@ -173,9 +188,9 @@ class Features(ArrayForm):
         return array.shape == self.shape and array.dtype.kind in "fiu"
 
 
-def stored_dtype(array: np.ndarray) -> str | None:
-    """Returns the name of the dtype in which an array is stored; None if it holds no numbers."""
-    name = array.dtype.name
+def stored_dtype(dtype: np.dtype) -> str | None:
+    """Returns the name of the dtype in which numbers are stored; None if it is not of numbers."""
+    name = dtype.name
     narrower = {"float64": "float32", "int64": "int32", "uint64": "int32", "uint32": "int32"}
     name = {"uint16": "int32", "bool": "uint8", **narrower}.get(name, name)
     return name if name in get_args(Dtype) else None

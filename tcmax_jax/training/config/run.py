@@ -1,6 +1,7 @@
 """A whole run, and what its sections must not be together."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from tcmax_jax.data.inputs import FramesInput, Input, SpectrogramInput
@@ -156,11 +157,15 @@ class Config(Section):
                 f"{', '.join(frozen)} are frozen; choose another method, or encoder.kind=mlp"
             )
         sizes = {m: modality.encoder.feature_size for m, modality in self.modalities.items()}
-        equal = method.equal_features or fusion.equal_features
-        if equal and len(set(sizes.values())) > 1:
+        self.check_sizes({m: size for m, size in sizes.items() if size is not None})
+
+    def check_sizes(self, sizes: Mapping[str, int]) -> None:
+        """Raises SectionError where {modality: D} have to be equal and are not."""
+        method, fusion = self.method, self.model.fusion
+        if (method.equal_features or fusion.equal_features) and len(set(sizes.values())) > 1:
             raise SectionError(
                 f"method.kind={method.kind} with model.fusion={fusion.kind} needs features of one "
-                f"size, got {sizes}; change the encoders' width or sizes"
+                f"size, got {dict(sizes)}; change the encoders' width or sizes"
             )
 
 

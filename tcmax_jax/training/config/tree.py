@@ -2,13 +2,16 @@
 
 import dataclasses
 import functools
+import hashlib
+import importlib.metadata
 import inspect
 import typing
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import pydantic
 
-from tcmax_jax.section import Family, defined, hints, is_family
+from tcmax_jax.section import Family, Section, defined, hints, is_family
 from tcmax_jax.training.config import Config
 from tcmax_jax.upgrade import upgraded
 
@@ -55,16 +58,24 @@ def plain(value):
     return [plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def definitions(section) -> dict[str, str]:
-    """Returns {kind: file} of the members of families in a configuration that others have defined.
+def is_ours(section: Section) -> bool:
+    """Returns whether a section is one of this package, and not of a recipe or another package."""
+    module = type(section).__module__
+    return module.startswith("tcmax_jax.") and module != RECIPE_MODULE
+
+
+def definitions(section) -> dict[str, dict[str, str]]:
+    """Returns {kind: where it is defined} of members of families that are not of this package.
 
     Such as a method in a recipe: whoever reads the configuration has to import that file first.
+
+    Returns:
+      {kind: {"file", "sha256": of the file, and of an installed package "package": its name and
+      version}}.
     """
     files = {}
-    module = type(section).__module__
-    ours = module.startswith("tcmax_jax.") and module != RECIPE_MODULE
-    if isinstance(section, Family) and not ours:
-        files[section.kind] = inspect.getfile(type(section))
+    if isinstance(section, Family) and not is_ours(section):
+        files[section.kind] = _definition(type(section))
     if dataclasses.is_dataclass(section):
         section = [getattr(section, field.name) for field in dataclasses.fields(section)]
     elif isinstance(section, Mapping):
@@ -73,6 +84,17 @@ def definitions(section) -> dict[str, str]:
         for each in section:
             files |= definitions(each)
     return files
+
+
+def _definition(cls) -> dict[str, str]:
+    file = Path(inspect.getfile(cls))
+    about = {"file": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    made_of = getattr(cls, "source", cls)
+    top = made_of.__module__.partition(".")[0]
+    packages = importlib.metadata.packages_distributions().get(top, [])
+    if packages and made_of.__module__ != RECIPE_MODULE:
+        about["package"] = f"{packages[0]} {importlib.metadata.version(packages[0])}"
+    return about
 
 
 def is_open(section: type, path: Sequence[str]) -> bool:

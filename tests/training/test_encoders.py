@@ -11,7 +11,7 @@ from tcmax_jax.models import MultimodalClassifier, ResNetEncoder
 from tcmax_jax.models.fusion import SumHead
 from tcmax_jax.training import build, loop
 from tcmax_jax.training.config import Config, Modality
-from tcmax_jax.training.pretrained import load_weights
+from tcmax_jax.training.encoders import load_weights
 from tcmax_jax.training.state import TrainState
 from tests.training.tiny import tiny_config
 
