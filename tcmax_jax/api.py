@@ -79,15 +79,7 @@ class Classifier:
         for first in range(0, number, size):
             # Filled up with the last one, so that one program is enough.
             rows = np.minimum(np.arange(first, first + size), number - 1)
-            batch = {
-                m: _stacked(
-                    [
-                        to_input(_stored(config.data.forms[m], inputs[m][i], m, i), None)
-                        for i in rows
-                    ]
-                )
-                for m, to_input in config.inputs.items()
-            }
+            batch = {m: _batch(config, m, inputs[m], rows) for m in config.modalities}
             parts.append(jax.device_get(self._classify(self._trained.variables, batch)))
         whole = jax.tree.map(lambda *arrays: np.concatenate(arrays)[:number], *parts)
         return {name: whole[name] for name in ("fused", *config.modalities) if name in whole}
@@ -289,14 +281,15 @@ def _number(inputs: Mapping[str, Sequence], needed) -> int:
 
 def _column(modality: str, values) -> np.ndarray | list[np.ndarray]:
     """Returns [N, ...] where all arrays have one shape, N arrays otherwise."""
-    if isinstance(values, np.ndarray) and values.dtype != object:
+    if isinstance(values, np.ndarray):
         return values
     arrays = [np.asarray(x) for x in values]
     return np.stack(arrays) if len({x.shape for x in arrays}) == 1 else arrays
 
 
 def _form(modality: str, values) -> Arrays:
-    for i, array in enumerate(values if isinstance(values, list) else values[:1]):
+    examples = values if isinstance(values, list) else list(map(np.asarray, values[:1]))
+    for i, array in enumerate(examples):
         if stored_dtype(array.dtype) is None or not array.size:
             raise RawDataError(
                 f"{modality} of example {i}: Expected an array of numbers, got "
@@ -331,5 +324,8 @@ def _input(forms, modality: str) -> Input:
     return FramesInput(size=None) if pictures else ArrayInput()
 
 
-def _stacked(examples):
+def _batch(config: Config, modality: str, values, rows):
+    """Returns the encoder's input of some examples."""
+    to_input, form = config.inputs[modality], config.data.forms[modality]
+    examples = [to_input(_stored(form, values[i], modality, i), None) for i in rows]
     return jax.tree.map(lambda *arrays: np.stack(arrays), *examples)

@@ -89,6 +89,7 @@ def files(layer):
                 "run_folder",
                 "section",
                 "files",
+                "series",
                 "packages",
             ],
         ),

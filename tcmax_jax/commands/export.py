@@ -1,14 +1,17 @@
 """Export: a trained classifier as files that are used without this project."""
 
+import functools
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
 from tcmax_jax.commands.modes import Options, Outcome
 from tcmax_jax.commands.recipe import run_config
+from tcmax_jax.series import Series
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.tree import ConfigError, to_dict
 from tcmax_jax.training.processes import say
@@ -35,7 +38,8 @@ def write_export(workdir: Path, folder: Path, *, recalibrated: bool = False) -> 
       inputs are made.
     classifier.jax_export: the function inputs -> probabilities with its parameters, as
       `jax.export.deserialize` reads it: {modality: [B, ...]} -> {"fused": [B, C]} and, for
-      additive heads, {modality: [B, C]} of the modality alone; any B, on any of `PLATFORMS`.
+      additive heads, {modality: [B, C]} of the modality alone; any B, on any of `PLATFORMS`. A
+      series is {"values": [B, T, ...], "mask": [B, T] bool}.
 
     Args:
       workdir: folder of a run that has a checkpoint; its data is not needed.
@@ -75,14 +79,22 @@ def export_function(trained: Trained, inputs: dict) -> jax.export.Exported:
     The parameters become part of it; `inputs` are the `input_shapes` of the configuration.
     """
     (rows,) = jax.export.symbolic_shape("rows")
-    shapes = {name: x.update(shape=(rows, *x.shape)) for name, x in inputs.items()}
+    shapes = jax.tree.map(lambda x: x.update(shape=(rows, *x.shape)), inputs)
     classify, variables = classifier(trained), trained.variables
-    function = jax.jit(lambda inputs: classify(variables, inputs))
+
+    def function(inputs):
+        # Plain dictionaries outside, since nobody there has this package.
+        series = {m: Series(**x) if isinstance(x, dict) else x for m, x in inputs.items()}
+        return classify(variables, series)
+
+    function = jax.jit(function)
     return jax.export.export(function, platforms=PLATFORMS)(shapes)
 
 
-def input_shapes(config: Config) -> dict[str, jax.ShapeDtypeStruct]:
+def input_shapes(config: Config) -> dict[str, Any]:
     """Returns {modality: shape and dtype of one example} as the transforms of evaluation give it.
+
+    A series is {"values": .., "mask": ..} of these.
 
     Raises:
       ConfigError: pictures keep the size that they happen to have.
@@ -90,13 +102,13 @@ def input_shapes(config: Config) -> dict[str, jax.ShapeDtypeStruct]:
     shapes = {}
     for name, modality in config.modalities.items():
         form = config.data.forms[name]
-        shape, dtype = modality.input.shape(form), form.dtype
-        if None in shape:
+        if None in modality.input.shape(form):
             raise ConfigError(
                 f"Expected modalities.{name}.input.size, which the exported function has to know, "
                 "got null: each clip keeps its own. Train with a size."
             )
-        shapes[name] = jax.ShapeDtypeStruct(shape, dtype)
+        example = jax.eval_shape(functools.partial(modality.input.fitted(form).zeros, form))
+        shapes[name] = example._asdict() if isinstance(example, Series) else example
     return shapes
 
 
@@ -113,7 +125,9 @@ def description(trained: Trained, inputs: dict, exported: jax.export.Exported) -
         "method": config["method"],
         "head": trained.config.model.fusion.label(),
         "recalibration": trained.recalibration,
-        "inputs": {name: array(x, *x.shape) for name, x in inputs.items()},
+        "inputs": jax.tree.map(lambda x: array(x, *x.shape), inputs),
+        # What the function takes off and divides by first, for those who use the parameters alone.
+        "scales": {m: scale._asdict() for m, scale in trained.model.scales.items()},
         "outputs": {name: array(x, len(trained.class_names)) for name, x in outputs.items()},
         # How a clip becomes an input: what is kept of it, then what is made of that.
         "stored": config["data"].get("stored"),

@@ -17,7 +17,6 @@ from tcmax_jax.data.clips import Clip, RawDataError
 from tcmax_jax.data.forms import Form
 from tcmax_jax.data.preparation.chunks import chunks_of, examples_of
 from tcmax_jax.data.preparation.decode import decode_chunks
-from tcmax_jax.data.sources import ClipsSource
 from tcmax_jax.data.sources.manifest import read_unlabelled
 from tcmax_jax.evaluation.tables import csv_table
 from tcmax_jax.files import write_atomically
@@ -158,7 +157,7 @@ def _predict(trained: Trained, clips, forms, folder: Path, allow_skipped: bool) 
     variables = jax.device_put(trained.variables)
     chunks = chunks_of(clips, folder)
     rows = len(chunks[0].clips)  # All others have as many or fewer.
-    decoded = decode_chunks(forms, chunks, trained.config.data.processes)
+    decoded = decode_chunks(forms, chunks, getattr(trained.config.data, "processes", 1))
     probabilities, reasons = {}, {}
     with tqdm(total=len(clips), unit="clip", file=sys.stderr, disable=None) as bar:
         for chunk, outcomes in zip(chunks, decoded, strict=True):
@@ -173,7 +172,7 @@ def _predict(trained: Trained, clips, forms, folder: Path, allow_skipped: bool) 
             if ids:
                 # Filled up with the last one, so that one program is enough.
                 take = np.minimum(np.arange(rows), len(ids) - 1)
-                padded = {modality: array[take] for modality, array in inputs.items()}
+                padded = {modality: _rows(x, take) for modality, x in inputs.items()}
                 result = _classify(classify, variables, padded, ids)
                 for name, values in result.items():
                     probabilities.setdefault(name, {}).update(values)
@@ -190,21 +189,34 @@ def _inputs(config: Config, examples: Iterator[tuple[str, dict]]) -> tuple[list,
         for modality, to_input in config.inputs.items():
             values[modality].append(to_input(record[modality], None))
     for modality, arrays in values.items():
-        if len({array.shape for array in arrays}) > 1:
+        if len({_shapes(array) for array in arrays}) > 1:
             raise RawDataError(
                 f"Expected pictures of one size for {modality}, since the run keeps theirs "
                 f"(modalities.{modality}.input.size is null), got "
-                f"{' and '.join(sorted({str(list(a.shape)) for a in arrays}))}. Bring the clips to "
+                f"{' and '.join(sorted({_shapes(array) for array in arrays}))}. Bring the clips to "
                 "the size of those that the run was trained on."
             )
-    return ids, {modality: np.stack(arrays) for modality, arrays in values.items() if arrays}
+    return ids, {
+        modality: jax.tree.map(lambda *each: np.stack(each), *examples)
+        for modality, examples in values.items()
+        if examples
+    }
+
+
+def _rows(batch, take):
+    return jax.tree.map(lambda array: array[take], batch)
+
+
+def _shapes(example, axis: int = 0) -> str:
+    """Returns the shapes of the arrays of an input from an axis on, as text."""
+    return " and ".join(str([*array.shape[axis:]]) for array in jax.tree.leaves(example))
 
 
 def _classify(classify, variables, inputs, ids) -> dict:
     try:
         result = jax.device_get(classify(variables, inputs))
     except ScopeParamShapeError as error:
-        shapes = ", ".join(f"{m} {list(array.shape[1:])}" for m, array in inputs.items())
+        shapes = ", ".join(f"{m} {_shapes(batch, 1)}" for m, batch in inputs.items())
         raise RawDataError(
             f"Expected clips of the shape of those that the run was trained on, got {shapes} "
             f"({ids[0]} and others). Bring them to the same size."
@@ -216,7 +228,7 @@ def _classify(classify, variables, inputs, ids) -> dict:
 
 def _forms(config: Config) -> dict[str, Form]:
     """Returns {modality: stored form} of the modalities that the classifier reads."""
-    if not isinstance(config.data, ClipsSource):
+    if not hasattr(config.data, "stored"):
         raise ConfigError(
             f"Expected a run on clips, got one on the data set {config.data.kind}, whose examples "
             "are made up: nothing says how to read media for it. Train on a list of your own clips "
@@ -232,5 +244,5 @@ def _check_files(clips: Sequence[Clip], forms: Mapping[str, Form]) -> None:
             if form.file(clip.of(name)) is None:
                 raise RawDataError(
                     f"{clip.place}: Expected a file for {name}, got none. Add the column path "
-                    "(or audio_path for sound) and fill it."
+                    f"(or {name}_path, or audio_path for sound) and fill it."
                 )

@@ -257,7 +257,7 @@ class _Safetensors(_Lazy):
 
 
 def _damaged(path: Path, error: Exception) -> MediaError:
-    if "Object arrays" in str(error):
+    if "Object arrays" in str(error) or "Python objects" in str(error):
         return MediaError(
             "array of objects",
             f"{path}: Expected arrays of numbers, got Python objects, such as rows of different "

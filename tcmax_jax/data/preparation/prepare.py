@@ -56,7 +56,7 @@ class _SourceBuilder:
             how = {"dtype": np.str_}
             if not form.encoded:
                 # Nothing is known where no file can be read, which is said before any is.
-                how = {"dtype": form.dtype or np.float32, "encoding": "bytes"}
+                how = {"dtype": np.dtype(form.dtype or np.float32).type, "encoding": "bytes"}
             shape = (None, *form.shape[1:]) if form.varying else form.shape or ()
             features[modality] = tfds.features.Tensor(shape=shape, **how)
         return tfds.core.DatasetInfo(
