@@ -60,7 +60,7 @@ def encoder_of(
     """
     kind = kind or module.__name__
     fields = _fields(module, kind)
-    taken = set(inspect.signature(module).parameters)
+    taken = _parameters(module)
 
     def make(self, dtype=jnp.float32, axis_name=None):
         options = {name: getattr(self, name) for name in fields}
@@ -111,17 +111,16 @@ class FromNNX(nn.Module):
         """Calls the module with (x, train)."""
         abstract = nnx.eval_shape(lambda: self.make(nnx.Rngs(0)))
         graph, params, streams, state = _split(abstract)
-        made = []  # initialised once for both collections
 
-        def initialised(number):
-            if not made:
-                made.append(_split(self.make(nnx.Rngs(self.make_rng("params")))))
-            return _plain(made[0][number])
+        def drawn(key, number):
+            return _plain(_split(self.make(nnx.Rngs(key)))[number])
 
-        own_params = self.param("module", lambda key: initialised(1))
+        own_params = self.param("module", lambda key: drawn(key, 1))
         has_state = bool(jax.tree.leaves(state))
         if has_state:
-            own_state = self.variable("batch_stats", "module", lambda: initialised(3))
+            own_state = self.variable(
+                "batch_stats", "module", lambda: drawn(self.make_rng("params"), 3)
+            )
             _fill(state, own_state.value)
         _fill(params, own_params)
         module = nnx.merge(graph, params, self._started(streams, train), state)
@@ -172,16 +171,15 @@ def _fill(state, plain: Mapping) -> None:
 
 def _fields(module, kind) -> dict[str, tuple]:
     """Returns {name: (annotation, default)} of what a configuration can hold."""
-    is_linen = isinstance(module, type) and issubclass(module, nn.Module)
-    hints = typing.get_type_hints(module if is_linen else _called(module))
+    hints = typing.get_type_hints(module if _is_linen(module) else _called(module))
     fields = {}
-    for name, parameter in inspect.signature(module).parameters.items():
+    for name, parameter in _parameters(module).items():
         if name in _SUPPLIED:
             continue
         hint = hints.get(name, Any)
         if _can_hold(hint):
             fields[name] = hint, parameter.default
-        elif parameter.default is inspect.Parameter.empty and name not in vars(module):
+        elif parameter.default is inspect.Parameter.empty:
             raise SectionError(
                 f"{kind}: Expected arguments that a configuration can hold (numbers, text, true or "
                 f"false, tuples of these, each with an annotation), got {name}: {hint}. Give it a "
@@ -190,8 +188,21 @@ def _fields(module, kind) -> dict[str, tuple]:
     return fields
 
 
+def _parameters(module) -> Mapping[str, inspect.Parameter]:
+    """Returns the parameters of a class's construction, or of a function."""
+    parameters = dict(inspect.signature(_called(module)).parameters)
+    if isinstance(module, type):
+        del parameters["self"]
+    return parameters
+
+
 def _called(module):
+    # The signature of a class of NNX itself is that of its metaclass.
     return module.__init__ if isinstance(module, type) else module
+
+
+def _is_linen(module) -> bool:
+    return isinstance(module, type) and issubclass(module, nn.Module)
 
 
 def _can_hold(hint) -> bool:

@@ -55,58 +55,58 @@ def load_weights(config: Config, state: TrainState) -> TrainState:
     return state._replace(params=params, batch_stats=batch_stats)
 
 
-def check_encoders(setup: Setup, state: TrainState) -> None:
+def check_encoders(setup: Setup) -> None:
     """Checks encoders that others have defined on a few examples, before the first step.
-
-    Args:
-      setup: what the run is made of.
-      state: the state before the first step, on the host.
 
     Raises:
       ConfigError: an encoder gives no [B, D], or has no parameters, or features of an example
         depend on the others of the batch in evaluation; names the modality.
     """
-    theirs = {m: x.encoder for m, x in setup.config.modalities.items() if not is_ours(x.encoder)}
-    if not theirs:
-        return
-    batch = next(iter(passes.evaluation_batches(setup, "validation", _EXAMPLES)))
-    sizes = {m: x.encoder.feature_size for m, x in setup.config.modalities.items()}
+    modalities = setup.config.modalities
+    sizes = {m: modality.encoder.feature_size for m, modality in modalities.items()}
+    theirs = {m: x.encoder for m, x in modalities.items() if not is_ours(x.encoder)}
+    if theirs:
+        batch = next(iter(passes.evaluation_batches(setup, "validation", _EXAMPLES)))
     for name, options in theirs.items():
-        module, group = setup.model.encoders[name], encoder_group(name)
-        if group not in state.params and not isinstance(options, FrozenEncoder):
-            raise ConfigError(
-                f"modalities.{name}.encoder: Expected a module with parameters, got {options.kind} "
-                "without. Let its options derive from FrozenEncoder, or use another encoder."
-            )
-        trees = {"params": state.params, "batch_stats": state.batch_stats}
-        variables = {kind: tree[group] for kind, tree in trees.items() if group in tree}
         x = batch["inputs"][name]
         if name in setup.model.scales:
             x = standardized(x, *setup.model.scales[name])
-        encode = jax.jit(functools.partial(_encode, module))
         try:
-            features = np.asarray(encode(variables, x))
-            alone = np.asarray(encode(variables, jax.tree.map(_first_repeated, x)))
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ConfigError(
-                f"modalities.{name}.encoder: Expected {options.kind} to take (x, train) with x "
-                f"{_shapes(x)}, got an error: {error}"
-            ) from error
-        if features.ndim != 2 or len(features) != _EXAMPLES:
-            raise ConfigError(
-                f"modalities.{name}.encoder: Expected features [B, D] or [B, T, D], got "
-                f"{list(features.shape)} for B={_EXAMPLES} from {options.kind}. Pool or flatten "
-                "the other axes."
-            )
-        if not np.allclose(features[0], alone[0], rtol=1e-2, atol=1e-3 * np.abs(features).max()):
-            raise ConfigError(
-                f"modalities.{name}.encoder: Expected the features of an example to be the same "
-                f"whatever else is in the batch in evaluation, got others from {options.kind}. "
-                "TCMax combines features of different examples. Take running statistics where "
-                "train is False, and no sums over the batch."
-            )
-        sizes[name] = features.shape[1]
+            sizes[name] = _checked_size(setup.model.encoders[name], options, x)
+        except ConfigError as error:
+            raise ConfigError(f"modalities.{name}.encoder: {error}") from error
     setup.config.check_sizes({m: size for m, size in sizes.items() if size is not None})
+
+
+def _checked_size(module, options, x) -> int:
+    """Returns the size D of an encoder's features of inputs; raises ConfigError."""
+    init = jax.jit(functools.partial(module.init, train=False))
+    encode = jax.jit(functools.partial(_encode, module))
+    try:
+        variables = init(jax.random.key(0), x)
+        features = np.asarray(encode(variables, x))
+        alone = np.asarray(encode(variables, jax.tree.map(_first_repeated, x)))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"Expected {options.kind} to take (x, train) with x {_shapes(x)}, got an error: {error}"
+        ) from error
+    if not variables.get("params") and not isinstance(options, FrozenEncoder):
+        raise ConfigError(
+            f"Expected a module with parameters, got {options.kind} without. Let its options "
+            "derive from FrozenEncoder, or use another encoder."
+        )
+    if features.ndim != 2 or len(features) != _EXAMPLES:
+        raise ConfigError(
+            f"Expected features [B, D] or [B, T, D], got {list(features.shape)} for "
+            f"B={_EXAMPLES} from {options.kind}. Pool or flatten the other axes."
+        )
+    if not np.allclose(features[0], alone[0], rtol=1e-2, atol=1e-3 * np.abs(features).max()):
+        raise ConfigError(
+            "Expected the features of an example to be the same whatever else is in the batch in "
+            f"evaluation, got others from {options.kind}. TCMax combines features of different "
+            "examples. Take running statistics where train is False, and no sums over the batch."
+        )
+    return features.shape[1]
 
 
 def _encode(module, variables, x):

@@ -67,12 +67,13 @@ def train(
         complete = with_forms(config, setup.dataset.forms)
         run_folders.claim(workdir, complete, setup.dataset, prior, scales)
         with Checkpoints(RunFolder(workdir).checkpoints) as checkpoints:
+            with together():
+                check_encoders(setup)
             say("compiling the initialisation ...")
             fresh = passes.initial_state(setup)
             setup.config.optimizer.check_factors(fresh.params)
             state = checkpoints.restore_latest(fresh)
             if state is None:
-                check_encoders(setup, fresh)
                 with together():
                     state = load_weights(setup.config, fresh)
             run_folders.record_environment(workdir, int(state.step), setup.parallel, say)

@@ -1,18 +1,25 @@
-"""Encoders that start from weights of PyTorch's names."""
+"""Encoders before the first step: weights to start from, and what is refused of others' modules."""
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
 import pytest
+from flax import linen as nn
+from flax import nnx
 
+from tcmax_jax import api
 from tcmax_jax.data.inputs import SpectrogramInput
-from tcmax_jax.models import MultimodalClassifier, ResNetEncoder
+from tcmax_jax.models import MultimodalClassifier, ResNetEncoder, encoder_of
 from tcmax_jax.models.fusion import SumHead
 from tcmax_jax.training import build, loop
-from tcmax_jax.training.config import Config, Modality
+from tcmax_jax.training.checkpoint import Checkpoints
+from tcmax_jax.training.config import Config, Modality, Training
 from tcmax_jax.training.encoders import load_weights
+from tcmax_jax.training.optimizer import SGD
 from tcmax_jax.training.state import TrainState
+from tcmax_jax.training.trained import load_trained
 from tests.training.tiny import tiny_config
 
 INPUTS = {
@@ -106,3 +113,100 @@ def test_a_missing_file_is_found_before_any_data_is_touched(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"audio\.encoder\.weights, got .*none\.npz"):
         loop.train(config, tmp_path / "run", str(tmp_path / "data"))
     assert list(tmp_path.iterdir()) == []
+
+
+class Spread(nn.Module):
+    """An encoder with one fault, or none."""
+
+    fault: str = ""
+
+    @nn.compact
+    def __call__(self, x, train):
+        if self.fault == "bare":
+            return x
+        y = nn.Dense(4)(x)
+        match self.fault:
+            case "rank":
+                return y[:, None, None]
+            case "batch":
+                return y - y.mean(axis=0)
+            case "crash":
+                return y + x
+        return y
+
+
+SpreadEncoder = encoder_of(Spread, "test_spread")
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("rank", r"modalities\.b\.encoder: Expected features \[B, D\] or .*got \[4, 1, 1, 4\]"),
+        ("batch", r"modalities\.b\.encoder: .* the same whatever else is in the batch"),
+        ("bare", r"modalities\.b\.encoder: Expected a module with parameters, got test_spread"),
+        ("crash", r"modalities\.b\.encoder: Expected test_spread to take \(x, train\) with x \[4,"),
+    ],
+)
+def test_encoders_that_are_refused_before_the_first_step(tmp_path, fault, message):
+    rng, labels = np.random.default_rng(0), np.arange(40) % 2
+    inputs = {m: rng.normal(size=(40, 3)).astype(np.float32) for m in "ab"}
+    encoders = {"a": SpreadEncoder(), "b": SpreadEncoder(fault=fault)}
+    with pytest.raises(ValueError, match=message):
+        api.fit_arrays(inputs, labels, encoders=encoders, workdir=tmp_path / "run")
+
+
+class Droppy(nnx.Module):
+    def __init__(self, size: int = 6, *, rngs: nnx.Rngs):
+        self.dense = nnx.Linear(3, size, rngs=rngs)
+        self.norm = nnx.BatchNorm(size, rngs=rngs)
+        self.dropout = nnx.Dropout(0.2, rngs=rngs)
+
+    def __call__(self, x, train):
+        x = self.norm(self.dense(x), use_running_average=not train)
+        return self.dropout(nnx.relu(x), deterministic=not train)
+
+
+DroppyEncoder = encoder_of(Droppy, "test_droppy")
+
+
+def test_modules_of_both_kinds_train_freeze_and_go_on(tmp_path, monkeypatch):
+    rng, labels = np.random.default_rng(0), np.arange(96) % 3
+    inputs = {
+        m: (np.eye(3)[labels] + 0.3 * rng.normal(size=(96, 3))).astype(np.float32) for m in "ab"
+    }
+    recipe = Config(
+        training=Training(epochs=3, batch_size=24, accumulate=2, eval_batch_size=16, probe=False),
+        optimizer=SGD(learning_rate=0.1, weight_decay=0.1, factors={"encoders_b/*": 0.0}),
+    )
+    encoders = {"a": DroppyEncoder(), "b": SpreadEncoder()}
+    fit = functools.partial(api.fit_arrays, inputs, labels, recipe, encoders=encoders)
+    whole = fit(workdir=tmp_path / "whole")
+    assert whole.results["splits"]["validation"]["accuracy"] > 0.8
+    monkeypatch.setattr(Checkpoints, "save", stop_after(6, Checkpoints.save))
+    with pytest.raises(KeyboardInterrupt):
+        fit(workdir=tmp_path / "halves")
+    monkeypatch.undo()
+    halves = fit(workdir=tmp_path / "halves")
+    assert halves.results["splits"] == whole.results["splits"]
+    params = load_trained(tmp_path / "whole").variables["params"]
+    drawn = params_of_the_start(recipe, inputs, labels, encoders, tmp_path / "zero")
+    jax.tree.map(np.testing.assert_array_equal, params["encoders_b"], drawn["encoders_b"])
+    moved = jax.tree.map(lambda x, y: np.any(x != y), params["encoders_a"], drawn["encoders_a"])
+    assert all(jax.tree.leaves(moved))
+
+
+def stop_after(step, save):
+    def stopping(self, state, *args):
+        save(self, state, *args)
+        if int(state.step) == step:
+            raise KeyboardInterrupt
+
+    return stopping
+
+
+def params_of_the_start(recipe, inputs, labels, encoders, folder):
+    """Returns the parameters after one epoch at a learning rate that moves nothing."""
+    training = dataclasses.replace(recipe.training, epochs=1)
+    still = dataclasses.replace(recipe, training=training, optimizer=SGD(learning_rate=1e-30))
+    api.fit_arrays(inputs, labels, still, encoders=encoders, workdir=folder)
+    return load_trained(folder).variables["params"]

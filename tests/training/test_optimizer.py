@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -95,3 +96,51 @@ def test_warmup_is_linear_and_moves_no_later_epoch(schedule):
     else:
         expected = rates(schedule)[8:]
     np.testing.assert_allclose(warm[8:], expected, atol=1e-6)
+
+
+PARAMS = {
+    "encoders_text": {"words": {"embedding": jnp.ones(3)}, "out": {"kernel": jnp.ones(2)}},
+    "head": {"bias": jnp.ones(2)},
+}
+TREE_GRADS = jax.tree.map(lambda x: 2 * x, PARAMS)
+
+
+def step_with(optimizer, grads=TREE_GRADS):
+    rule = optimizer.make(optax.constant_schedule(0.1))
+    updates, _ = rule.update(grads, rule.init(PARAMS), PARAMS, gap=jnp.inf)
+    return jax.tree.map(lambda x: float(x[0]), updates)
+
+
+@pytest.mark.parametrize("kind", [SGD, AdamW])
+def test_factors_scale_the_learning_rate_of_paths(kind):
+    plain = step_with(kind(weight_decay=0.5))
+    factors = {"encoders_text/*": 0.25, "*/words/*": 0.0}
+    scaled = step_with(kind(weight_decay=0.5, factors=factors))
+    assert scaled["head"] == plain["head"]
+    expected = 0.25 * plain["encoders_text"]["out"]["kernel"]
+    assert scaled["encoders_text"]["out"]["kernel"] == pytest.approx(expected)
+    assert scaled["encoders_text"]["words"]["embedding"] == 0
+
+
+def test_frozen_parameters_count_in_no_norm_and_may_have_broken_gradients():
+    # Two gradients of 2 are left: their norm sqrt(8) is clipped to 1.
+    factors = {"encoders_text/*": 0.0}
+    optimizer = SGD(clip_norm=1.0, bound_decrease=False, momentum=0.0, factors=factors)
+    broken = {
+        **TREE_GRADS,
+        "encoders_text": jax.tree.map(lambda x: x * jnp.nan, PARAMS)["encoders_text"],
+    }
+    for grads in (TREE_GRADS, broken):
+        steps = step_with(optimizer, grads)
+        assert steps["head"]["bias"] == pytest.approx(-0.1 * 2 / np.sqrt(8))
+        assert steps["encoders_text"]["words"]["embedding"] == 0
+
+
+def test_factors_that_fit_nothing_are_refused():
+    SGD(factors={"head/*": 2.0}).check_factors(PARAMS)
+    message = (
+        r"optimizer\.factors to name parameters, got 'encoders_txt/\*', which fits none\. They "
+        r"begin with encoders_text/out, encoders_text/words, head/bias"
+    )
+    with pytest.raises(ValueError, match=message):
+        SGD(factors={"encoders_txt/*": 0.0}).check_factors(PARAMS)

@@ -48,7 +48,7 @@ def fields_of(section, path: str = "", kinds: tuple = ()) -> Iterator[FieldInEff
         full_path = path + field.name
         if dataclasses.is_dataclass(value):
             yield from fields_of(value, f"{full_path}.", _kinds(hint))
-        elif isinstance(value, Mapping):
+        elif isinstance(value, Mapping) and any(map(dataclasses.is_dataclass, value.values())):
             for name, each in value.items():
                 yield from fields_of(each, f"{full_path}.{name}.", _kinds(hint))
         else:
