@@ -193,6 +193,11 @@ def defined() -> tuple[type, ...]:
     return tuple(_DEFINED)
 
 
+def forget(module: str) -> None:
+    """Forgets the members of families that a module has defined."""
+    _DEFINED[:] = [each for each in _DEFINED if each.__module__ != module]
+
+
 def is_family(hint) -> bool:
     """Returns whether an annotation leaves a choice among the members of a family."""
     return isinstance(hint, type) and issubclass(hint, Family) and not _kinds(hint)

@@ -39,6 +39,8 @@ import hypothesis
 import jax
 import pytest
 
+from tcmax_jax.section import forget
+
 # Tracing makes many objects, and each full collection walks all that jax and others have imported.
 gc.freeze()
 gc.set_threshold(100_000, 50, 100)
@@ -67,6 +69,13 @@ def _compiled_programs_do_not_pile_up():
         gc.collect()
         # Most of it was freed in small pieces, which glibc keeps unless it is asked.
         getattr(ctypes.CDLL(None), "malloc_trim", int)(0)
+
+
+@pytest.fixture(autouse=True)
+def _recipes_are_forgotten():
+    """Forgets what a recipe has defined, as another process would."""
+    yield
+    forget("tcmax_jax.loaded_recipe")
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from tcmax_jax import methods
 from tcmax_jax.commands.compare import plan
 from tcmax_jax.commands.export import input_shapes
 from tcmax_jax.methods import Unimodal
+from tcmax_jax.series import Series
 from tcmax_jax.training import build
 from tcmax_jax.training.config import Comparison, Config
 from tcmax_jax.training.config.comparison import all_methods
@@ -26,10 +27,8 @@ RECIPES = sorted(p for p in EXPERIMENTS.glob("*.py") if "\ndef config()" in p.re
 
 def abstract_inputs(config: Config, rows):
     """Returns the shapes that the pipeline would deliver."""
-    return {
-        name: jax.ShapeDtypeStruct((rows, *x.shape), x.dtype)
-        for name, x in input_shapes(config).items()
-    }
+    shapes = jax.tree.map(lambda x: x.update(shape=(rows, *x.shape)), input_shapes(config))
+    return {m: Series(**x) if isinstance(x, dict) else x for m, x in shapes.items()}
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)

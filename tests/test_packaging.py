@@ -1,5 +1,6 @@
 """What is built of a checkout: the wheel has the recipes, the sdist all that its tests need."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 import tcmax_jax
 from tcmax_jax.packages import install_line, versions
 from tcmax_jax.training.config.overrides import load_experiment, recipes
+from tests.test_extension import write_ripples
 
 ROOT = Path(__file__).parents[1]
 # What neither runs nor tests need.
@@ -30,7 +32,7 @@ def files_of_the_checkout():
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """Returns the names in the sdist and in the wheel, built from a copy of the checkout."""
+    """Returns the sdist and the wheel, built from a copy of the checkout."""
     copy, out = tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("dist")
     for name in files_of_the_checkout():
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
@@ -40,17 +42,74 @@ def built(tmp_path_factory):
         [sys.executable, "-c", code.format(str(out))], cwd=copy, check=True, capture_output=True
     )
     (sdist,), (wheel,) = out.glob("*.tar.gz"), out.glob("*.whl")
-    with tarfile.open(sdist) as file:
-        names = {m.name.partition("/")[2] for m in file.getmembers() if m.isfile()}
-    return names, set(zipfile.ZipFile(wheel).namelist())
+    return sdist, wheel
 
 
 def test_the_sdist_has_every_file_of_the_checkout(built):
-    assert files_of_the_checkout() - built[0] <= LEFT_OUT
+    with tarfile.open(built[0]) as file:
+        names = {m.name.partition("/")[2] for m in file.getmembers() if m.isfile()}
+    assert files_of_the_checkout() - names <= LEFT_OUT
+
+
+# Each command that takes a run, on a recipe with parts of its own.
+RECIPE = ("--experiment=recipe.py", "--data_dir=data")
+FAST = (
+    "--config.data.processes=1",
+    "--config.training.epochs=2",
+    "--config.training.probe=false",
+    "--config.training.noise=[]",
+)
+METHODS = '["smoothed", "joint"]'
+COMMANDS = (
+    (*RECIPE, *FAST, "--workdir=run"),
+    (*RECIPE, *FAST, "--workdir=run"),  # finished: it evaluates again
+    (*RECIPE, "--mode=evaluate", "--workdir=run"),
+    (
+        *RECIPE, *FAST, "--mode=compare", "--workdir=compare", "--config.comparison.seeds=[0]",
+        f"--config.comparison.methods={METHODS}",
+    ),
+    (
+        RECIPE[0], "--mode=predict", "--workdir=run", "--clips=list.csv",
+        "--predictions=predictions.csv",
+    ),
+    (RECIPE[0], "--mode=export", "--workdir=run", "--export=export"),
+    ("--mode=report", "--workdir=report", "--runs=compare"),
+)  # fmt: skip
+DRIVER = """
+import sys
+from command import launch_here
+for arguments in {commands!r}:
+    result = launch_here(*arguments, cwd=".")
+    if result.returncode:
+        sys.exit(f"{{arguments}}: {{result.stderr}}")
+import tcmax_jax
+print(tcmax_jax.__file__)
+"""
+
+
+def test_parts_of_a_recipe_work_with_the_installed_wheel(built, tmp_path):
+    site, work = tmp_path / "site", tmp_path / "work"
+    zipfile.ZipFile(built[1]).extractall(site)
+    work.mkdir()
+    write_ripples(work)
+    shutil.copy(ROOT / "experiments" / "own_parts.py", work / "recipe.py")
+    shutil.copy(ROOT / "tests" / "command.py", site / "command.py")
+    code = DRIVER.format(commands=COMMANDS)
+    environ = os.environ | {"PYTHONPATH": str(site)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=work, env=environ, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.strip() == str(site / "tcmax_jax" / "__init__.py")
+    predicted = (work / "predictions.csv").read_text().splitlines()
+    assert predicted[0].startswith("id,prediction,probability,a,b,left:a") and len(predicted) == 49
+    report = (work / "report" / "report.md").read_text()
+    assert "smoothed" in report and "joint" in report
+    assert (work / "export" / "classifier.jax_export").exists()
 
 
 def test_the_wheel_has_the_package_and_its_recipes(built):
-    _, wheel = built
+    wheel = set(zipfile.ZipFile(built[1]).namelist())
     package = {name for name in files_of_the_checkout() if name.startswith("tcmax_jax/")}
     assert package <= wheel
     assert {f"tcmax_jax/experiments/{name}.py" for name in recipes()} <= wheel
@@ -61,7 +120,7 @@ def test_the_wheel_has_the_package_and_its_recipes(built):
 
 def test_recipes_have_names():
     paper = {"crema_d", "kinetics_sounds", "ave", "vggsound", "ucf101", "mvsa"}
-    assert set(recipes()) == paper | {"synthetic", "grid", "own_clips"}
+    assert set(recipes()) == paper | {"synthetic", "grid", "own_clips", "own_parts"}
     assert load_experiment("crema_d") == load_experiment(str(ROOT / "experiments" / "crema_d.py"))
 
 

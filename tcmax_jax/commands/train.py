@@ -27,7 +27,8 @@ def evaluate(options: Options) -> Outcome:
     """Evaluates a run again, with probes in that mode."""
     config = recipe_of(options)
     workdir = run_folder(options, config)
-    if changes_recipe(options):
+    # A recipe is needed for the sections that it defines, whatever fields the run has changed.
+    if changes_recipe(options) and not run_folders.has_definitions(workdir):
         run_folders.check(workdir, config)
     results = loop.evaluate(
         workdir,

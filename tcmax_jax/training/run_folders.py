@@ -210,6 +210,12 @@ def stored_config(workdir: Path) -> Config:
         raise ConfigError(f"{path} cannot be used: {error}. {mend}") from error
 
 
+def has_definitions(workdir: Path) -> bool:
+    """Returns whether the run in a folder has sections that a recipe has defined."""
+    path = RunFolder(workdir).config
+    return path.exists() and _DEFINITIONS in json.loads(path.read_text())
+
+
 def _file(definition: Mapping | str) -> str:
     """Returns the file of a definition; version 0.2 wrote the file alone."""
     return definition if isinstance(definition, str) else definition["file"]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import tcmax_jax
-from tcmax_jax.section import SectionError
+from tcmax_jax.section import SectionError, forget
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.tree import RECIPE_MODULE, ConfigError, from_dict, is_open, to_dict
 
@@ -43,6 +43,7 @@ def load_experiment(experiment: str | None) -> Config:
         )
     os.environ["TCMAX_JAX_RECIPE"] = str(path.absolute())
     sys.modules.pop(RECIPE_MODULE, None)
+    forget(RECIPE_MODULE)
     try:
         module = importlib.import_module(RECIPE_MODULE)
         config = module.config() if hasattr(module, "config") else None
