@@ -1,7 +1,7 @@
 """Arrays that are read where they lie; in whole batches where a file has a row for each example.
 
-Everything is looked at once, when the data is opened for the first time; what came of it is kept in
-the folder that prepared data would have.
+Everything is looked at once, when the data is opened for the first time; what came of it is kept
+beside the folder that prepared data would have.
 """
 
 import json
@@ -32,7 +32,7 @@ from tcmax_jax.data.sources import ClipsSource, Source
 from tcmax_jax.data.sources.manifest import ManifestData
 from tcmax_jax.files import write_atomically
 
-_FILE = "in_place.json"
+_FILE = "checked.json"
 
 
 class ArrayRecords(Sequence):
@@ -110,7 +110,9 @@ def open_in_place(source: ClipsSource, data_dir: str) -> Dataset:
     Raises:
       RawDataError: the list or an array does not fit.
     """
-    listing, folder = source.list_clips(), source.prepared_folder(data_dir)
+    # Beside the folder of records, which is there only when they are complete.
+    listing, prepared = source.list_clips(), source.prepared_folder(data_dir)
+    folder = prepared.parent / "in_place"
     if (folder / _FILE).is_file():
         about = json.loads((folder / _FILE).read_text())
         check_complete(folder, about["summary"]["skipped"], source)
@@ -131,7 +133,7 @@ def open_in_place(source: ClipsSource, data_dir: str) -> Dataset:
         clips = tuple(clip for clip in used if clip.split == split)
         labels = [classes[clip.label] for clip in clips]
         sources[split] = ArrayRecords(forms, clips, labels, weighted)
-    name = f"{source.kind}/{folder.parent.name}/{folder.name}"
+    name = f"{source.kind}/{prepared.parent.name}/{prepared.name}"
     return Dataset(name, listing.class_names, about["summary"], sources, about["forms"], folder)
 
 

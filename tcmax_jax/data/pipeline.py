@@ -86,15 +86,18 @@ def train_batches(
       ValueError: less than one batch of data, or a batch that the processes cannot share.
     """
     steps = steps_per_epoch(source, batch_size)
-    whole = takes_batches(source, transforms)
-    order = range(len(source)) if whole else _Indexed(source, len(source))
+    if takes_batches(source, transforms):
+        order = grain.MapDataset.source(range(len(source))).seed(seed).shuffle()
+        batches = _WholeBatches(order, steps, batch_size, process, _Gather(source, transforms))
+        return _iterate(batches.repeat(epochs)[first_step:], readers)
     examples = (
-        grain.MapDataset.source(order).seed(seed).shuffle()[: steps * batch_size].repeat(epochs)
+        grain.MapDataset.source(_Indexed(source, len(source)))
+        .seed(seed)
+        .shuffle()[: steps * batch_size]
+        .repeat(epochs)
+        .random_map(_Augment(transforms))
     )
-    if not whole:
-        examples = examples.random_map(_Augment(transforms))
-    gather = _Gather(source, transforms) if whole else None
-    return _read(examples, batch_size, readers, process, first_step, gather)
+    return _read(examples, batch_size, readers, process, first_step)
 
 
 def eval_batches(
@@ -115,11 +118,11 @@ def eval_batches(
     """
     padded = -(-len(source) // batch_size) * batch_size
     if takes_batches(source, transforms):
-        examples, gather = grain.MapDataset.source(range(padded)), _Gather(source, transforms)
-    else:
-        examples = grain.MapDataset.source(_Indexed(source, padded)).map(_Augment(transforms))
-        gather = None
-    return _read(examples, batch_size, readers, process, gather=gather)
+        order, steps = grain.MapDataset.source(range(padded)), padded // batch_size
+        gather = _Gather(source, transforms)
+        return _iterate(_WholeBatches(order, steps, batch_size, process, gather), readers)
+    examples = grain.MapDataset.source(_Indexed(source, padded)).map(_Augment(transforms))
+    return _read(examples, batch_size, readers, process)
 
 
 def takes_batches(source: Sequence, transforms: Transforms) -> bool:
@@ -194,19 +197,50 @@ class _Gather:
         } | ({"weight": stored["weight"]} if "weight" in stored else {})
 
 
+def _rows(batch_size: int, process: Process) -> range:
+    """Returns a process's rows of every batch: the first process has the first ones, and so on."""
+    if batch_size % process.count:
+        raise ValueError(
+            f"Expected a batch size that {process.count} processes can share equally, "
+            f"got {batch_size}."
+        )
+    number = batch_size // process.count
+    return range(process.index * number, (process.index + 1) * number)
+
+
+class _WholeBatches(grain.MapDataset):
+    """A process's rows of the batches of an epoch, each read at once.
+
+    Positions are taken one by one from their order alone: each further stage of grain would cost
+    more than the reading of a small array.
+    """
+
+    def __init__(self, order, steps: int, batch_size: int, process: Process, gather: _Gather):
+        super().__init__(order)
+        self._steps = steps
+        self._batch_size = batch_size
+        self._rows = _rows(batch_size, process)
+        self._gather = gather
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return self.slice(index)
+        epoch, step = divmod(index, self._steps)
+        begin = epoch * len(self._parent) + step * self._batch_size
+        return self._gather(np.array([self._parent[begin + row] for row in self._rows]))
+
+
 class _Share(grain.MapDataset):
-    """One process's rows of every batch: the first process has the first ones, and so on."""
+    """One process's rows of every batch, one by one."""
 
     def __init__(self, parent: grain.MapDataset, batch_size: int, process: Process):
         super().__init__(parent)
-        if batch_size % process.count:
-            raise ValueError(
-                f"Expected a batch size that {process.count} processes can share equally, "
-                f"got {batch_size}."
-            )
         self._batch_size = batch_size
-        self._rows = batch_size // process.count
-        self._first = process.index * self._rows
+        rows = _rows(batch_size, process)
+        self._rows, self._first = len(rows), rows.start
 
     def __len__(self) -> int:
         return len(self._parent) // self._batch_size * self._rows
@@ -222,12 +256,13 @@ def _read(
     readers: Readers,
     process: Process,
     first_step: int = 0,
-    gather: Callable | None = None,
 ) -> Iterator[dict]:
     share = _Share(examples, batch_size, process)
     batches = share.batch(batch_size // process.count, drop_remainder=True)[first_step:]
-    if gather is not None:
-        batches = batches.map(gather)
+    return _iterate(batches, readers)
+
+
+def _iterate(batches: grain.MapDataset, readers: Readers) -> Iterator[dict]:
     # Buffers count batches; grain's defaults would hold hundreds of them. Fewer than there are
     # threads would leave some idle.
     buffered = max(BUFFERED_BATCHES, readers.threads)
