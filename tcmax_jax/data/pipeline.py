@@ -209,11 +209,7 @@ def _rows(batch_size: int, process: Process) -> range:
 
 
 class _WholeBatches(grain.MapDataset):
-    """A process's rows of the batches of an epoch, each read at once.
-
-    Positions are taken one by one from their order alone: each further stage of grain would cost
-    more than the reading of a small array.
-    """
+    """A process's rows of the batches of an epoch, each read at once."""
 
     def __init__(self, order, steps: int, batch_size: int, process: Process, gather: _Gather):
         super().__init__(order)
@@ -221,6 +217,9 @@ class _WholeBatches(grain.MapDataset):
         self._batch_size = batch_size
         self._rows = _rows(batch_size, process)
         self._gather = gather
+        # A stage of grain keeps statistics of each element, which takes twenty times as long as the
+        # element itself; what its shuffle computes of a position is the same.
+        self._position = getattr(order, "_shuffled_index", order.__getitem__)
 
     def __len__(self) -> int:
         return self._steps
@@ -230,7 +229,8 @@ class _WholeBatches(grain.MapDataset):
             return self.slice(index)
         epoch, step = divmod(index, self._steps)
         begin = epoch * len(self._parent) + step * self._batch_size
-        return self._gather(np.array([self._parent[begin + row] for row in self._rows]))
+        positions = [self._position(begin + row) for row in self._rows]
+        return self._gather(np.array(positions) % len(self._parent))
 
 
 class _Share(grain.MapDataset):
