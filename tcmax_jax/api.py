@@ -18,7 +18,7 @@ from tcmax_jax.data.clips import SPLITS, Clip, Listing, RawDataError, check_clip
 from tcmax_jax.data.datasets import Dataset
 from tcmax_jax.data.forms import ArrayForm, Arrays
 from tcmax_jax.data.forms.arrays import stored_dtype
-from tcmax_jax.data.inputs import ArrayInput, FramesInput, Input, SeriesInput
+from tcmax_jax.data.inputs import ArrayInput, FramesInput, SeriesInput
 from tcmax_jax.data.limits import MediaError
 from tcmax_jax.data.preparation.checks import check_listed
 from tcmax_jax.data.preparation.chunks import Outcome
@@ -118,7 +118,7 @@ def fit_arrays(
     labels: Sequence,
     recipe: Config | None = None,
     *,
-    encoders: Mapping[str, EncoderOptions] | None = None,
+    encoders: Mapping[str, EncoderOptions | Modality] | None = None,
     splits: Sequence[str] | None = None,
     groups: Sequence[str] | None = None,
     weights: Sequence[float] | None = None,
@@ -134,7 +134,8 @@ def fit_arrays(
       labels: N names or numbers of classes.
       recipe: configuration of the run, whose section `data` is replaced; the default one if None.
       encoders: {modality: encoder}, in place of the modalities of the recipe. Arrays of one shape
-        go to them as they are, shorter ones with a mask (`tcmax_jax.series.Series`).
+        go to them as they are, others with a mask (`tcmax_jax.series.Series`); a `Modality` says
+        with its encoder which input it gets.
       splits: N names, train, validation or test; None chooses by hash of the ids.
       groups: N names, of a speaker or a patient: examples of a group stay in one split.
       weights: N weights of the examples' losses in training; None for none.
@@ -191,7 +192,7 @@ def fit_records(
     class_names: Sequence[str],
     recipe: Config | None = None,
     *,
-    encoders: Mapping[str, EncoderOptions] | None = None,
+    encoders: Mapping[str, EncoderOptions | Modality] | None = None,
     forms: Mapping[str, ArrayForm] | None = None,
     workdir: str | Path | None = None,
 ) -> Classifier:
@@ -236,7 +237,7 @@ def _fit(recipe, encoders, forms, dataset: Dataset, workdir) -> Classifier:
     config = recipe or Config(name="memory")
     modalities = config.modalities
     if encoders is not None:
-        modalities = {m: Modality(input=_input(forms, m), encoder=x) for m, x in encoders.items()}
+        modalities = {m: _modality(forms, m, x) for m, x in encoders.items()}
     config = dataclasses.replace(
         config, data=MemoryData(stored=dict(forms)), modalities=dict(modalities)
     )
@@ -310,18 +311,19 @@ def _stored(form, value, modality: str, row: int) -> np.ndarray:
         raise RawDataError(str(error)) from error
 
 
-def _input(forms, modality: str) -> Input:
-    """Returns the input that gives arrays on as they are, and others with a mask."""
+def _modality(forms, modality: str, encoder: EncoderOptions | Modality) -> Modality:
+    """Returns the encoder with the input that gives arrays on as they are, others with a mask."""
     if modality not in forms:
         raise RawDataError(
             f"Expected encoders of {', '.join(forms)}, got one of {modality}. Add its arrays."
         )
+    if isinstance(encoder, Modality):
+        return encoder
     form = forms[modality]
     ids = len(form.shape) == 1 and np.issubdtype(form.dtype, np.integer)
-    if form.varying or ids:
-        return SeriesInput()
     pictures = len(form.shape) == 4 and form.shape[-1] == 3 and form.dtype == "uint8"
-    return FramesInput(size=None) if pictures else ArrayInput()
+    to_input = FramesInput(size=None) if pictures else ArrayInput()
+    return Modality(input=SeriesInput() if form.varying or ids else to_input, encoder=encoder)
 
 
 def _batch(config: Config, modality: str, values, rows):

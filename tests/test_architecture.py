@@ -74,6 +74,7 @@ def files(layer):
                 "packages",
                 "run_folder",
                 "section",
+                "series",
                 "upgrade",
             ],
         ),

@@ -19,7 +19,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if p.stem != "tutorial"], ids=lambda page: page.name
 )
-def test_python_blocks_run_one_after_the_other(page):
+def test_python_blocks_run_one_after_the_other(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     code = "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
     exec(compile(code, page.name, "exec"), {"__name__": page.stem})
 

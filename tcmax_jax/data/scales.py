@@ -81,22 +81,25 @@ def _measure(source, inputs) -> dict[str, Scale]:
                 if whole
                 else [to_input(record[m], None) for record in records]
             )
-            totals[m] = _joined(totals[m], _moments(batch))
+            totals[m] = _joined(totals[m], _moments(batch, whole))
     return {m: _scale(*total) for m, total in totals.items()}
 
 
-def _moments(inputs) -> tuple:
+def _moments(inputs, batched: bool) -> tuple:
     """Returns number, mean and sum of squared deviations by channel, of a list of inputs."""
-    rows = np.concatenate([_rows(x) for x in inputs]).astype(np.float64)
+    rows = np.concatenate([_rows(x, batched) for x in inputs]).astype(np.float64)
     mean = rows.mean(axis=0)
     return len(rows), mean, np.square(rows - mean).sum(axis=0)
 
 
-def _rows(x):
-    """Returns all entries as [entries, channels]."""
+def _rows(x, batched: bool):
+    """Returns all entries of an input, or of a batch of them, as [entries, channels]."""
     if isinstance(x, Series):
-        x = x.values[x.mask]
-    return np.atleast_1d(x).reshape(-1, np.shape(x)[-1] if np.ndim(x) else 1)
+        # Steps may be single numbers, and so may be whole examples.
+        has_channels, x = x.values.ndim > x.mask.ndim, x.values[x.mask]
+    else:
+        has_channels = np.ndim(x) > batched
+    return np.reshape(x, (-1, np.shape(x)[-1] if has_channels else 1))
 
 
 def _joined(one, other):

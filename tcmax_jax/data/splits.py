@@ -87,8 +87,10 @@ def split_by_group(
             )
         clips = _moved(clips, "test", lambda clip: clip.group == held_out_group)
     elif folds is not None:
-        parts = {s: hashed(names)[fold::folds] for s, names in _strata(clips, **by).items()}
-        number = max((len(names) for names in _strata(clips, **by).values()), default=0)
+        strata = sorted(_strata(clips, **by).items())
+        # Each class begins with another fold, or the first ones would get the odd clip of all.
+        parts = {s: hashed(x)[(fold - i) % folds :: folds] for i, (s, x) in enumerate(strata)}
+        number = max((len(names) for _, names in strata), default=0)
         if number < folds:
             raise RawDataError(
                 f"Expected at least {folds} groups, or clips of a class, for data.folds={folds}, "

@@ -10,7 +10,10 @@ import jax
 import numpy as np
 
 from tcmax_jax.data.pipeline import Process
+from tcmax_jax.models.classifier import standardized
+from tcmax_jax.models.encoder import NormalizingOptions, normalize
 from tcmax_jax.run_folder import RunFolder
+from tcmax_jax.series import Series
 from tcmax_jax.training import passes
 from tcmax_jax.training.build import Setup
 from tcmax_jax.training.checkpoint import Checkpoints
@@ -22,6 +25,8 @@ from tcmax_jax.training.state import TrainState
 
 _STEPS_IN_FLIGHT = 2
 _WIDTH = 80  # columns
+_FAR = 10.0  # times the usual scale of inputs; beyond, it and not the rate is to blame
+_EXAMPLES = 32  # of which that scale is taken
 
 
 class NonFiniteError(ArithmeticError):
@@ -129,7 +134,7 @@ def _validation(setup: Setup, log, checkpoints: Checkpoints):
         log.metrics(step, epoch, "validation", evaluation.metrics)
         log.validation(step, epoch, setup.epochs.number, evaluation.metrics)
         for name in sorted(set(evaluation.collapsed) - known):
-            log.say(_collapse_warning(name, epoch))
+            log.say(_collapse_warning(setup, name, epoch))
         known = set(evaluation.collapsed)
         return evaluation.metrics
 
@@ -185,9 +190,31 @@ def _cause(setup: Setup, step: int) -> str:
     )
 
 
-def _collapse_warning(name: str, epoch: int) -> str:
+def _collapse_warning(setup: Setup, name: str, epoch: int) -> str:
+    mend = "If it lasts, lower optimizer.learning_rate."
+    if name in setup.inputs:
+        mean, std = _seen_scale(setup, name)
+        if abs(mean) > _FAR * std or not 1 / _FAR < std < _FAR:
+            mend = (
+                f"What its encoder gets has mean {mean:.3g} and standard deviation {std:.3g}: "
+                f"set modalities.{name}.input.standardize=true, or the encoder's mean and std."
+            )
     return textwrap.fill(
         f"warning: {name} has collapsed: the same prediction (or feature) for all validation "
-        f"examples (epoch {epoch}). If it lasts, lower optimizer.learning_rate.",
+        f"examples (epoch {epoch}). {mend}",
         _WIDTH,
     )
+
+
+def _seen_scale(setup: Setup, name: str) -> tuple[float, float]:
+    """Returns mean and standard deviation of an input as the layers of its encoder see it."""
+    batch = next(iter(passes.evaluation_batches(setup, "validation", _EXAMPLES)))
+    x = batch["inputs"][name]
+    if name in setup.model.scales:
+        x = standardized(x, *setup.model.scales[name])
+    values = x.values[x.mask] if isinstance(x, Series) else x
+    encoder = setup.config.modalities[name].encoder
+    if isinstance(encoder, NormalizingOptions):
+        values = normalize(values, encoder.mean, encoder.std)
+    values = np.asarray(values, np.float64)
+    return float(values.mean()), float(values.std())

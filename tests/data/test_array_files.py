@@ -9,7 +9,7 @@ import safetensors.numpy as safetensors
 from tcmax_jax.data.array_files import check_rows, write_features
 from tcmax_jax.data.clips import Clip, RawDataError
 from tcmax_jax.data.datasets import open_dataset
-from tcmax_jax.data.forms import Features
+from tcmax_jax.data.forms import Arrays, Features
 from tcmax_jax.data.limits import MediaError
 from tcmax_jax.data.preparation.prepare import prepare
 from tcmax_jax.data.sources.manifest import ManifestData
@@ -160,6 +160,23 @@ def test_rows_without_names_have_to_be_as_many_as_clips(tmp_path):
     check_rows(npz_of(tmp_path), 4)  # names its clips
     with pytest.raises(RawDataError, match=r"row for each of the 4 clips of the list, got \[3, 2"):
         check_rows(npy_of(tmp_path), 4)
+
+
+@pytest.mark.parametrize(
+    ("rows", "got"),
+    [
+        (np.array(["x", "y", "z"]), r"\[\] of <U1"),
+        (np.zeros((3, 0)), r"\[0\] of float64"),
+        (np.zeros((3, 2), complex), r"\[2\] of complex128"),
+    ],
+)
+def test_arrays_of_a_shape_that_no_file_tells(tmp_path, rows, got):
+    np.save(tmp_path / "x.npy", rows)
+    form = Arrays(path=str(tmp_path / "x.npy")).resolved([CLIP])
+    assert form.shape is form.dtype is None
+    message = rf"x\.npy \(b é\): Expected an array of numbers, got {got}\. Mend the array"
+    with pytest.raises(MediaError, match=message):
+        form.read(CLIP)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from tcmax_jax.evaluation.evaluate import (
     scores_without,
 )
 from tcmax_jax.evaluation.quantities import Condition, without
+from tcmax_jax.series import Series
 from tests.evaluation.test_metrics import FEATURES, HEAD, LABELS
 
 THREE = FEATURES | {"text": np.array([[0, 0, 5], [0, 0, 5], [0, 0, 5], [9, 0, 0]], np.float32)}
@@ -170,3 +171,83 @@ def test_each_modality_is_noisy_by_itself():
     )
     assert easy.predicted == {}
     assert easy.metrics == got.metrics
+
+
+LENGTHS = (400, 100, 1, 250)
+
+
+def series_of(values):
+    """Returns a series of each length, with zeros after its end."""
+    mask = np.arange(values.shape[1]) < np.array(LENGTHS)[:, None]
+    return Series(np.where(mask.reshape(*mask.shape, *[1] * (values.ndim - 2)), values, 0), mask)
+
+
+def noise_on(inputs, strength=0.5, rows=range(4)):
+    """Returns the inputs of some examples with noise."""
+    [views] = noisy_views([batch(inputs, rows)], [strength])
+    assert views["inputs"][0.0] is inputs
+    return views["inputs"][strength]
+
+
+@pytest.mark.parametrize("shape", [(4, 400), (4, 400, 6), (4, 400, 3, 2)])
+def test_noise_on_a_series_is_on_its_true_steps_alone(shape):
+    clean = series_of(np.random.default_rng(0).normal(5, 3, shape).astype(np.float32))
+    noisy = noise_on({"x": clean})["x"]
+    assert isinstance(noisy, Series) and noisy.values.dtype == np.float32
+    np.testing.assert_array_equal(noisy.mask, clean.mask)
+    assert not noisy.values[~clean.mask].any()
+    for i, length in enumerate(LENGTHS):
+        before, after = clean.values[i, :length], noisy.values[i, :length]
+        if before.size == 1:  # whose deviation is zero
+            np.testing.assert_array_equal(after, before)
+            continue
+        assert (after != before).all()
+        if before.size >= 100:  # The spread is that of the true steps, without the zeros.
+            assert (after - before).std() == pytest.approx(0.5 * before.std(), rel=0.2)
+
+
+def test_noise_on_a_series_does_not_depend_on_what_fills_it_up():
+    clean = series_of(np.random.default_rng(0).normal(5, 3, (4, 400, 2)).astype(np.float32))
+    longer = Series(*(np.pad(x, [(0, 0), (0, 50)] + [(0, 0)] * (x.ndim - 2)) for x in clean))
+    filled = Series(np.where(clean.mask[..., None], clean.values, 99), clean.mask)
+    noisy = noise_on({"x": clean})["x"].values
+    np.testing.assert_allclose(noise_on({"x": longer})["x"].values[:, :400], noisy, atol=1e-5)
+    np.testing.assert_allclose(
+        noise_on({"x": filled})["x"].values, np.where(filled.mask[..., None], noisy, 99), atol=1e-5
+    )
+    some = Series(clean.values[[3, 1]], clean.mask[[3, 1]])
+    np.testing.assert_array_equal(noise_on({"x": some}, rows=[3, 1])["x"].values, noisy[[3, 1]])
+
+
+def test_grey_levels_of_a_series_stay_whole_numbers():
+    levels = np.random.default_rng(0).integers(0, 256, (4, 400, 3), dtype=np.uint8)
+    clean = series_of(levels)
+    noisy = noise_on({"x": clean}, strength=2.0)["x"].values
+    assert noisy.dtype == np.uint8
+    assert not noisy[~clean.mask].any() and (noisy != clean.values).any()
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int32])
+def test_ids_have_no_noise(dtype):
+    ids = np.random.default_rng(0).integers(1, 1000, (4, 400)).astype(dtype)
+    inputs = {"series": series_of(ids), "words": ids, "x": ids.astype(np.float32)}
+    noisy = noise_on(inputs, strength=2.0)
+    np.testing.assert_array_equal(noisy["series"].values, inputs["series"].values, strict=True)
+    np.testing.assert_array_equal(noisy["series"].mask, inputs["series"].mask)
+    np.testing.assert_array_equal(noisy["words"], ids, strict=True)
+    assert (noisy["x"] != inputs["x"]).mean() > 0.9
+
+
+def test_no_condition_is_reported_of_noise_on_ids():
+    ids = np.argmax(FEATURES["visual"], axis=-1).astype(np.int32)
+    examples = {"inputs": {"audio": FEATURES["audio"], "visual": ids}, "label": LABELS}
+    got = evaluate_split(
+        lambda inputs: {**inputs, "visual": 5 * np.eye(3, dtype=np.float32)[inputs["visual"]]},
+        HEAD,
+        methods.Joint().make(),
+        [examples | {"where": np.ones(4, bool), "index": np.arange(4)}],
+        hard=True,
+        noise=(3.0,),
+    )
+    noisy = [condition for condition in got.predicted if condition.strength]
+    assert noisy == [Condition(noisy="audio", strength=3.0)]

@@ -8,11 +8,19 @@ import numpy as np
 import pytest
 
 from tcmax_jax import methods
-from tcmax_jax.methods import Forward
+from tcmax_jax.methods import Forward, Step
 from tcmax_jax.step_bound import bound_decrease
 from tests.losses.reference import ADDITIVE, additive_head, brute_force, make_batch, product_head
 from tests.methods.problem import Problem
-from tests.methods.reference import cross_entropy, forward_of, random_params, take_turn
+from tests.methods.problem import make_batch as toy_batch
+from tests.methods.reference import (
+    assert_trees_close,
+    cross_entropy,
+    forward_of,
+    gradient_of,
+    random_params,
+    take_turn,
+)
 
 
 def loss_of(method, head, features, labels, seed=0):
@@ -106,3 +114,115 @@ def test_adaptive_tcmax_logs_the_number_of_tuples():
     # Eight passes of five tuples would be the least, and more than there are.
     assert loss.metrics["tuples"] == 25
     np.testing.assert_allclose(loss.values, brute_force(product_head, features, labels), 1e-4)
+
+
+VALUES = np.float32([3, 1, 4, 1, 5, 9, 2, 6])
+WEIGHTS = np.float32([1, 2, 0, 0.5, 1, 3, 7, 100])
+VALID = np.array([True] * 6 + [False] * 2)
+
+
+def mean_loss(values, weights, where, axis_name=None):
+    forward = Forward(None, {}, None, where=where, axis_name=axis_name, weights=weights)
+    return forward.mean_loss(values)
+
+
+@pytest.mark.parametrize("where", [None, VALID])
+def test_the_mean_loss_is_weighted_over_the_valid_rows(where):
+    rows = slice(None) if where is None else where
+    expected = np.average(np.float64(VALUES[rows]), weights=WEIGHTS[rows])
+    np.testing.assert_allclose(mean_loss(VALUES, WEIGHTS, where), expected, rtol=1e-6)
+    equal = mean_loss(VALUES, np.full(8, 0.25, np.float32), where)
+    np.testing.assert_allclose(equal, VALUES[rows].mean(), rtol=1e-6)
+    np.testing.assert_array_equal(mean_loss(VALUES, None, where), VALUES[rows].mean())
+
+
+def test_a_batch_without_any_weight_has_no_loss():
+    np.testing.assert_array_equal(mean_loss(VALUES, np.zeros(8, np.float32), VALID), 0)
+    slope = jax.grad(mean_loss)(VALUES, np.zeros(8, np.float32), VALID)
+    np.testing.assert_array_equal(slope, np.zeros(8))
+
+
+def test_the_weighted_mean_is_that_of_all_devices():
+    # The weights of the devices differ, so that a mean of their means would be another one.
+    shares = [x.reshape(4, 2) for x in (VALUES, WEIGHTS, VALID)]
+    got = jax.vmap(functools.partial(mean_loss, axis_name="d"), axis_name="d")(*shares)
+    expected = np.average(np.float64(VALUES[VALID]), weights=WEIGHTS[VALID])
+    np.testing.assert_allclose(got, np.full(4, expected), rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def toy():
+    return Problem("joint")
+
+
+@pytest.fixture(scope="module")
+def weighted_turn(toy):
+    """Returns what a turn of joint training, away from the start, gives back for a batch."""
+    params, state = random_params(toy), toy.state
+
+    def turn(batch, axis_name=None):
+        step = Step(toy.model, state.batch_stats, batch, jax.random.key(0), 0.0, 1, axis_name)
+        return toy.method.turns[0](step, params, state.method_state)
+
+    return jax.jit(turn, static_argnames="axis_name")
+
+
+def batch_with(weights=None, where=None, rows=range(16)):
+    """Returns rows of the toy problem's first batch, with weights if any are given."""
+    batch = jax.tree.map(lambda x: x[np.array(rows)], toy_batch())
+    batch["where"] = np.ones(16, bool) if where is None else where
+    return batch if weights is None else batch | {"weight": np.float32(weights)}
+
+
+FOURTEEN = np.arange(16) < 14  # the last two rows are padding
+
+
+def weights_of(others, **changed):
+    weights = np.full(16, others, np.float32)
+    for row, weight in changed.items():
+        weights[int(row[1:])] = weight
+    return weights
+
+
+def test_a_weight_of_two_is_the_example_twice(weighted_turn):
+    # In the place of a row of padding stands row 3 again.
+    twice = batch_with(rows=[*range(14), 3, 15], where=np.arange(16) < 15)
+    weighted = weighted_turn(batch_with(weights_of(1, r3=2, r14=50), FOURTEEN))
+    expected = weighted_turn(twice)
+    assert_trees_close(weighted.grads, expected.grads)
+    np.testing.assert_allclose(weighted.loss, expected.loss, rtol=1e-5)
+    assert any(np.abs(g).max() > 0.01 for g in jax.tree.leaves(expected.grads))
+
+
+def test_a_weight_of_zero_leaves_the_example_out(weighted_turn):
+    weighted = weighted_turn(batch_with(weights_of(0.5, r3=0, r14=50), FOURTEEN))
+    expected = weighted_turn(batch_with(where=FOURTEEN & (np.arange(16) != 3)))
+    assert_trees_close(weighted.grads, expected.grads)
+    np.testing.assert_allclose(weighted.loss, expected.loss, rtol=1e-5)
+    # Accuracy and cross-entropy count all examples alike.
+    plain = weighted_turn(batch_with(where=FOURTEEN))
+    assert set(plain.metrics) == {"accuracy", "cross_entropy"}
+    for name, value in plain.metrics.items():
+        np.testing.assert_allclose(weighted.metrics[name], value, rtol=1e-5)
+
+
+def test_weights_of_one_change_nothing(toy, weighted_turn):
+    weighted, plain = (
+        weighted_turn(batch_with(weights, FOURTEEN)) for weights in (np.ones(16), None)
+    )
+    assert_trees_close(weighted.grads, plain.grads, atol=1e-7)
+    whole = weighted_turn(batch_with(np.full(16, 3.0)))
+    assert_trees_close(whole.grads, gradient_of(toy, random_params(toy), toy.model.apply))
+
+
+def test_four_devices_weigh_as_one(weighted_turn):
+    weights = np.random.default_rng(0).uniform(0, 4, 16)
+    batch = batch_with(weights, FOURTEEN)
+    expected = weighted_turn(batch)
+    shares = jax.tree.map(lambda x: x.reshape(4, 4, *x.shape[1:]), batch)
+    turn = functools.partial(weighted_turn, axis_name="d")
+    got = jax.jit(jax.vmap(turn, axis_name="d"))(shares)
+    for device in range(4):
+        own = jax.tree.map(lambda x, device=device: x[device], got)
+        assert_trees_close(own.grads, expected.grads)
+        np.testing.assert_allclose(own.loss, expected.loss, rtol=1e-5)

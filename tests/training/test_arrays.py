@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import re
 
 import jax
 import numpy as np
@@ -231,3 +232,18 @@ def test_arrays_in_files_that_do_not_fit(tmp_path, write, message, in_place):
     with pytest.raises(ValueError, match=message):
         loop.train(config, tmp_path / "run", str(tmp_path / "data"))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_collapse_tells_scale_from_rate(capfd):
+    values, labels = motion(30)
+    far = {"pose": values["pose"].astype(np.float32), "far": 1e4 + 1e3 * values["pose"][:, 0]}
+    plain = Modality(input=ArrayInput(standardize=False), encoder=MLPEncoder(sizes=(4,)))
+    recipe = Config(
+        optimizer=SGD(learning_rate=1.0, clip_norm=1.0),
+        training=Training(epochs=2, batch_size=8, probe=False, noise=()),
+    )
+    api.fit_arrays(far, labels, recipe, encoders=dict.fromkeys(far, plain))
+    said = " ".join(capfd.readouterr().err.split())
+    assert "warning: far has collapsed" in said
+    assert re.search(r"its encoder gets has mean 1\.\d+e\+04 and standard deviation", said)
+    assert "set modalities.far.input.standardize=true" in said

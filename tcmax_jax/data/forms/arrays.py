@@ -43,11 +43,14 @@ class ArrayForm(Form):
           MediaError: it has another shape, or holds other numbers; names the `place`.
         """
         if not self._fits(array):
+            expected = "an array of numbers"
+            if None not in (self.shape, self.dtype):  # else no file had one to read them from
+                axes = _axes(self.shape, self.varying)
+                expected = f"{axes} numbers, to be stored as {np.dtype(self.dtype)}"
             raise MediaError(
                 "array of another form",
-                f"{place}: Expected {_axes(self.shape, self.varying)} numbers, to be stored as "
-                f"{np.dtype(self.dtype)}, got {_axes(array.shape)} of {array.dtype}. Mend the "
-                "array, or correct the configuration.",
+                f"{place}: Expected {expected}, got {_axes(array.shape)} of {array.dtype}. Mend "
+                "the array, or correct the configuration.",
             )
         return self.cast(array, place)
 

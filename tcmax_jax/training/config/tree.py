@@ -87,7 +87,10 @@ def definitions(section) -> dict[str, dict[str, str]]:
 
 
 def _definition(cls) -> dict[str, str]:
-    file = Path(inspect.getfile(cls))
+    try:
+        file = Path(inspect.getfile(cls))
+    except (TypeError, OSError):  # of a notebook, or of a session of Python
+        return {"file": f"the module {cls.__module__}"}
     about = {"file": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     made_of = getattr(cls, "source", cls)
     top = made_of.__module__.partition(".")[0]
