@@ -5,7 +5,7 @@ that cuts them into spoken words, `id,split,label,path,start,end` (4500 / 600 / 
 
     python launch.py --experiment=grid --config.data.manifest=PATH/manifest.csv
 
-and the same with --config.method.name=joint or =unimodal for the comparison.
+and the same with --config.method=joint or =unimodal for the comparison.
 
 Several methods, three seeds each, with intervals (`comparison` below; two hours on two cores):
 

@@ -2,26 +2,47 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.command import launch_here
+
 PAGE = Path(__file__).parents[1] / "docs" / "tutorial.md"
 # Comments before a block, its language, its text.
 BLOCKS = re.findall(r"((?:<!--[^>]*-->\n)?)```(sh|python)\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
+def type_block(text, folder):
+    """Runs lines of a shell; returns what they print.
+
+    A block with a training runs as typed, on one device as at home. Those that are one command of
+    the package each run within this process, which has imported what they need.
+    """
+    lines = [shlex.split(line) for line in text.replace("\\\n", " ").splitlines()]
+    if "--experiment=pets.py" in text or any(line[0] != "tcmax_jax" for line in lines):
+        return type_shell(text, folder)
+    results = [launch_here(*line[1:], cwd=folder) for line in lines]
+    failed = [result.stderr for result in results if result.returncode]
+    assert not failed, failed
+    return "".join(result.stdout + result.stderr for result in results)
+
+
 def type_shell(text, folder):
-    """Runs lines of a shell with the commands of this environment, on one device as at home."""
+    """Runs lines of a shell with the commands of this environment; returns what they print."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     flags = re.sub(r"device_count=\d+", "device_count=1", os.environ["XLA_FLAGS"])
-    return subprocess.run(
+    result = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", text],
         cwd=folder, env=os.environ | {"PATH": path, "XLA_FLAGS": flags},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
+    # The doctor says in step 3 that the data is not prepared, which is no error.
+    assert result.returncode == 0, text + result.stdout + result.stderr
+    return result.stdout + result.stderr
 
 
 def test_the_tutorial_as_typed(tmp_path, monkeypatch):
@@ -36,10 +57,7 @@ def test_the_tutorial_as_typed(tmp_path, monkeypatch):
         elif language == "python":
             exec(compile(text, PAGE.name, "exec"), namespace)
         else:
-            result = type_shell(text, tmp_path)
-            # The doctor says in step 3 that the data is not prepared, which is no error.
-            assert result.returncode == 0, text + result.stdout + result.stderr
-            printed += result.stdout + result.stderr
+            printed += type_block(text, tmp_path)
     assert re.search(r"^30/30 +180 +-", printed, re.M)
     assert "The data is not prepared. Training does so first" in printed
     assert "predicted 1 of 1 clips" in printed
