@@ -12,6 +12,7 @@ unpickled, and the arrays of an .npz file may hold `tcmax_jax.npz.MAX_BYTES`.
 """
 
 import functools
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -133,6 +134,31 @@ def write_features(path: Path, ids, features) -> None:
     """
     temporary = path.with_name(f".{path.name}")
     np.savez(temporary, ids=np.array(ids, np.str_), features=np.asarray(features))
+    temporary.replace(path)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes an .npz file with an array for each id, of any shapes, whole or not at all.
+
+    Args:
+      path: the file, its name ending in .npz.
+      arrays: {id: array}.
+
+    Raises:
+      ValueError: an example is called as the array of all ids is.
+    """
+    if _IDS in arrays:
+        raise ValueError(
+            f"{path}: Expected other ids than {_IDS!r}, which names the ids of all. Rename it."
+        )
+    if len(arrays) == 1:  # By itself it would be taken for the rows of a list.
+        return write_features(path, list(arrays), list(arrays.values()))
+    temporary = path.with_name(f".{path.name}")
+    # Not numpy.savez, for which "file" is an argument of its own and no id.
+    with zipfile.ZipFile(temporary, "w") as file:
+        for name, array in arrays.items():
+            with file.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
     temporary.replace(path)
 
 

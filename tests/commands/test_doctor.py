@@ -197,8 +197,8 @@ def test_made_up_examples_have_the_form_of_a_recipes(path):
     assert record["label"] == 3
     for name, expected in abstract_inputs(config, 1).items():
         got = config.inputs[name](record[name], 0)
-        assert (1, *got.shape) == expected.shape, name
-        assert got.dtype == np.dtype(expected.dtype), name
+        shapes = jax.tree.map(lambda x: ((1, *x.shape), np.dtype(x.dtype)), got)
+        assert shapes == jax.tree.map(lambda x: (x.shape, np.dtype(x.dtype)), expected), name
 
 
 def test_pictures_of_unknown_size_cannot_be_made_up():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import safetensors.numpy as safetensors
 
-from tcmax_jax.data.array_files import check_rows, write_features
+from tcmax_jax.data.array_files import check_rows, read_row, write_arrays, write_features
 from tcmax_jax.data.clips import Clip, RawDataError
 from tcmax_jax.data.datasets import open_dataset
 from tcmax_jax.data.forms import Arrays, Features
@@ -64,6 +64,17 @@ def read_feature(path, clip, size):
 def test_a_clip_finds_its_row(tmp_path, kind):
     feature = read_feature(kind(tmp_path), CLIP, 2)
     np.testing.assert_array_equal(feature, np.float32([2, 3]), strict=True)
+
+
+def test_arrays_of_other_lengths_are_written_by_id(tmp_path):
+    """Also under ids that are arguments of numpy.savez, and one array alone."""
+    arrays = {name: np.arange(n, dtype=np.int32) for n, name in enumerate(("file", "b é", "c"), 1)}
+    for some in (arrays, {"b é": arrays["b é"]}):
+        write_arrays(tmp_path / "x.npz", some)
+        np.testing.assert_array_equal(read_row(tmp_path / "x.npz", CLIP), [0, 1])
+        assert [path.name for path in tmp_path.iterdir()] == ["x.npz"]
+    with pytest.raises(ValueError, match=r"x\.npz: Expected other ids than 'ids', which names"):
+        write_arrays(tmp_path / "x.npz", {"ids": arrays["c"], "d": arrays["c"]})
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -156,6 +156,18 @@ def test_short_side_and_aspect(video, short_side, box, shape):
     assert frames.shape == (2, *shape, 3) and frames.dtype == np.uint8
 
 
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+def test_a_still_picture_is_a_clip_of_one_frame(tmp_path, ending):
+    path = tmp_path / f"still.{ending}"
+    path.write_bytes(encode_image(quadrants(), lossless=ending == "png"))
+    (frame,) = read_frames(path, count=1, short_side=32)
+    difference = np.abs(frame.astype(int) - decode_image(path.read_bytes()))
+    # FFmpeg and OpenCV spread the coarser colours of JPEG differently at edges.
+    assert (np.median if ending == "jpg" else np.max)(difference) == 0
+    again = read_frames(path, count=3, short_side=32)
+    assert (again == frame).all()
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(
         MediaError, match=r"none\.mp4: Expected a media file, got none there.*Correct"

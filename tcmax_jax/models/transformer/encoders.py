@@ -197,9 +197,9 @@ class VisionTransformer(Transformer):
             name="patches",
         )(x)
         # Row by row: with AST all times of the lowest frequencies come first, as in its weights.
-        x = x.reshape(len(x), -1, self.width)
+        x = x.reshape(x.shape[0], -1, self.width)
         tokens = jnp.stack([self.param(name, small_normal, (self.width,)) for name in style.tokens])
-        tokens = jnp.broadcast_to(tokens.astype(self.dtype), (len(x), *tokens.shape))
+        tokens = jnp.broadcast_to(tokens.astype(self.dtype), (x.shape[0], *tokens.shape))
         x = jnp.concatenate([tokens, x], axis=1)
         x = x + self.param("positions", small_normal, x.shape[1:]).astype(self.dtype)
         x = self.encode(x, None, style, train)

@@ -1,11 +1,14 @@
 """What the lists of the six data sets say: splits, classes, repeated rows, unknown labels."""
 
 import collections
+import json
 import re
 
 import pytest
 
 from tcmax_jax.data.clips import RawDataError
+from tcmax_jax.data.forms import Arrays, Frames
+from tcmax_jax.data.preparation.checks import check_files
 from tcmax_jax.data.sources.ave import CATEGORIES, AveData
 from tcmax_jax.data.sources.crema_d import CremaDData
 from tcmax_jax.data.sources.kinetics_sounds import KineticsSoundsData
@@ -323,6 +326,52 @@ def test_mvsa_bad_lists(mvsa, name, text, message):
     (mvsa / name).write_text(text)
     with pytest.raises(RawDataError, match=message):
         list_mvsa(mvsa)
+
+
+PICTURES = {"image": Frames(count=1), "text": Arrays(path="tokens.npz")}
+
+
+def mvsa_pictures(raw):
+    listing = MvsaData(raw_dir=str(raw), stored=PICTURES).list_clips()
+    return {clip.id: clip.video for clip in listing.clips}
+
+
+def test_mvsa_finds_pictures_where_they_are_read(mvsa):
+    files = mvsa_pictures(mvsa)
+    assert files == {str(n): mvsa / "data" / f"{n}.jpg" for n in range(1, 7)}
+    assert all(clip.video is None for clip in list_mvsa(mvsa).clips)
+    (mvsa / "dev.jsonl").unlink()
+    (mvsa / "labelResultAll.txt").write_text("ID\ttext,image\n1\tpositive,positive\n")
+    assert mvsa_pictures(mvsa) == {"1": mvsa / "data" / "1.jpg"}
+
+
+def test_mvsa_without_the_name_of_a_picture(mvsa):
+    (mvsa / "dev.jsonl").write_text('{"id": 4, "label": "neutral"}\n')
+    assert mvsa_pictures(mvsa)["4"] is None
+    source = MvsaData(raw_dir=str(mvsa), stored=PICTURES)
+    with pytest.raises(RawDataError, match=r"dev\.jsonl, line 1: Expected a file for image, got n"):
+        check_files(source.list_clips(), source)
+
+
+@pytest.mark.parametrize(
+    "path,message",
+    [
+        ("../4.jpg", r"'\.\.', which names no file"),
+        ("data/../../4.jpg", r"'\.\.', which names no file"),
+        ("/etc/4.jpg", r"'/', which has '/' in it"),
+        ("a\0.jpg", r"has '\\x00' in it"),
+        ("\ud800.jpg", "which is no valid text"),
+        ("x" * 256, "longer than 255 bytes"),
+        ("x/" * 2500 + "4.jpg", "Expected a path of at most 4095 bytes"),
+        ("", "Expected a path as img, got ''"),
+        (4, "Expected a path as img, got 4"),
+    ],
+)
+def test_mvsa_pictures_stay_in_the_folder(mvsa, path, message):
+    (mvsa / "dev.jsonl").write_text(json.dumps({"id": 4, "label": "neutral", "img": path}))
+    with pytest.raises(RawDataError, match=rf"dev\.jsonl, line 1: .*{message}"):
+        mvsa_pictures(mvsa)
+    assert "4" in by_split(list_mvsa(mvsa))["validation"]
 
 
 def test_mvsa_unknown_sentiment(mvsa):
