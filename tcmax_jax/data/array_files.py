@@ -12,6 +12,7 @@ unpickled, and the arrays of an .npz file may hold `tcmax_jax.npz.MAX_BYTES`.
 """
 
 import functools
+import threading
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -262,10 +263,15 @@ class _Npz(_Lazy):
         # It stays open: reading the names again for each array would take longer than the array.
         self._file = np.load(path, allow_pickle=False)
         check_size(self._file)
+        self._arrays, self._lock = {}, threading.Lock()
         super().__init__(path, dict.fromkeys(self._file.files))
 
     def _read(self, name):
-        return self._file[name]
+        # Headers are parsed by Python's own parser, which Python 3.11 cannot run in two threads.
+        with self._lock:
+            if name not in self._arrays:
+                self._arrays[name] = self._file[name]
+            return self._arrays[name]
 
 
 class _Safetensors(_Lazy):

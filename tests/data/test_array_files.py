@@ -1,12 +1,13 @@
 """Claims about files of arrays: where each example is found, and what is refused."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import safetensors.numpy as safetensors
 
-from tcmax_jax.data.array_files import check_rows, read_row, write_arrays, write_features
+from tcmax_jax.data.array_files import check_rows, read_row, table, write_arrays, write_features
 from tcmax_jax.data.clips import Clip, RawDataError
 from tcmax_jax.data.datasets import open_dataset
 from tcmax_jax.data.forms import Arrays, Features
@@ -234,3 +235,13 @@ def test_a_list_without_media_cannot_give_sound(settings, tmp_path):
         RawDataError, match=r"line 2: Expected a file for audio, got none\. Name it"
     ):
         prepare(settings, tmp_path / "data")
+
+
+def test_arrays_of_an_archive_are_read_by_several_threads(tmp_path):
+    rows = {f"e{i}": np.arange(i, i + 3) for i in range(300)}
+    np.savez(tmp_path / "x.npz", **rows)
+    opened = table(tmp_path / "x.npz")
+    with ThreadPoolExecutor(8) as pool:
+        read = list(pool.map(lambda name: opened.named[name], [*rows] * 4))
+    for array, expected in zip(read, [*rows.values()] * 4, strict=True):
+        np.testing.assert_array_equal(array, expected)

@@ -1,17 +1,23 @@
 """Experiment files, overrides of single fields, and configurations as JSON."""
 
-import difflib
 import importlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import tcmax_jax
 from tcmax_jax.section import SectionError, forget
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.config.tree import RECIPE_MODULE, ConfigError, from_dict, is_open, to_dict
+from tcmax_jax.training.config.tree import (
+    RECIPE_MODULE,
+    ConfigError,
+    from_dict,
+    is_open,
+    suggestion,
+    to_dict,
+)
 
 
 def recipes() -> dict[str, Path]:
@@ -39,7 +45,7 @@ def load_experiment(experiment: str | None) -> Config:
         raise ConfigError(
             f"Expected the name of a recipe ({', '.join(recipes())}) or the path of a Python file "
             f"with a function config(), got {experiment!r}, which is neither."
-            f"{_suggestion(experiment, recipes())}"
+            f"{suggestion(experiment, recipes())}"
         )
     os.environ["TCMAX_JAX_RECIPE"] = str(path.absolute())
     sys.modules.pop(RECIPE_MODULE, None)
@@ -83,7 +89,7 @@ def override(config, overrides: Mapping[str, str]):
         if not isinstance(node, dict):
             raise ConfigError(
                 f"Expected the path of a field, such as optimizer.learning_rate, got {path!r}. "
-                f"The sections are {', '.join(tree)}.{_suggestion(path, _paths(tree))}"
+                f"The sections are {', '.join(tree)}.{suggestion(path, _paths(tree))}"
             )
         if name == "kind" and node.get(name) != text:
             node.clear()
@@ -91,7 +97,7 @@ def override(config, overrides: Mapping[str, str]):
         elif name not in node and parents not in restarted and not is_open(type(config), parents):
             raise ConfigError(
                 f"Expected a field of {'.'.join(parents) or 'the configuration'} "
-                f"({', '.join(node)}), got {name!r}.{_suggestion(path, _paths(tree))}"
+                f"({', '.join(node)}), got {name!r}.{suggestion(path, _paths(tree))}"
             )
         value = _parse(text)
         if path in ("comparison.methods", "comparison.fusions"):
@@ -131,15 +137,6 @@ def _paths(tree, path="") -> Iterator[str]:
             yield from _paths(value, f"{path}{name}.")
         else:
             yield f"{path}{name}"
-
-
-def _suggestion(name: str, names: Iterable[str]) -> str:
-    """Returns a sentence with what may have been meant, nothing where no name is near."""
-    names = list(names)
-    last = {each.rpartition(".")[2]: each for each in reversed(names)}
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.8)
-    near = near or difflib.get_close_matches(name.rpartition(".")[2], last, n=1, cutoff=0.7)
-    return f" Did you mean {last.get(near[0], near[0])}?" if near else ""
 
 
 def _parse(text):

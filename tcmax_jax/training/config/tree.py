@@ -1,6 +1,7 @@
 """Configurations as plain data, of this version and of earlier ones."""
 
 import dataclasses
+import difflib
 import functools
 import hashlib
 import importlib.metadata
@@ -114,11 +115,28 @@ def _adapter(section, members):
     return pydantic.TypeAdapter(section)
 
 
+def suggestion(name: str, names: Iterable[str]) -> str:
+    """Returns a sentence with what may have been meant, nothing where no name is near."""
+    names = list(names)
+    last = {each.rpartition(".")[2]: each for each in reversed(names)}
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.8)
+    near = near or difflib.get_close_matches(name.rpartition(".")[2], last, n=1, cutoff=0.7)
+    return f" Did you mean {last.get(near[0], near[0])}?" if near else ""
+
+
 def _explain(error: pydantic.ValidationError, section: type) -> str:
     """Returns a line for each field that does not fit: path, expectation, what came."""
     lines = []
     for item in error.errors():
         path = ".".join(_path(section, item["loc"])) or "configuration"
+        if item["type"] == "union_tag_invalid":
+            kinds = item["ctx"]["expected_tags"].replace("'", "").split(", ")
+            kind = item["ctx"]["tag"]
+            lines.append(
+                f"{path}.kind: Expected one of {', '.join(kinds)}, got {kind!r}."
+                f"{suggestion(kind, kinds)}"
+            )
+            continue
         # For those two, what came is all the arguments of the section, or not there.
         got = "" if item["type"] in ("value_error", "missing") else f", got {item['input']!r}"
         lines.append(f"{path}: {item['msg'].removeprefix('Value error, ')}{got}")
