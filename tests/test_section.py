@@ -99,7 +99,10 @@ def test_plain_data_there_and_back():
     [
         ({"shape": {"kind": "circle", "radius": -1}}, r"  shape\.radius: .*greater than 0, got -1"),
         ({"others": [{"kind": "square", "area": 2}]}, r"  others\.0\.area: .* equal to 1, got 2"),
-        ({"by_name": {"x": {"kind": "oval"}}}, r"  by_name\.x: .*'oval'.*'circle', 'triangle'"),
+        (
+            {"by_name": {"x": {"kind": "oval"}}},
+            r"  by_name\.x\.kind: Expected one of circle, triangle, .*'oval'",
+        ),
         ({"shape": {"kind": "circle", "sides": 1}}, r"  shape\.sides: Unexpected"),
         ({"shape": {"radius": 1}}, r"  shape: Unable to extract tag using discriminator 'kind'"),
         ({"shape": {"kind": "circle", "radius": float("nan")}}, r"  shape\.radius: .*finite"),

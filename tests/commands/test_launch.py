@@ -127,10 +127,13 @@ def test_compare_again_and_probe(tmp_path):
             ["--step=3"],
             "does not read it; it is for --mode=evaluate, probe.",
         ),
-        (["--config.method.kind=ogn"], "expected tags: 'joint', 'unimodal'"),
+        (["--config.method.kind=ogn"], "method.kind: Expected one of joint, unimodal, tcmax"),
         (["--config.method.kind=mla"], "cannot train model.fusion=concat; use one of share_head"),
         (["--config.method.kind=agm", "--config.method.alpha=-1"], "should be greater than 0"),
-        (["--mode=compare", '--config.comparison.fusions=["cat"]'], "'concat'"),
+        (
+            ["--mode=compare", '--config.comparison.fusions=["cat"]'],
+            "Expected one of sum, concat, ",
+        ),
         (["--raw_dir=raw"], "Expected a field of data (kind, train_examples"),
         ([f"--experiment={ROOT}/experiments/ave.py", "--mode=prepare"], "Pass --raw_dir=FOLDER of"),
         (

@@ -127,7 +127,12 @@ def suggestion(name: str, names: Iterable[str]) -> str:
 def _explain(error: pydantic.ValidationError, section: type) -> str:
     """Returns a line for each field that does not fit: path, expectation, what came."""
     lines = []
-    for item in error.errors():
+    items = error.errors()
+    # A list is called too short as well where its entries do not fit.
+    parents = {item["loc"][:-1] for item in items}
+    for item in items:
+        if item["type"] == "too_short" and item["loc"] in parents:
+            continue
         path = ".".join(_path(section, item["loc"])) or "configuration"
         if item["type"] == "union_tag_invalid":
             kinds = item["ctx"]["expected_tags"].replace("'", "").split(", ")
