@@ -59,9 +59,9 @@ def run(step, state, over, steps=3):
 SHARED_STATISTICS = ResNet(stage_sizes=(1,), width=4, axis_name=parallel.AXIS_NAME)
 CASES = {
     "joint": ("gated", methods.Joint().make()),
+    # Additive, with statistics of all devices.
     "batch-norm": ("concat", methods.TCMax().make(), SHARED_STATISTICS),
     "unimodal": ("sum", methods.Unimodal().make()),
-    "tcmax-additive": ("concat", methods.TCMax().make()),
     "tcmax-exhaustive": ("film", methods.TCMax().make()),
     "tcmax-sampled": ("bigated", methods.TCMax(num_negatives=50).make()),
 }

@@ -24,8 +24,9 @@ COUNT = 2
 BLIND = "blind"
 RUNS = {
     "additive": {},
-    "exhaustive": {"model__fusion": "gated", "training__parallel": "shard_map"},
-    "sampled": {"model__fusion": "gated", "method__num_negatives": 50},
+    "sampled": {
+        "model__fusion": "gated", "method__num_negatives": 50, "training__parallel": "shard_map",
+    },
     "ogm_ge": {"method__kind": "ogm_ge", "model__fusion": "share_head"},
     "pmr": {"method__kind": "pmr"},
 }  # fmt: skip
