@@ -89,7 +89,7 @@ CLIPS_AND_TEXT = json.dumps(
         ({"optimizer.lr": "1"}, r"field of optimizer \(kind, learning_rate, .*got 'lr'"),
         ({"epochs": "1"}, r"field of the configuration \(name, seed.*got 'epochs'"),
         ({"optimiser.name": "sgd"}, r"such as optimizer.learning_rate, got 'optimiser.name'"),
-        ({"method.kind": "tcmaxx"}, r"method\.kind: .* unimodal, .*'tcmaxx'\. Did you mean tcmax\?"),
+        ({"method.kind": "tcmaxx"}, r"method\.kind: .* unimodal, .*'tcmaxx'\. Did you mean tcmax"),
         ({"model.fusion": "mix"}, r"model\.fusion\.kind: Expected one of sum, concat, .*got 'mix'"),
         ({"training.epochs": "0"}, r"training.epochs: .*greater than 0, got 0"),
         ({"training.epochs": "many"}, r"training.epochs: .*valid integer.*got 'many'"),
