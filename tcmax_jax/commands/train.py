@@ -2,16 +2,20 @@
 
 from tcmax_jax.commands.modes import Options, Outcome
 from tcmax_jax.commands.recipe import changes_recipe, data_folder, recipe_of, run_folder
+from tcmax_jax.data.in_place import is_in_place
 from tcmax_jax.evaluation.text import results_table
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training import loop, run_folders
-from tcmax_jax.training.build import prepare_data
+from tcmax_jax.training.build import open_data, prepare_data
 from tcmax_jax.training.processes import primary_first
 
 
 def prepare(options: Options) -> Outcome:
     """Prepares the data of a recipe."""
     config, folder = recipe_of(options), data_folder(options)
+    if config.data.open() is not None or is_in_place(config.data):
+        dataset = open_data(config, folder)
+        return Outcome(f"nothing to prepare: {dataset.name} is read where it lies")
     return Outcome(f"prepared: {primary_first(lambda: prepare_data(config, folder))}")
 
 

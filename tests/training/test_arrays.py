@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from tcmax_jax import api
+from tcmax_jax.commands import train
+from tcmax_jax.commands.doctor import examine as doctor
 from tcmax_jax.commands.export import write_export
 from tcmax_jax.commands.predict import predict_file
 from tcmax_jax.data.clips import RawDataError
@@ -247,3 +249,17 @@ def test_a_collapse_tells_scale_from_rate(capfd):
     assert "warning: far has collapsed" in said
     assert re.search(r"its encoder gets has mean 1\.\d+e\+04 and standard deviation", said)
     assert "set modalities.far.input.standardize=true" in said
+
+
+def test_the_commands_before_training_say_that_nothing_is_prepared(tmp_path, monkeypatch):
+    config = on_files(write_motion(tmp_path))
+    monkeypatch.setattr(doctor, "_try", lambda *arguments: ([], [], 0, None))
+    report = doctor.examine(config, tmp_path / "run", str(tmp_path / "data"))
+    lines = report.sections["data"]
+    assert "this experiment: arrays of 60 examples, read where they lie" in lines
+    assert any(re.match(r"accel of .*accel\.npz: 19 x 2, float32", line) for line in lines)
+    assert not [x for x in report.findings if "prepared" in x.text]
+    monkeypatch.setattr(train, "recipe_of", lambda options: config)
+    monkeypatch.setattr(train, "data_folder", lambda options: str(tmp_path / "data"))
+    said = train.prepare(None).text
+    assert re.match(r"nothing to prepare: manifest/\S+ is read where it lies", said)

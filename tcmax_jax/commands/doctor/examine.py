@@ -19,11 +19,13 @@ from tcmax_jax.commands.modes import Options, Outcome
 from tcmax_jax.commands.recipe import data_folder, recipe_of, run_folder
 from tcmax_jax.data.clips import Listing
 from tcmax_jax.data.datasets import open_dataset
+from tcmax_jax.data.in_place import is_in_place
 from tcmax_jax.data.limits import MediaError
+from tcmax_jax.data.preparation.checks import from_files, resolved
 from tcmax_jax.data.sources import Source
 from tcmax_jax.packages import install_line
 from tcmax_jax.training import passes, run_folders
-from tcmax_jax.training.build import assemble, batch_problems
+from tcmax_jax.training.build import assemble, batch_problems, with_forms
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.environment import versions
 from tcmax_jax.training.parallel import KINDS
@@ -86,7 +88,7 @@ def examine(config: Config, workdir: Path, data_dir: str) -> Report:
     findings += machine.fake_devices(os.environ, cores)
     cache = jax.config.jax_compilation_cache_dir
     findings += checks.settings(config, platform, len(devices), cores, cache)
-    folder, num_classes, lines, of_data = _look_for_data(config, data_dir)
+    config, folder, num_classes, lines, of_data = _look_for_data(config, data_dir)
     findings += of_data
     findings += checks.packages(config, prepared=folder is not None)
     findings += checks.run_folder(workdir, config)
@@ -189,21 +191,33 @@ def _wrapped(paragraphs, first, indent):
 
 
 def _look_for_data(config: Config, data_dir: str):
-    """Returns (folder of prepared data or None, number of classes, lines, findings)."""
-    classes = getattr(config.data, "num_classes", _SOME_CLASSES)
+    """Returns (configuration, folder of prepared data or None, classes, lines, findings).
+
+    The configuration has what the files of the data say of its stored forms.
+    """
+    classes, opened = getattr(config.data, "num_classes", _SOME_CLASSES), None
     try:
+        if (opened := config.data.open()) is not None:
+            config, classes = with_forms(config, opened.forms), len(opened.class_names)
+            sizes = ", ".join(f"{len(x)} of {split}" for split, x in opened.sources.items())
+            return config, None, classes, [f"this experiment: {sizes}, read as they are"], []
         folder = config.data.prepared_folder(data_dir)
         if (folder / "dataset_info.json").is_file():
-            return folder, classes, [f"this experiment: prepared in {folder}"], []
+            return config, folder, classes, [f"this experiment: prepared in {folder}"], []
         listing = config.data.list_clips()
         if listing is None:
             text = "this experiment: not prepared; training generates it within seconds"
-            return None, classes, [text], []
+            return config, None, classes, [text], []
         classes = len(listing.class_names)
+        config = with_forms(config, from_files(resolved(config.data, listing)))
         lines, findings = try_clip(config, listing)
     except (ValueError, OSError) as reason:
         lines = ["this experiment: not prepared, and its raw data is not there"]
-        return None, classes, lines, [error(f"The data is not prepared, nor can it be: {reason}")]
+        failed = error(f"The data is not prepared, nor can it be: {reason}")
+        return config, None, classes, lines, [failed]
+    if is_in_place(config.data):
+        text = f"this experiment: arrays of {len(listing.clips)} examples, read where they lie"
+        return config, None, classes, [text, *lines], findings
     text = (
         f"this experiment: not prepared; its raw data lists {len(listing.clips)} clips in "
         f"{classes} classes"
@@ -212,7 +226,7 @@ def _look_for_data(config: Config, data_dir: str):
         "The data is not prepared. Training does so first; or run the same command with "
         "--mode=prepare."
     )
-    return None, classes, [text, *lines], [unprepared, *findings]
+    return config, None, classes, [text, *lines], [unprepared, *findings]
 
 
 def _try(config: Config, workdir: Path, folder: Path | None, num_classes: int, limit: float):
