@@ -17,7 +17,7 @@ from tcmax_jax.training import run_folders
 from tcmax_jax.training.build import prepare_data
 from tcmax_jax.training.config.overrides import load_experiment, override
 from tests.data.media_files import flat_frames, tone, write_media
-from tests.test_experiments import EXPERIMENTS, RECIPES, abstract_inputs
+from tests.test_experiments import EXPERIMENTS, RECIPES, abstract_inputs, with_known_shapes
 from tests.training.tiny import tiny_config
 
 GB = 10**9
@@ -192,7 +192,7 @@ def iter_slowly():
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_made_up_examples_have_the_form_of_a_recipes(path):
-    config = load_experiment(str(path))
+    config = with_known_shapes(path)
     record = stand_in(config, 5).sources["train"][3]
     assert record["label"] == 3
     for name, expected in abstract_inputs(config, 1).items():
@@ -208,6 +208,13 @@ def test_pictures_of_unknown_size_cannot_be_made_up():
     with pytest.raises(
         UnknownShapeError, match=r"Expected modalities\.visual\.input\.size to know"
     ):
+        stand_in(config, 5)
+
+
+def test_arrays_of_unknown_shape_cannot_be_made_up():
+    config = load_experiment(str(EXPERIMENTS / "grid_arrays.py"))
+    message = r"Expected the files of data\.stored\.audio, which say its shape, got none"
+    with pytest.raises(UnknownShapeError, match=message):
         stand_in(config, 5)
 
 

@@ -140,6 +140,11 @@ def stand_in(config: Config, num_classes: int) -> Dataset:
     rng = np.random.default_rng(0)
     forms = config.data.forms
     for name, modality in config.modalities.items():
+        if forms[name].shape is None:
+            raise UnknownShapeError(
+                f"Expected the files of data.stored.{name}, which say its shape, got none that can "
+                "be read. Correct the list, or the paths."
+            )
         if None in modality.input.shape(forms[name]):
             raise UnknownShapeError(
                 f"Expected modalities.{name}.input.size to know the shape of the pictures before "
