@@ -149,6 +149,30 @@ def test_records_by_index_are_trained_on_as_they_are():
         api.fit_records({"train": sources["train"]}, ["c0", "c1", "c2"])
 
 
+def test_a_hugging_face_data_set_is_trained_on_without_files_of_ours():
+    datasets = pytest.importorskip("datasets")
+    values, labels = motion()
+    features = datasets.Features(
+        {
+            "pose": datasets.Array2D((12, 3), "float32"),
+            "head": datasets.List(datasets.Value("float32"), length=3),
+            "label": datasets.ClassLabel(names=["a", "b", "c"]),
+        }
+    )
+    rows = {
+        "pose": list(values["pose"].astype(np.float32)),
+        "head": [pose[0].tolist() for pose in values["pose"].astype(np.float32)],
+        "label": [int(k) for k in labels],
+    }
+    whole = datasets.Dataset.from_dict(rows, features=features).with_format("numpy")
+    parts = {"train": whole.select(range(45)), "validation": whole.select(range(45, 60))}
+    encoders = {"pose": MLPEncoder(sizes=(8,)), "head": MLPEncoder(sizes=(8,))}
+    names = whole.features["label"].names
+    classifier = api.fit_records(parts, names, RECIPE, encoders=encoders)
+    assert classifier.results["splits"]["validation"]["accuracy"] > 0.6
+    assert list(classifier.class_names) == ["a", "b", "c"]
+
+
 def bad_motion(change):
     values, labels = motion(30)
     change(values)
