@@ -72,6 +72,12 @@ def test_a_recipe_brings_a_member_of_every_family(folder):
     about = json.loads((folder / "out" / "model.json").read_text())
     assert about["inputs"]["left"] == {"shape": ["rows", 12, 1], "dtype": "float32"}
 
+    with (folder / "recipe.py").open("a") as file:
+        file.write("# another line\n")
+    again = ("--experiment=recipe.py", "--mode=export", "--workdir=run", "--export=again")
+    said = " ".join(launch_here(*again, cwd=folder).stderr.split())
+    assert f"note: {folder / 'recipe.py'} has changed since the run in run was trained" in said
+
     forget("tcmax_jax.loaded_recipe")  # as in another process
     unknown = launch_here("--mode=export", "--workdir=run", "--export=more", cwd=folder)
     assert unknown.returncode == 1

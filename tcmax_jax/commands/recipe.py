@@ -8,6 +8,7 @@ from tcmax_jax.training import run_folders
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.listing import list_fields
 from tcmax_jax.training.config.overrides import load_experiment, override
+from tcmax_jax.training.processes import say
 
 
 def recipe_of(options: Options) -> Config:
@@ -52,6 +53,8 @@ def run_config(options: Options) -> Config:
     workdir = Path(options.workdir)
     config = override(run_folders.stored_config(workdir), options.fields)
     run_folders.check(workdir, config)
+    for file in run_folders.changed_definitions(workdir, config):
+        say(f"note: {file} has changed since the run in {workdir} was trained with it.")
     return config
 
 

@@ -212,8 +212,27 @@ def stored_config(workdir: Path) -> Config:
 
 def has_definitions(workdir: Path) -> bool:
     """Returns whether the run in a folder has sections that a recipe has defined."""
+    return bool(_stored_definitions(workdir))
+
+
+def changed_definitions(workdir: Path, config: Config) -> list[str]:
+    """Returns the files that define sections of a run, and differ from those it was trained with.
+
+    Args:
+      workdir: folder of the run.
+      config: its configuration, with the sections as they are defined now.
+    """
+    now, files = definitions(config), []
+    for kind, where in _stored_definitions(workdir).items():
+        digest = where.get("sha256") if isinstance(where, dict) else None
+        if digest and digest != now.get(kind, {}).get("sha256", digest):
+            files.append(now[kind]["file"])
+    return sorted(set(files))
+
+
+def _stored_definitions(workdir: Path) -> dict:
     path = RunFolder(workdir).config
-    return path.exists() and _DEFINITIONS in json.loads(path.read_text())
+    return json.loads(path.read_text()).get(_DEFINITIONS, {}) if path.exists() else {}
 
 
 def _file(definition: Mapping | str) -> str:
