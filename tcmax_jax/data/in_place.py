@@ -17,10 +17,8 @@ from tcmax_jax.data.forms import ArrayForm, Arrays
 from tcmax_jax.data.limits import MediaError
 from tcmax_jax.data.preparation.checks import (
     LEAVE_OUT,
+    check_all,
     check_complete,
-    check_files,
-    check_listed,
-    check_rows,
     check_used,
     from_files,
     is_weighted,
@@ -118,7 +116,8 @@ def open_in_place(source: ClipsSource, data_dir: str) -> Dataset:
         check_complete(folder, about["summary"]["skipped"], source)
         forms = source.with_forms(about["forms"]).forms
     else:
-        forms = _checked(source, listing)
+        check_all(source, listing)
+        forms = resolved(source, listing)
         outcomes = _outcomes(forms, listing, source)
         about = {"summary": summarise(listing, outcomes), "forms": from_files(forms)}
         folder.mkdir(parents=True, exist_ok=True)
@@ -135,13 +134,6 @@ def open_in_place(source: ClipsSource, data_dir: str) -> Dataset:
         sources[split] = ArrayRecords(forms, clips, labels, weighted)
     name = f"{source.kind}/{prepared.parent.name}/{prepared.name}"
     return Dataset(name, listing.class_names, about["summary"], sources, about["forms"], folder)
-
-
-def _checked(source: ClipsSource, listing: Listing) -> dict[str, ArrayForm]:
-    check_listed(listing)
-    check_files(listing, source)
-    check_rows(source, listing)
-    return resolved(source, listing)
 
 
 def _outcomes(forms, listing: Listing, source: ClipsSource) -> list[Outcome]:

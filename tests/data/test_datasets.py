@@ -8,6 +8,7 @@ import pytest
 from tcmax_jax.data.clips import RawDataError
 from tcmax_jax.data.datasets import open_dataset
 from tcmax_jax.data.pictures import decode_image
+from tcmax_jax.data.preparation import checks
 from tcmax_jax.data.preparation import prepare as prepare_module
 from tcmax_jax.data.preparation.prepare import prepare
 from tcmax_jax.data.sources import synthetic
@@ -108,7 +109,7 @@ def test_validation_is_required_before_anything_is_decoded(manifest, tmp_path, m
 
 
 def test_validation_is_required_of_prepared_data(manifest, tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare_module, "check_listed", lambda listing: None)
+    monkeypatch.setattr(checks, "check_listed", lambda listing: None)
     path = prepare(manifest, tmp_path / "data").data_path
     with pytest.raises(ValueError, match=r"a validation split in .*, got train, test\. Training"):
         open_dataset(path, ["audio"])

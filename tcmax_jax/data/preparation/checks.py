@@ -27,6 +27,14 @@ def resolved(source: ClipsSource, listing: Listing) -> dict[str, Form]:
     return forms
 
 
+def check_all(source: ClipsSource, listing: Listing) -> None:
+    """Checks splits, files and rows of arrays; raises RawDataError."""
+    check_listed(listing)
+    check_files(listing, source)
+    for modality, form in source.stored.items():
+        form.check_listed([clip.of(modality) for clip in listing.clips])
+
+
 def from_files(forms: Mapping[str, Form]) -> dict[str, dict]:
     """Returns {modality: fields of its form that are read from files}, as JSON can hold them."""
     fields = {m: {n: getattr(form, n) for n in form.from_files} for m, form in forms.items()}
@@ -40,12 +48,6 @@ def from_files(forms: Mapping[str, Form]) -> dict[str, dict]:
 def is_weighted(listing: Listing) -> bool:
     """Returns whether a list weighs its clips."""
     return any(clip.weight != 1 for clip in listing.clips)
-
-
-def check_rows(source: ClipsSource, listing: Listing) -> None:
-    """Raises RawDataError where a file of arrays has not a row for each clip."""
-    for modality, form in source.stored.items():
-        form.check_listed([clip.of(modality) for clip in listing.clips])
 
 
 def check_listed(listing: Listing) -> None:

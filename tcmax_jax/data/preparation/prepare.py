@@ -18,10 +18,8 @@ from tcmax_jax.data.clips import SPLITS, Listing, RawDataError
 from tcmax_jax.data.forms import Form
 from tcmax_jax.data.preparation.checks import (
     LEAVE_OUT,
+    check_all,
     check_complete,
-    check_files,
-    check_listed,
-    check_rows,
     check_used,
     from_files,
     is_weighted,
@@ -123,9 +121,7 @@ class ClipsBuilder(_SourceBuilder, tfds.core.ShardBasedBuilder, skip_registratio
 
     def _shard_iterators_per_split(self, dl_manager) -> dict[str, list[Callable]]:
         del dl_manager
-        check_listed(self.listing)
-        check_files(self.listing, self.source)
-        check_rows(self.source, self.listing)
+        check_all(self.source, self.listing)
         outcomes = self._decode()
         self.info.metadata.update(summarise(self.listing, outcomes), versions=versions())
         weighted = is_weighted(self.listing)
