@@ -153,7 +153,8 @@ class Step(NamedTuple):
                 True,
                 method="encode",
                 mutable=["batch_stats"],
-                rngs={"dropout": key},
+                # Modules that draw from other streams fall back to that of "params".
+                rngs={"dropout": key, "params": jax.random.fold_in(key, 1)},
             )
             return features, updated.get("batch_stats", {})
 

@@ -130,6 +130,8 @@ class Spread(nn.Module):
                 return y[:, None, None]
             case "batch":
                 return y - y.mean(axis=0)
+            case "noise" if train:
+                return y + jax.random.normal(self.make_rng("noise"), y.shape)
             case "crash":
                 return y + x
         return y
@@ -178,7 +180,7 @@ def test_modules_of_both_kinds_train_freeze_and_go_on(tmp_path, monkeypatch):
         training=Training(epochs=3, batch_size=24, accumulate=2, eval_batch_size=16, probe=False),
         optimizer=SGD(learning_rate=0.1, weight_decay=0.1, factors={"encoders_b/*": 0.0}),
     )
-    encoders = {"a": DroppyEncoder(), "b": SpreadEncoder()}
+    encoders = {"a": DroppyEncoder(), "b": SpreadEncoder(fault="noise")}
     fit = functools.partial(api.fit_arrays, inputs, labels, recipe, encoders=encoders)
     whole = fit(workdir=tmp_path / "whole")
     assert whole.results["splits"]["validation"]["accuracy"] > 0.8
