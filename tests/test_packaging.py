@@ -120,7 +120,15 @@ def test_the_wheel_has_the_package_and_its_recipes(built):
 
 def test_recipes_have_names():
     paper = {"crema_d", "kinetics_sounds", "ave", "vggsound", "ucf101", "mvsa"}
-    others = {"synthetic", "grid", "own_clips", "own_parts", "mvsa_clip", "ave_transformers"}
+    others = {
+        "synthetic",
+        "grid",
+        "own_clips",
+        "own_parts",
+        "grid_arrays",
+        "mvsa_clip",
+        "ave_transformers",
+    }
     assert set(recipes()) == paper | others
     assert load_experiment("crema_d") == load_experiment(str(ROOT / "experiments" / "crema_d.py"))
 

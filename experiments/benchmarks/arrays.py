@@ -69,7 +69,8 @@ def recipe(path: Path, in_place: bool) -> Config:
     return Config(
         data=ManifestData(manifest=str(path), stored=stored, in_place=in_place, processes=1),
         modalities={
-            m: Modality(input=ArrayInput(), encoder=MLPEncoder(sizes=(32, 16))) for m in stored
+            m: Modality(input=ArrayInput(), encoder=MLPEncoder(sizes=(512, 512, 128)))
+            for m in stored
         },
         training=Training(epochs=10_000, batch_size=512, eval_batch_size=512),
     )
