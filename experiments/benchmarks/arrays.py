@@ -66,7 +66,6 @@ def write(folder: Path) -> Path:
 def recipe(path: Path, in_place: bool) -> Config:
     """Returns the run."""
     stored = {"series": Arrays(path="series.npy"), "features": Arrays(path="features.npy")}
-    encoder = MLPEncoder(sizes=(512, 512, 128))
     return Config(
         data=ManifestData(manifest=str(path), stored=stored, in_place=in_place, processes=1),
         modalities={
