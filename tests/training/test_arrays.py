@@ -4,6 +4,8 @@ import csv
 import dataclasses
 import json
 import re
+import shutil
+from typing import ClassVar, Literal
 
 import jax
 import numpy as np
@@ -15,10 +17,14 @@ from tcmax_jax.commands.doctor import examine as doctor
 from tcmax_jax.commands.export import write_export
 from tcmax_jax.commands.predict import predict_file
 from tcmax_jax.data.clips import RawDataError
+from tcmax_jax.data.datasets import Dataset
 from tcmax_jax.data.forms import Arrays
 from tcmax_jax.data.inputs import ArrayInput, SeriesInput
+from tcmax_jax.data.sources import Source
 from tcmax_jax.data.sources.manifest import ManifestData
+from tcmax_jax.data.sources.memory import CheckedRecords
 from tcmax_jax.models import MLPEncoder, TemporalEncoder
+from tcmax_jax.section import section
 from tcmax_jax.training import loop
 from tcmax_jax.training.config import Config, Modality, Training
 from tcmax_jax.training.optimizer import SGD
@@ -70,10 +76,14 @@ def test_python_gives_the_numbers_of_the_files(trained):
         values, names, RECIPE, encoders=ENCODERS, splits=splits_of(60), ids=ids_of(60)
     )
     assert classifier.results["splits"] == results_of(trained)
-    with (trained / "new.csv").open("w") as file:
-        file.write("id\n" + "\n".join(ids_of(60)))
-    predict_file(trained / "run", trained / "new.csv", trained / "predictions.csv")
-    with (trained / "predictions.csv").open() as file:
+    # A list in another folder, with the arrays beside it and no column but the id.
+    other = trained / "elsewhere"
+    other.mkdir()
+    for name in ("accel.npz", "pose.npy"):
+        shutil.copy(trained / name, other)
+    (other / "new.csv").write_text("id\n" + "\n".join(ids_of(60)))
+    predict_file(trained / "run", other / "new.csv", other / "predictions.csv")
+    with (other / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     probabilities = classifier.predict(values)
     assert set(probabilities) == {"fused", "accel", "pose"}
@@ -171,6 +181,42 @@ def test_a_hugging_face_data_set_is_trained_on_without_files_of_ours():
     classifier = api.fit_records(parts, names, RECIPE, encoders=encoders)
     assert classifier.results["splits"]["validation"]["accuracy"] > 0.6
     assert list(classifier.class_names) == ["a", "b", "c"]
+
+
+@section
+class LazyData(Source):
+    """A source of a recipe that needs no preparation."""
+
+    kind: Literal["test_lazy"] = "test_lazy"
+
+    forms: ClassVar = {
+        "pose": Arrays(shape=(12, 3), dtype="float16", varying=False),
+        "twice": Arrays(shape=(3,), dtype="float16", varying=False),
+    }
+
+    def open(self):
+        """Opens records by index."""
+        names, splits = ["c0", "c1", "c2"], np.array(splits_of(60))
+        sources = {
+            split: CheckedRecords(
+                Lazy(np.flatnonzero(splits == split)), self.forms, names, place=split
+            )
+            for split in ("train", "validation", "test")
+        }
+        return Dataset("lazy", names, {}, sources)
+
+
+def test_a_source_of_a_recipe_is_opened_as_it_is(tmp_path):
+    modality = Modality(input=ArrayInput(), encoder=MLPEncoder(sizes=(8,)))
+    config = dataclasses.replace(
+        RECIPE, data=LazyData(), modalities=dict.fromkeys(LazyData.forms, modality)
+    )
+    results = loop.train(config, tmp_path / "run", str(tmp_path / "data"))
+    assert results["splits"]["test"]["accuracy"] > 0.6
+    assert loop.evaluate(tmp_path / "run", str(tmp_path / "data"))["splits"].keys() == {
+        "validation",
+        "test",
+    }
 
 
 def bad_motion(change):
