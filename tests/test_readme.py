@@ -8,6 +8,7 @@ import pytest
 
 from tcmax_jax.commands.estimate import Estimation
 from tcmax_jax.launch import split_overrides
+from tcmax_jax.section import forget
 from tcmax_jax.training.config.overrides import load_experiment, override
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +23,10 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 def test_python_blocks_run_one_after_the_other(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
-    exec(compile(code, page.name, "exec"), {"__name__": page.stem})
+    try:
+        exec(compile(code, page.name, "exec"), {"__name__": page.stem})
+    finally:
+        forget(page.stem)  # what a page defines, as another process would
 
 
 def test_every_path_of_the_map_exists():
