@@ -12,6 +12,8 @@ MAX_FRAMES = 2**22
 MAX_SECONDS = 2**17
 # Samples a second that a file of sound declares; sound cards end at 768 kHz.
 MAX_RATE = 2**20
+# Level of a sample of sound; full scale is 1, of whole numbers that were taken for floats 2^31.
+MAX_LEVEL = 2**32
 # Samples of sound that are held at once, 3.4 hours at 22050 Hz; 1 GiB as float32.
 MAX_SAMPLES = 2**28
 

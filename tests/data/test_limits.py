@@ -10,9 +10,9 @@ import av
 import numpy as np
 import pytest
 
-from tcmax_jax.data import containers, limits, media
+from tcmax_jax.data import limits
+from tcmax_jax.data.media import containers, read_audio, read_frame_pairs, read_frames
 from tcmax_jax.data.limits import MediaError
-from tcmax_jax.data.media import read_audio, read_frame_pairs, read_frames
 from tcmax_jax.data.pictures import declared_size, decode_image, encode_image
 from tests.data.media_files import RATE, flat_frames, quadrants, tone, write_media
 
@@ -113,20 +113,20 @@ def test_strips_are_not_blown_up(tmp_path, monkeypatch, read):
 @pytest.mark.parametrize("read", READERS)
 def test_too_many_frames(tmp_path, monkeypatch, read):
     path = write_media(tmp_path / "long.avi", frames=flat_frames(LEVELS))
-    monkeypatch.setattr(media, "MAX_FRAMES", 4)
+    monkeypatch.setattr(limits, "MAX_FRAMES", 4)
     read(path)
-    monkeypatch.setattr(media, "MAX_FRAMES", 3)
+    monkeypatch.setattr(limits, "MAX_FRAMES", 3)
     with pytest.raises(MediaError, match=r"long\.avi: Expected at most 3 frames, got more\. Cut"):
         read(path)
 
 
 def test_too_much_sound(tmp_path, monkeypatch):
     path = write_media(tmp_path / "long.wav", audio=tone(1.0))
-    monkeypatch.setattr(media, "MAX_SAMPLES", 4000)
+    monkeypatch.setattr(limits, "MAX_SAMPLES", 4000)
     assert len(read_audio(path, rate=RATE, start=0.5, end=0.75)) == 4000
     with pytest.raises(MediaError, match=r"at most 4000 samples, got more\. Name start and end"):
         read_audio(path, rate=RATE)
-    monkeypatch.setattr(media, "MAX_SECONDS", 0.5)
+    monkeypatch.setattr(limits, "MAX_SECONDS", 0.5)
     with pytest.raises(MediaError, match=r"long\.wav: Expected sound of at most 0\.5 s, got more"):
         read_audio(path, rate=RATE, start=0.5, end=0.75)
 
@@ -155,7 +155,7 @@ def test_silence_before_late_sound_takes_no_memory_beyond_the_limit(tmp_path):
 
 def test_low_rates_are_not_blown_up(tmp_path, monkeypatch):
     path = write_media(tmp_path / "slow.flac", audio=tone(1.0), audio_codec="flac", rate=100)
-    monkeypatch.setattr(media, "MAX_SAMPLES", RATE)
+    monkeypatch.setattr(limits, "MAX_SAMPLES", RATE)
     with pytest.raises(MediaError, match=r"at most 16000 samples a frame, got more\. Re-encode"):
         read_audio(path, rate=RATE)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator
 
 import av
@@ -14,6 +15,8 @@ _ENOUGH_TO_TELL = 40
 # Tags in a strange encoding are no reason to refuse a clip. From version 19 on PyAV keeps them, and
 # has no such argument.
 _ANY_TAGS = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+# The whitelist, on which nothing stands, keeps every format from opening other files and addresses.
+OPTIONS = _ANY_TAGS | {"container_options": {"protocol_whitelist": "none"}}
 _BEGINNINGS = {
     b"version https://git-lfs": ("Git LFS pointer", "Fetch the files (git lfs pull)"),
     b"#EXTM3U": ("playlist", "Join what it lists into one file"),
@@ -41,12 +44,9 @@ def opened(path: str | os.PathLike, kind: str) -> Iterator[tuple]:
     bounds = {"max_pixels": str(2 * limits.MAX_PIXELS)}
     with (
         decoding(path, kind),
-        # By its handle: so no name is taken for a pattern or an address, and the whitelist, on
-        # which nothing stands, keeps every format from opening other files and addresses.
+        # By its handle, so that no name is taken for a pattern or an address.
         open(path, "rb") as file,
-        av.open(
-            file, **_ANY_TAGS, container_options={"protocol_whitelist": "none"}, options=bounds
-        ) as container,
+        av.open(file, **OPTIONS, options=bounds) as container,
     ):
         streams = [s for s in container.streams if s.type == kind and s.codec_context]
         if not streams:
@@ -82,17 +82,25 @@ def decoding(path: str | os.PathLike, kind: str) -> Iterator[None]:
 
 def _check_beginning(path) -> None:
     try:
-        with open(path, "rb") as file:
-            beginning = file.read(_ENOUGH_TO_TELL)
-    # A name with a zero byte is a ValueError.
-    except (OSError, ValueError) as error:
-        if not os.path.isfile(path):
-            raise MediaError(
-                "missing file", f"{path}: Expected a media file, got none there. Correct the path."
-            ) from error
+        # A pipe would wait for somebody to write into it.
+        is_file, beginning = stat.S_ISREG(os.stat(path).st_mode), b""
+        if is_file:
+            with open(path, "rb") as file:
+                beginning = file.read(_ENOUGH_TO_TELL)
+    except PermissionError as error:
         raise MediaError(
             "unreadable file", f"{path}: Expected a media file, got '{error}'. Make it readable."
         ) from error
+    # A name with a zero byte is a ValueError.
+    except (OSError, ValueError) as error:
+        raise MediaError(
+            "missing file", f"{path}: Expected a media file, got none there. Correct the path."
+        ) from error
+    if not is_file:
+        raise MediaError(
+            "no file",
+            f"{path}: Expected a media file, got a folder, pipe or device. Correct the path.",
+        )
     for text, (kind, remedy) in _BEGINNINGS.items():
         if beginning.startswith(text):
             raise MediaError(kind, f"{path}: Expected a media file, got a {kind}. {remedy}.")

@@ -1,0 +1,149 @@
+"""What a container says of its own time: the begin, the end, and whether it is there as a whole."""
+
+import os
+import re
+
+import av
+
+from tcmax_jax.data.limits import MediaError
+from tcmax_jax.data.media.containers import OPTIONS
+
+# What a file may end before its header says: headers round, and some are written beforehand.
+_SMALL_SHARE, _SMALL_TIME = 0.05, 0.1  # and seconds
+# Formats whose headers tell the end of each stream, and of the longest one.
+_STREAMS_DECLARE = {"mov", "flac"}
+_FILES_DECLARE = {"matroska", "flv"}
+# Bytes in which headers are looked for, and what RIFF's size falls short of 2^32 by where there is
+# none.
+_HEAD, _NO_SIZE = 8192, 256
+# GUID of an ASF file, and of its object of properties.
+_ASF = bytes.fromhex("3026b275")
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+
+
+def format_of(container) -> str:
+    """Returns FFmpeg's name of a container's format, the first of its names."""
+    return container.format.name.split(",")[0]
+
+
+def origin(container) -> float:
+    """Returns the seconds of the container's clock at which the clip begins, as players count."""
+    # Below zero lies only what the codec needs to start up.
+    return max(container.start_time or 0, 0) / av.time_base
+
+
+def declared_end(container, stream) -> float | None:
+    """Returns the seconds of the clip at which a stream ends by its header; None if it's not said.
+
+    FFmpeg guesses it of some formats, from the size of the file; that does not count.
+    """
+    name, zero = format_of(container), origin(container)
+    if name == "matroska":
+        return _of_tag(stream, zero)
+    if name in _STREAMS_DECLARE and stream.duration is not None:
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base) - zero
+    return None
+
+
+def check_complete(path, container, stream, held: float) -> None:
+    """Raises MediaError where a file declares more of a stream than it holds.
+
+    Args:
+      path: the file.
+      container: the file, opened and read to its end.
+      stream: its stream.
+      held: seconds of the clip at which the stream ended.
+    """
+    name = format_of(container)
+    declared = declared_end(container, stream)
+    if declared is None and name in _FILES_DECLARE:
+        declared = _end_of_file(container)
+        if declared is not None and _lacks(declared, held, _SMALL_TIME):
+            held = max(held, _held_by_file(path))
+    if declared is not None and _lacks(declared, held, _SMALL_TIME):
+        raise _part(path, f"{declared:.2f} s of {stream.type}", f"{held:.2f} s")
+    with open(path, "rb") as file:
+        stated, size = _bytes_of(file), file.seek(0, os.SEEK_END)
+    if stated is not None and _lacks(stated, size):
+        raise _part(path, f"{stated} bytes", str(size))
+
+
+def nothing_inside(path, what: str, start, end, clip_seconds: float) -> MediaError:
+    """Returns the error of a cut that begins after the end of a clip."""
+    until = "its end" if end is None else f"{end:g} s"
+    return MediaError(
+        f"no {what} in the cut",
+        f"{path}: Expected {what} from {start or 0:g} s to {until}, got a clip of "
+        f"{clip_seconds:.2f} s. Correct start and end.",
+    )
+
+
+def _part(path, declared: str, held: str) -> MediaError:
+    return MediaError(
+        "part of a file",
+        f"{path}: Expected {declared}, as the file declares, got {held}: it is a part of a file. "
+        "Fetch or copy it again.",
+    )
+
+
+def _lacks(declared: float, held: float, least: float = 0) -> bool:
+    return declared - held > max(_SMALL_SHARE * declared, least)
+
+
+def _of_tag(stream, zero: float) -> float | None:
+    match = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))
+    if match is None:
+        return None
+    hours, minutes, seconds = map(float, match.groups())
+    return 3600 * hours + 60 * minutes + seconds - zero
+
+
+def _end_of_file(container) -> float | None:
+    """Returns the seconds at which the longest of all streams ends by the header."""
+    if container.duration is None:
+        return None
+    return container.duration / av.time_base - origin(container)
+
+
+def _held_by_file(path) -> float:
+    """Returns the seconds at which the last packet of all streams ends."""
+    end = 0.0
+    with open(path, "rb") as file, av.open(file, **OPTIONS) as container:
+        for packet in container.demux():
+            stamp = packet.dts if packet.pts is None else packet.pts
+            if stamp is not None:
+                seconds = float((stamp + (packet.duration or 0)) * packet.time_base)
+                end = max(end, seconds - origin(container))
+    return end
+
+
+def _bytes_of(file) -> int | None:
+    """Returns how long a file is by its own header; None where that says nothing.
+
+    FFmpeg takes the size of the file for that, in formats in which the header tells it.
+    """
+    head, before = file.read(_HEAD), 0
+    if head[:3] == b"ID3":  # Tags before MP3, of a length in four times seven bits.
+        before = 10 + sum(byte << 7 * (3 - i) for i, byte in enumerate(head[6:10]))
+        file.seek(before)
+        head = file.read(_HEAD)
+    if head[:4] == b"RIFF":  # WAV and AVI; a file that was written into a pipe tells no size
+        size = _number(head, 4, order="little")
+        return size + 8 if 0 < size < 2**32 - _NO_SIZE else None
+    if head[:4] == b"FORM":  # AIFF
+        return _number(head, 4) + 8
+    if head[:4] == b"caff" and (at := head.find(b"data")) > 0:
+        size = _number(head, at + 4, 8)
+        return at + 12 + size if size < 2**63 else None
+    if head[:4] == _ASF and (at := head.find(_ASF_PROPERTIES)) > 0:
+        is_broadcast = _number(head, at + 88, order="little") & 1
+        return None if is_broadcast else _number(head, at + 40, 8, order="little")
+    if head[:1] == b"\xff" and (match := re.search(rb"Xing|Info", head[:200])):  # MP3
+        has_frames, has_bytes = head[match.end() + 3] & 1, head[match.end() + 3] & 2
+        at = match.end() + (8 if has_frames else 4)
+        return before + _number(head, at) if has_bytes else None
+    return None
+
+
+def _number(head: bytes, at: int, size: int = 4, order="big") -> int:
+    return int.from_bytes(head[at : at + size], order)
