@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tcmax_jax.data import limits
-from tcmax_jax.data.media import containers, read_audio, read_frame_pairs, read_frames
 from tcmax_jax.data.limits import MediaError
+from tcmax_jax.data.media import containers, read_audio, read_frame_pairs, read_frames
 from tcmax_jax.data.pictures import declared_size, decode_image, encode_image
 from tests.data.media_files import RATE, flat_frames, quadrants, tone, write_media
 

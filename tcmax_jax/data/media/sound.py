@@ -139,8 +139,8 @@ def _period(per_second: int, rate: int) -> tuple[int, int]:
 def _periods(per_second: int, rate: int, first: int) -> int:
     """Returns how many common periods may be left out before a sample of the result.
 
-    The resampler is then in the phase in which it would be, had it begun with the stream, and begins
-    early enough to forget that it did not.
+    The resampler is then in the phase in which it would be, had it begun with the stream, and
+    begins early enough to forget that it did not.
     """
     taken, given = _period(per_second, rate)
     return max((first - given * math.ceil(_SETTLED / min(taken, given))) // given, 0)

@@ -98,7 +98,7 @@ def video_end(path) -> float:
 
 
 def _seek(container, stream, begin: float) -> bool:
-    """Goes to a frame that is decoded by itself, before a time; returns whether that can be done."""
+    """Goes to a frame before a time that is decoded by itself; returns whether it can."""
     if format_of(container) not in _SEEKABLE:
         return False
     seconds = begin - _EARLIER + origin(container)
@@ -108,35 +108,35 @@ def _seek(container, stream, begin: float) -> bool:
 
 def _timed(path, container, stream) -> Iterator[tuple]:
     """Yields (frame, seconds) of what is decoded from here on."""
-    zero, first, lag, time, step = origin(container), None, None, None, None
+    zero, time, step = origin(container), 0.0, 0.0
+    for frame, stamp in _stamped(path, container, stream):
+        # Streams without time stamps are taken to run at their nominal rate.
+        now = time + step if stamp is None else float(stamp * frame.time_base) - zero
+        if time - now > _MOST_BACK:
+            raise MediaError(
+                "time stamps that go back",
+                f"{path}: Expected frames one after the other, got one of {now:.2f} s after "
+                f"{time:.2f} s. Cut the file there, or re-encode it.",
+            )
+        gap, time = now - time, max(now, time)
+        step = gap if step and gap > 0 else _display_seconds(frame, stream)
+        yield frame, time
+
+
+def _stamped(path, container, stream) -> Iterator[tuple]:
+    """Yields (frame, its time of display in units of its time base, None where nothing tells)."""
+    first = lag = None
     for packet in _bounded(path, container.demux(stream)):
         first = packet.dts if first is None else first
         for frame in packet.decode():
-            stamp = frame.pts
-            if _keeps_no_times(container) and first is not None:
-                # Later than the packets by what the decoder holds back.
-                lag = frame.dts - first if lag is None and frame.dts is not None else lag
-                stamp = None if frame.dts is None or lag is None else frame.dts - lag
-            if stamp is not None:
-                now = float(stamp * frame.time_base) - zero
-            # Streams without time stamps are taken to run at their nominal rate.
-            elif time is not None:
-                now = time + step
+            if not _keeps_no_times(container):
+                yield frame, frame.pts
+            elif frame.dts is None or first is None:
+                yield frame, None
             else:
-                now = 0.0
-            if time is not None and now < time:
-                if time - now > _MOST_BACK:
-                    raise MediaError(
-                        "time stamps that go back",
-                        f"{path}: Expected frames one after the other, got one of {now:.2f} s after "
-                        f"{time:.2f} s. Cut the file there, or re-encode it.",
-                    )
-                now = time
-            step = (
-                now - time if time is not None and now > time else _display_seconds(frame, stream)
-            )
-            time = now
-            yield frame, now
+                # Frames come later than their packets by what the decoder holds back.
+                lag = frame.dts - first if lag is None else lag
+                yield frame, frame.dts - lag
 
 
 def _keeps_no_times(container) -> bool:
