@@ -1,12 +1,33 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and names of files that are made of others' names."""
 
+import hashlib
 import os
 from pathlib import Path
+
+_LONGEST = 200  # bytes; file systems take 255, and a temporary file has an ending more
+
+
+def file_name(text: str) -> str:
+    """Returns a name for a file or folder that is said by a text, of any characters.
+
+    It is the text itself wherever that can be one. No other leads out of the folder, or is that of
+    another text: a digest tells them apart.
+
+    Example:
+      >>> file_name("tcmax-sum-seed0"), file_name("../tcmax")
+      ('tcmax-sum-seed0', '.._tcmax-dc1cfc9b')
+    """
+    name = text.replace("/", "_").replace("\0", "_")
+    if name == text and text not in ("", ".", "..") and len(os.fsencode(name)) <= _LONGEST:
+        return text
+    digest = hashlib.sha256(os.fsencode(text)).hexdigest()[:8]
+    return f"{os.fsdecode(os.fsencode(name)[:_LONGEST])}-{digest}"
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Writes a text file so that it is there whole or, after a crash, as it was before."""
-    write_bytes_atomically(path, text.encode())
+    # Names of files may hold bytes that are no text.
+    write_bytes_atomically(path, text.encode(errors="backslashreplace"))
 
 
 def write_bytes_atomically(path: Path, content: bytes) -> None:

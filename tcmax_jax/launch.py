@@ -13,6 +13,7 @@ from tcmax_jax import __version__
 from tcmax_jax.commands.help import help_text
 from tcmax_jax.commands.modes import DEFAULT, MODES, Options, check_flags, modes_reading
 from tcmax_jax.packages import install_line
+from tcmax_jax.user_text import printable
 
 _MODE = flags.DEFINE_enum("mode", DEFAULT, list(MODES), "What to do.")
 _FLAGS = {
@@ -125,7 +126,7 @@ def main(argv, overrides):
     except (ValueError, OSError, ArithmeticError) as error:
         if logging.level_debug():
             raise
-        sys.exit(f"error: {error}\n(--verbosity=1 shows where)")
+        sys.exit(printable(f"error: {error}\n(--verbosity=1 shows where)"))
     sys.exit(outcome.code or None)
 
 
@@ -143,10 +144,10 @@ def _run_mode(mode, overrides):
         with stopping():
             outcome = MODES[mode].load()(options)
     except PreemptedError as stop:
-        print(stop, file=sys.stderr)
+        print(printable(str(stop)), file=sys.stderr)
         sys.exit(EXIT_PREEMPTED)
     if not joined or joined.is_primary():
-        print(outcome.text)
+        print(printable(outcome.text))
     return outcome
 
 

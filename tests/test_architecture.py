@@ -44,7 +44,7 @@ def files(layer):
         ("estimators", ["estimators", "losses", "npz"]),
         ("methods", ["methods", "losses", "models", "section"]),
         ("models", ["models", "losses", "npz", "section", "series"]),
-        ("data", ["data", "files", "npz", "packages", "section", "series"]),
+        ("data", ["data", "files", "npz", "packages", "section", "series", "user_text"]),
         (
             "evaluation",
             [
@@ -58,6 +58,7 @@ def files(layer):
                 "upgrade",
                 "run_folder",
                 "series",
+                "user_text",
             ],
         ),
         (
@@ -76,6 +77,7 @@ def files(layer):
                 "section",
                 "series",
                 "upgrade",
+                "user_text",
             ],
         ),
         (
@@ -92,6 +94,7 @@ def files(layer):
                 "files",
                 "series",
                 "packages",
+                "user_text",
             ],
         ),
     ],
@@ -140,7 +143,7 @@ def test_only_one_file_maps_over_devices():
     assert users == ["parallel.py"]
 
 
-@pytest.mark.parametrize("name", ["section", "upgrade", "run_folder"])
+@pytest.mark.parametrize("name", ["section", "upgrade", "run_folder", "user_text"])
 def test_what_everything_stands_on_needs_the_standard_library_alone(name):
     used = {each.split(".")[0] for each in imports_of(PACKAGE / f"{name}.py")}
     assert used <= set(sys.stdlib_module_names)
@@ -198,6 +201,7 @@ def test_reports_read_result_files_only():
         "tcmax_jax.files",
         "tcmax_jax.run_folder",
         "tcmax_jax.upgrade",
+        "tcmax_jax.user_text",
     }
 
 

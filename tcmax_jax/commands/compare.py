@@ -16,6 +16,7 @@ from tcmax_jax.evaluation.comparison import (
     comparison_markdown,
     comparison_table,
 )
+from tcmax_jax.evaluation.reports.runs import run_folder_name
 from tcmax_jax.files import write_atomically
 from tcmax_jax.models import HeadOptions
 from tcmax_jax.run_folder import RunFolder
@@ -132,8 +133,7 @@ def run_comparison(
 
 def run_name(config: Config) -> str:
     """Returns the name of a planned run's folder."""
-    method, fusion = _names(config).values()
-    return f"{method}-{fusion}-seed{config.seed}"
+    return run_folder_name(_names(config) | {"seed": config.seed})
 
 
 def _names(config):

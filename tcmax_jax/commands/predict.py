@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +25,8 @@ from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.tree import ConfigError
 from tcmax_jax.training.processes import is_primary, say
 from tcmax_jax.training.trained import Trained, classifier, load_trained
+
+_COLUMNS, _REASON = ("id", "prediction", "probability"), "reason"
 
 
 class Prediction(NamedTuple):
@@ -70,7 +72,8 @@ def predict_file(
 
     Its columns are id, prediction, probability; one a class, the fused probability; for additive
     heads one a class of each modality (`audio:dog`), what that modality says alone; and with
-    `allow_skipped` the reason why a clip was left out.
+    `allow_skipped` the reason why a clip was left out. See `class_heading` and
+    `tcmax_jax.evaluation.tables.csv_table` for how names stand in it.
 
     Args:
       workdir: folder of a run that has a checkpoint; its data is not needed.
@@ -109,9 +112,13 @@ def predict_file(
 def predictions_csv(prediction: Prediction, *, with_reasons: bool) -> str:
     """Returns the text of a CSV file with a row for each clip, see `predict_file`."""
     parts = {n: rows for n, rows in prediction.probabilities.items() if n != "fused"}
-    header = ["id", "prediction", "probability", *prediction.class_names]
-    header += [f"{m}:{name}" for m in parts for name in prediction.class_names]
-    rows = [header + ["reason"] * with_reasons]
+    of_classes = [
+        class_heading(part, name, parts)
+        for part in ("fused", *parts)
+        for name in prediction.class_names
+    ]
+    header = [*_COLUMNS, *of_classes]
+    rows = [header + [_REASON] * with_reasons]
     for clip in prediction.clips:
         row, reason = [clip.id], prediction.reasons.get(clip.id, "")
         if reason:
@@ -123,6 +130,32 @@ def predictions_csv(prediction: Prediction, *, with_reasons: bool) -> str:
             row += [p for values in parts.values() for p in values[clip.id]]
         rows.append(row + [reason] * with_reasons)
     return csv_table(rows)
+
+
+def class_heading(part: str, name: str, modalities: Collection[str]) -> str:
+    """Returns the heading of a class's probabilities; no two of a file are the same.
+
+    That of a modality is `audio:dog`, where a colon in the modality's own name is %3A, and a
+    percent sign %25. The fused one is the name of the class, or `fused:id` where the name is a
+    heading of its own, or begins with a modality, or fused, and a colon.
+
+    Args:
+      part: "fused" or a modality.
+      name: of the class.
+      modalities: all with probabilities of their own.
+
+    Example:
+      >>> class_heading("audio", "dog", ["audio"]), class_heading("fused", "dog", ["audio"])
+      ('audio:dog', 'dog')
+      >>> class_heading("fused", "id", []), class_heading("fused", "audio:dog", ["audio"])
+      ('fused:id', 'fused:audio:dog')
+    """
+    prefixes = {
+        each: each.replace("%", "%25").replace(":", "%3A") + ":" for each in ("fused", *modalities)
+    }
+    heading = prefixes[part] + name
+    taken = name in (*_COLUMNS, _REASON) or name.startswith(tuple(prefixes.values()))
+    return name if part == "fused" and not taken else heading
 
 
 def prediction_text(prediction: Prediction) -> str:

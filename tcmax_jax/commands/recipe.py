@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from tcmax_jax.commands.modes import Options, Outcome
+from tcmax_jax.files import file_name
 from tcmax_jax.training import run_folders
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.listing import list_fields
@@ -28,7 +29,7 @@ def changes_recipe(options: Options) -> bool:
 
 def workdir_of(options: Options, name: str) -> Path:
     """Returns --workdir, or the folder of this name in runs/."""
-    return Path(options.workdir or Path("runs") / name)
+    return Path(options.workdir or Path("runs") / file_name(name))
 
 
 def run_folder(options: Options, config: Config) -> Path:

@@ -29,6 +29,7 @@ from tcmax_jax.data.preparation.summary import summarise, summary_text
 from tcmax_jax.data.sources import ClipsSource, Source
 from tcmax_jax.data.sources.manifest import ManifestData
 from tcmax_jax.files import write_atomically
+from tcmax_jax.user_text import printable
 
 _FILE = "checked.json"
 
@@ -122,7 +123,7 @@ def open_in_place(source: ClipsSource, data_dir: str) -> Dataset:
         about = {"summary": summarise(listing, outcomes), "forms": from_files(forms)}
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / _FILE, json.dumps(about))
-        print(summary_text(about["summary"]), file=sys.stderr, flush=True)
+        print(printable(summary_text(about["summary"])), file=sys.stderr, flush=True)
     skipped = {clip["id"] for clip in about["summary"]["skipped"]}
     used = [clip for clip in listing.clips if clip.id not in skipped]
     classes = {name: number for number, name in enumerate(listing.class_names)}

@@ -14,8 +14,9 @@ from tcmax_jax.data.forms import Form
 from tcmax_jax.data.inputs import Input
 from tcmax_jax.data.pipeline import takes_batches
 from tcmax_jax.data.sources.base import digest
-from tcmax_jax.files import write_atomically
+from tcmax_jax.files import file_name, write_atomically
 from tcmax_jax.series import Series
+from tcmax_jax.user_text import printable
 
 _BATCH = 256
 _LEAST = 1e-6  # of a standard deviation in relation to the mean; below, a channel is constant
@@ -62,7 +63,8 @@ def measure_scales(
     scales = {m: _read(file) for m, file in files.items() if file and file.is_file()}
     missing = {m: x for m, x in wanted.items() if m not in scales}
     if missing:
-        print(f"measuring the scale of {', '.join(missing)} ...", file=sys.stderr, flush=True)
+        text = f"measuring the scale of {', '.join(missing)} ..."
+        print(printable(text), file=sys.stderr, flush=True)
         scales |= _measure(source, missing)
         for m in (m for m in missing if files[m]):
             _write(files[m], scales[m])
@@ -120,7 +122,7 @@ def _file(folder, modality, to_input) -> Path | None:
     if folder is None:
         return None
     fields = dataclasses.asdict(to_input) | {"modality": modality}
-    return folder / f"scale-{modality}-{digest(fields)}.json"
+    return folder / file_name(f"scale-{modality}-{digest(fields)}.json")
 
 
 def _read(file: Path) -> Scale:

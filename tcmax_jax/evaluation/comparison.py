@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from tcmax_jax.evaluation.quantities import Name, mean, ordered, read_name, title, write_name
-from tcmax_jax.evaluation.tables import csv_table, markdown_table, text_table
+from tcmax_jax.evaluation.tables import csv_table, markdown_table, markdown_text, text_table
 
 _CONFIDENCE = 0.95
 RUN = ("method", "fusion", "seed")  # what tells runs apart
@@ -122,8 +122,10 @@ def comparison_table(comparison: Mapping, width: int | None = None) -> str:
 
 def comparison_markdown(comparison: Mapping) -> str:
     """Lays out a comparison as a Markdown table: how to read it, and which runs failed."""
-    failures = "".join(f"- {line}\n" for line in comparison_failures(comparison))
-    table, reading = markdown_table(comparison_cells(comparison)), comparison_reading(comparison)
+    failed = map(markdown_text, comparison_failures(comparison))
+    failures = "".join(f"- {line}\n" for line in failed)
+    reading = markdown_text(comparison_reading(comparison))
+    table = markdown_table(comparison_cells(comparison))
     return f"{table}\n\n{reading}\n" + (failures and f"\n{failures}")
 
 

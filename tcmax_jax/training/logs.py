@@ -21,6 +21,7 @@ from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.listing import fields_of
 from tcmax_jax.training.config.tree import to_dict
 from tcmax_jax.training.processes import is_primary
+from tcmax_jax.user_text import columns, printable, visible
 
 _LINES_UNDER_TITLES = 20
 _HPARAMS = "hparams"  # folder of the events behind that page
@@ -124,16 +125,17 @@ class RunLog:
         }
         for name in names:
             text = number(name, values[write_name(name)], short=True)
-            cells[name.of or title(name, short=True, unit=False)] = (text, 5)
-        widths = {name: max(len(name), least, 5) for name, (_, least) in cells.items()}
+            cells[visible(name.of or title(name, short=True, unit=False))] = (text, 5)
+        widths = {name: max(columns(name), least, 5) for name, (_, least) in cells.items()}
         if self._validations % _LINES_UNDER_TITLES == 0:
-            self.say("  ".join(f"{name:>{width}}" for name, width in widths.items()))
+            padded = (" " * (width - columns(name)) + name for name, width in widths.items())
+            self.say("  ".join(padded))
         self._validations += 1
         self.say("  ".join(f"{cells[name][0]:>{width}}" for name, width in widths.items()))
 
     def say(self, text: str) -> None:
         """Prints a line above the bar."""
-        tqdm.write(text, file=sys.stderr)
+        tqdm.write(printable(text), file=sys.stderr)
 
 
 class _Silence(contextlib.nullcontext):

@@ -13,6 +13,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from tcmax_jax.user_text import printable
+
 
 def join(coordinator: str | None = None, count: int | None = None, index: int | None = None):
     """Makes this process one of several, before anything else of JAX is used.
@@ -54,7 +56,7 @@ def is_primary() -> bool:
 def say(text: str) -> None:
     """Prints a line to standard error, once."""
     if is_primary():
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 def wait_for_all(name: str) -> None:

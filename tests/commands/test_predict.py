@@ -10,8 +10,14 @@ import numpy as np
 import pytest
 
 from tcmax_jax.commands import predict
-from tcmax_jax.commands.predict import predict_file, prediction_text
-from tcmax_jax.data.clips import RawDataError
+from tcmax_jax.commands.predict import (
+    Prediction,
+    class_heading,
+    predict_file,
+    prediction_text,
+    predictions_csv,
+)
+from tcmax_jax.data.clips import Clip, RawDataError
 from tcmax_jax.data.forms import Frames, LogSpectrogram
 from tcmax_jax.data.inputs import FramesInput, SpectrogramInput
 from tcmax_jax.data.sources.manifest import ManifestData
@@ -252,3 +258,23 @@ def test_runs_on_the_synthetic_set_have_no_media(run, media, tmp_path):
     run_folders.claim(made_up, tiny_config(), Data)
     with pytest.raises(ConfigError, match=r"on clips, got one on the data set synthetic, .*ma"):
         predict_file(made_up, media, tmp_path / "out.csv")
+
+
+def test_headings_are_unique_and_cells_no_formulas():
+    names = ["id", "prediction", "reason", "fused:id", "a:id", "b:id", "=x", "dog"]
+    parts = ["a", "a:b", "a%3Ab"]
+    headings = [class_heading(part, name, parts) for part in ("fused", *parts) for name in names]
+    assert headings[:8] == [
+        "fused:id", "fused:prediction", "fused:reason", "fused:fused:id", "fused:a:id", "b:id",
+        "=x", "dog",
+    ]  # fmt: skip
+    assert headings[-1] == "a%253Ab:dog"
+    every = ["id", "prediction", "probability", *headings, "reason"]
+    assert len(set(every)) == len(every)
+    shares = {"=a": np.eye(8)[6]}
+    clips = [Clip("=a", "", ""), Clip("b", "", "")]
+    prediction = Prediction(clips, names, dict.fromkeys(("fused", *parts), shares), {"b": "-x"})
+    header, *rows = csv.reader(predictions_csv(prediction, with_reasons=True).splitlines())
+    assert [cell.removeprefix("'") for cell in header] == every
+    assert rows[0][:3] == ["'=a", "'=x", "1.0"]
+    assert (rows[1][0], rows[1][-1]) == ("b", "'-x")

@@ -30,6 +30,7 @@ from tcmax_jax.training.config import Config
 from tcmax_jax.training.environment import versions
 from tcmax_jax.training.parallel import KINDS
 from tcmax_jax.training.processes import is_primary, say
+from tcmax_jax.user_text import printable
 
 # Seconds for the test of the speed: compiling for an accelerator may take minutes, steps do not.
 _LIMIT_ON_CPU, _LIMIT = 60.0, 300.0
@@ -64,7 +65,7 @@ def doctor(options: Options) -> Outcome:
     if report.speed and report.speed.unfinished:
         # The usual end of a process would wait for the step that is running, or crash.
         if is_primary():
-            print(text)
+            print(printable(text))
         for worker in multiprocessing.active_children():
             worker.terminate()
         sys.stdout.flush()

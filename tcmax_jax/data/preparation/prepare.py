@@ -31,6 +31,7 @@ from tcmax_jax.data.preparation.summary import Progress, summarise, summary_text
 from tcmax_jax.data.sources import ClipsSource, Source
 from tcmax_jax.data.sources.base import digest
 from tcmax_jax.packages import DECODERS, versions
+from tcmax_jax.user_text import printable
 
 # TFDS holds a shard in memory while it writes it.
 CHUNKS_IN_SHARD = 4
@@ -193,7 +194,7 @@ def prepare(source: Source, data_dir: str | os.PathLike) -> tfds.core.DatasetBui
             builder = builder_of(source, data_dir)
             builder.download_and_prepare()
             shutil.rmtree(builder.kept_folder(), ignore_errors=True)
-            print(summary_text(builder.info.metadata), file=sys.stderr, flush=True)
+            print(printable(summary_text(builder.info.metadata)), file=sys.stderr, flush=True)
     check_complete(builder.data_path, builder.info.metadata["skipped"], source)
     return builder
 

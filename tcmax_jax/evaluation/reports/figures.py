@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from tcmax_jax.evaluation.quantities import Name, ordered, quantity, title
+from tcmax_jax.evaluation.reports.glyphs import drawable, is_drawable, literal
 from tcmax_jax.evaluation.reports.provenance import plain
 from tcmax_jax.evaluation.reports.style import WIDTH
 
@@ -25,6 +26,7 @@ _BAR = {"height": 0.62, "edgecolor": "white", "linewidth": 0, "alpha": 0.6}
 _DOT = {"color": "white", "markersize": 5, "markeredgecolor": "#333333", "markeredgewidth": 0.5}
 
 
+@literal
 def curves_figure(rows: Sequence[Mapping], classes: int | None = None) -> Figure:
     """Draws loss, bound, cross-entropy and accuracies over epochs, a line for each row.
 
@@ -54,6 +56,7 @@ def curves_figure(rows: Sequence[Mapping], classes: int | None = None) -> Figure
     return figure
 
 
+@literal
 def noise_figure(rows: Sequence[Mapping]) -> Figure:
     """Draws fused accuracy over the strength of the noise on each modality, a line for each row.
 
@@ -63,7 +66,7 @@ def noise_figure(rows: Sequence[Mapping]) -> Figure:
     figure, axes = _panels(len(modalities), 2, 0.6, 2.4)
     for ax, modality in zip(axes, modalities, strict=True):
         _curves(ax, rows, "noise", modality)
-        ax.set(title=f"noise on {modality}", xlabel="strength (std of the input)")
+        ax.set(title=f"noise on {drawable(modality)}", xlabel="strength (std of the input)")
         ax.set(ylabel=title(Name("accuracy")))
         ax.set_ylim(max(0, ax.dataLim.ymin - 0.03), min(1.03, ax.dataLim.ymax + 0.03))
         ax.grid(axis="y")
@@ -71,6 +74,7 @@ def noise_figure(rows: Sequence[Mapping]) -> Figure:
     return figure
 
 
+@literal
 def bars_figure(
     rows: Sequence[Mapping], names: Sequence[Name], limits: Mapping[str, float]
 ) -> Figure:
@@ -111,11 +115,12 @@ def bars_figure(
         ax.grid(axis="x")
         ax.set_axisbelow(True)
         ax.tick_params(axis="y", length=0)
-    axes[0].set_yticks(range(len(rows)), [row["label"] for row in rows])
+    axes[0].set_yticks(range(len(rows)), [drawable(row["label"]) for row in rows])
     axes[0].set_ylim(len(rows) - 0.4, -0.6)
     return figure
 
 
+@literal
 def reliability_figure(rows: Sequence[Mapping]) -> Figure:
     """Draws how often predictions of each confidence are right, a panel for each row."""
     columns = 3
@@ -138,7 +143,12 @@ def reliability_figure(rows: Sequence[Mapping]) -> Figure:
             ax.plot(x, y, **style)
         sizes = [4 + 120 * b["count"] / count for b in bins]
         ax.scatter(x, y, sizes, color=colour, alpha=0.75, linewidths=0, zorder=3, clip_on=False)
-        ax.set(title=textwrap.fill(row["label"], 24), xlim=(0, 100), ylim=(0, 100), aspect="equal")
+        ax.set(
+            title=textwrap.fill(drawable(row["label"]), 24),
+            xlim=(0, 100),
+            ylim=(0, 100),
+            aspect="equal",
+        )
         ax.set(xticks=(0, 50, 100), yticks=(0, 50, 100))
         ax.grid()
         ax.set_axisbelow(True)
@@ -151,11 +161,17 @@ def reliability_figure(rows: Sequence[Mapping]) -> Figure:
     return figure
 
 
+def writes_names(class_names: Sequence[str]) -> bool:
+    """Returns whether figures have the names of classes at their axes, or else their numbers."""
+    return len(class_names) <= _NAMED_CLASSES and all(map(is_drawable, class_names))
+
+
+@literal
 def confusion_figure(rows: Sequence[Mapping], class_names: Sequence[str]) -> Figure:
     """Draws which classes the fused prediction takes for which, a panel for each row."""
     classes = len(class_names)
     figure, axes = _panels(len(rows), 2, 0.9, 3.3, sharex=True, sharey=True)
-    if classes <= _NAMED_CLASSES:
+    if writes_names(class_names):
         ticks, names, numbers = range(classes), class_names, ""
     else:
         ticks = names = range(0, classes, -(-classes // _NUMBERED_CLASSES))
@@ -165,7 +181,7 @@ def confusion_figure(rows: Sequence[Mapping], class_names: Sequence[str]) -> Fig
         # A class without examples stays empty.
         shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         image = ax.imshow(shares, cmap="Greys", vmin=0, vmax=100, interpolation="nearest")
-        ax.set_title(row["label"])
+        ax.set_title(drawable(row["label"]))
         ax.spines[:].set_visible(True)
     for ax in axes:
         ax.set_xticks(ticks, names, rotation=90)
@@ -177,13 +193,14 @@ def confusion_figure(rows: Sequence[Mapping], class_names: Sequence[str]) -> Fig
     return figure
 
 
+@literal
 def study_figure(study: Mapping, lines: Sequence[Mapping]) -> Figure:
     """Draws every quantity of `study_lines` over the values of `read_study`, a panel for each."""
     names = ordered(n for line in lines for row in line["points"] if row for n in row["numbers"])
     none = "all" if study["field"] == "method.num_negatives" else "none"
     values = [point["value"] for point in study["points"]]
-    ticks = [none if value is None else plain(value) for value in values]
-    figure, axes = _quantity_panels(names, study["field"])
+    ticks = [none if value is None else drawable(plain(value)) for value in values]
+    figure, axes = _quantity_panels(names, drawable(study["field"]))
     for ax, name in zip(axes, names, strict=True):
         shown, means = quantity(name), []
         for place, line in enumerate(lines):
@@ -237,7 +254,7 @@ def _dotted(ax, level):
 
 
 def _wrapped(name, width):
-    return textwrap.fill(title(name, unit=False), width)
+    return textwrap.fill(drawable(title(name, unit=False)), width)
 
 
 def _logarithmic(ax):
@@ -282,6 +299,7 @@ def _style(row):
 
 def _legend(figure, styles):
     """Adds a legend {label: style of its line} below a figure, in as many columns as fit."""
-    columns = max(1, min(len(styles), 96 // (max(map(len, styles)) + 8)))
-    handles = [Line2D([], [], label=label, **style) for label, style in styles.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=3.2)
+    labels = list(map(drawable, styles))
+    columns = max(1, min(len(styles), 96 // (max(map(len, labels)) + 8)))
+    handles = [Line2D([], [], **style) for style in styles.values()]
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=3.2)

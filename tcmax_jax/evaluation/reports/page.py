@@ -1,7 +1,8 @@
 """Blocks as one HTML page and as Markdown, and the folder of a page.
 
 A block is one of {"heading", "level"}, {"text"}, {"items": [text]}, {"table": [head, *rows]},
-{"figure": name, "caption"}, {"code"} and {"aside": [block]}, a part set apart from the rest.
+{"figure": name, "caption"}, {"code"} and {"aside": [block]}, a part set apart from the rest. All
+texts are shown as they are: none is HTML or Markdown.
 Files of an earlier page in the folder are replaced, and no others are touched.
 """
 
@@ -13,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from tcmax_jax.evaluation.tables import markdown_table
+from tcmax_jax.evaluation.tables import markdown_code, markdown_table, markdown_text
 from tcmax_jax.files import write_atomically, write_bytes_atomically
+from tcmax_jax.user_text import visible
 
 _WRITTEN = "written.json"
 _CSS = """
@@ -54,7 +56,7 @@ def to_html(title: str, blocks: Sequence[Mapping], pictures: Mapping[str, bytes]
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{_CSS}</style>\n</head>\n"
+        f"<title>{_html_text(title)}</title>\n<style>{_CSS}</style>\n</head>\n"
         f"<body>\n{body}\n</body>\n</html>\n"
     )
 
@@ -67,21 +69,21 @@ def to_markdown(blocks: Sequence[Mapping]) -> str:
 def _html_block(block, pictures):
     match block:
         case {"heading": text, "level": level}:
-            return f"<h{level}>{html.escape(text)}</h{level}>"
+            return f"<h{level}>{_html_text(text)}</h{level}>"
         case {"text": text}:
-            return f"<p>{html.escape(text)}</p>"
+            return f"<p>{_html_text(text)}</p>"
         case {"items": items}:
-            return f"<ul>{''.join(f'<li>{html.escape(item)}</li>' for item in items)}</ul>"
+            return f"<ul>{''.join(f'<li>{_html_text(item)}</li>' for item in items)}</ul>"
         case {"table": [head, *rows]}:
             lines = [_html_row(row, "td") for row in rows]
             top = f"<thead>{_html_row(head, 'th')}</thead>\n" if any(head) else ""
             table = f"<table>\n{top}<tbody>\n{''.join(lines)}</tbody>\n</table>"
             return f'<div class="wide">{table}</div>'
         case {"figure": name, "caption": caption}:
-            data, text = base64.b64encode(pictures[name]).decode(), html.escape(caption)
+            data, text = base64.b64encode(pictures[name]).decode(), _html_text(caption)
             # The caption says what the picture shows; the tables have its numbers.
             return (
-                f'<figure><div class="wide"><img alt="{html.escape(name)}" '
+                f'<figure><div class="wide"><img alt="{_html_text(name)}" '
                 f'src="data:image/png;base64,{data}"></div><figcaption>{text}</figcaption></figure>'
             )
         case {"code": text}:
@@ -90,26 +92,30 @@ def _html_block(block, pictures):
             return f"<aside>\n{chr(10).join(_html_block(b, pictures) for b in inner)}\n</aside>"
 
 
+def _html_text(text):
+    return html.escape(visible(text))
+
+
 def _html_row(cells, tag):
     # A number and its interval stay on one line.
-    texts = (html.escape(cell).replace(" ±", "&nbsp;±") for cell in cells)
+    texts = (_html_text(cell).replace(" ±", "&nbsp;±") for cell in cells)
     return f"<tr>{''.join(f'<{tag}>{text}</{tag}>' for text in texts)}</tr>\n"
 
 
 def _markdown_block(block):
     match block:
         case {"heading": text, "level": level}:
-            return f"{'#' * level} {text}"
+            return f"{'#' * level} {markdown_text(text)}"
         case {"text": text}:
-            return text
+            return markdown_text(text)
         case {"items": items}:
-            return "\n".join(f"- {item}" for item in items)
+            return "\n".join(f"- {markdown_text(item)}" for item in items)
         case {"table": rows}:
             return markdown_table(rows)
         case {"figure": name, "caption": caption}:
-            return f"![{name}](figures/{name}.png)\n\n*{caption}*"
+            return f"![{name}](figures/{name}.png)\n\n*{markdown_text(caption)}*"
         case {"code": text}:
-            return f"```sh\n{text}\n```"
+            return markdown_code(text)
         case {"aside": inner}:
             text = "\n\n".join(map(_markdown_block, inner))
             return "\n".join(f"> {line}".rstrip() for line in text.splitlines())
@@ -144,7 +150,8 @@ def write_page(
     """
     texts = {f"{name}.html": to_html(title, blocks, pictures), f"{name}.md": to_markdown(blocks)}
     texts |= tables
-    files = {name: text.encode() for name, text in texts.items()}
+    # Names of files may hold bytes that are no text.
+    files = {name: text.encode(errors="backslashreplace") for name, text in texts.items()}
     files |= {f"figures/{name}.png": png for name, png in pictures.items()}
     before = _read(out)
     ours = {name for name, digest in before.items() if _digest_of(out / name) == digest}

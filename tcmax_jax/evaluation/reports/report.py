@@ -13,6 +13,7 @@ from tcmax_jax.evaluation.comparison import (
 )
 from tcmax_jax.evaluation.quantities import ANALYSES, Name, mean, ordered, title, write_name
 from tcmax_jax.evaluation.reports.draw import draw_runs, draw_study
+from tcmax_jax.evaluation.reports.figures import writes_names
 from tcmax_jax.evaluation.reports.page import write_page
 from tcmax_jax.evaluation.reports.provenance import provenance
 from tcmax_jax.evaluation.reports.rows import last_split, make_rows, numbers
@@ -159,6 +160,7 @@ def _about_runs(runs, failed, heading):
         *_figures(pictures, "calibration", "reliability"),
         *([{"heading": "Confusion", "level": 2}] if "confusion" in pictures else []),
         *_figures(pictures, "confusion"),
+        *(_numbers_of_classes(data["class_names"]) if "confusion" in pictures else []),
         {"heading": "Analyses in numbers", "level": 2},
         *_measures_tables(rows),
         {"text": f"{_MEANS}; - where there is none. {_TRAINING_READING}"},
@@ -198,6 +200,14 @@ def _figures(there, *names):
         for figure in there
         if figure.partition("-")[0] == name
     ]
+
+
+def _numbers_of_classes(class_names):
+    """Returns which class each number stands for, where the figures have numbers."""
+    if writes_names(class_names):
+        return []
+    numbered = (f"{number} {name}" for number, name in enumerate(class_names))
+    return [{"text": f"Numbers of the classes: {', '.join(numbered)}."}]
 
 
 def _warnings(rows):

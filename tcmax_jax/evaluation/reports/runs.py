@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tcmax_jax.evaluation.comparison import RUN, grouped
 from tcmax_jax.evaluation.reports.style import order
+from tcmax_jax.files import file_name
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.upgrade import of_stored_run, upgraded
 
@@ -178,11 +179,16 @@ def read_provenance(folder: Path) -> dict:
     return {name: _file(folder, name) for name in ("config", "environments")}
 
 
+def run_folder_name(run: Mapping) -> str:
+    """Returns the name of a run's folder in that of its comparison."""
+    return file_name(f"{run['method']}-{run['fusion']}-seed{run['seed']}")
+
+
 def _failure(folder):
     """Returns why the comparison that a run belongs to gave it up, None if it did not."""
     path = folder.resolve().parent / "comparison.json"
     failed = _json(path)["failed"] if path.exists() else []
-    reasons = {f"{x['method']}-{x['fusion']}-seed{x['seed']}": x["reason"] for x in failed}
+    reasons = {run_folder_name(run): run["reason"] for run in failed}
     return reasons.get(folder.resolve().name)
 
 

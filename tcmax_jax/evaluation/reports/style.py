@@ -6,8 +6,9 @@ from collections.abc import Sequence
 # Inches. Two panels side by side, and letters that can still be read on a phone.
 WIDTH = 6.8
 DPI = 150
+FONT = "DejaVu Sans"  # comes with matplotlib, so that figures are alike everywhere
 RC = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so that figures are alike everywhere
+    "font.family": FONT,
     "font.size": 9,
     "axes.titlesize": 9.5,
     "axes.labelsize": 9,

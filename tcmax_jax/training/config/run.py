@@ -14,6 +14,9 @@ from tcmax_jax.section import Count, CountOrZero, Limits, Positive, Section, Sec
 from tcmax_jax.training.config.comparison import Comparison, Study
 from tcmax_jax.training.optimizer import SGD, Optimizer
 
+# What stands beside modalities in records and results.
+_TAKEN = ("fused", "recalibrated", "label")
+
 
 @section
 class Modality(Section):
@@ -176,6 +179,11 @@ def trainable_heads(method: MethodOptions) -> list[str]:
 
 def _check_modality(name, modality, forms):
     """Checks that an encoder can read what is stored, before any data is prepared."""
+    if name in _TAKEN or "+" in name:
+        raise SectionError(
+            f"modalities.{name}: Expected a name without + and none of {', '.join(_TAKEN)}, which "
+            "records and results use themselves; rename the modality"
+        )
     if name not in forms:
         raise SectionError(
             f"modalities.{name} is not in the data, which stores {', '.join(forms)}; correct the "

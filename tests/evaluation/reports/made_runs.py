@@ -105,7 +105,16 @@ def _predicted(labels, rng):
     return {c: np.where(rng.random(len(labels)) < p, labels, 0) for c, p in shares.items()}
 
 
-def write_run(folder, tree=None, *, classes=4, additive=True, checksum=None, name="made/1.0.0"):
+def write_run(
+    folder,
+    tree=None,
+    *,
+    classes=4,
+    class_names=None,
+    additive=True,
+    checksum=None,
+    name="made/1.0.0",
+):
     """Writes the folder of a finished run with a configuration, and returns it."""
     tree = tree or config()
     splits = analyse_splits(
@@ -116,7 +125,7 @@ def write_run(folder, tree=None, *, classes=4, additive=True, checksum=None, nam
         "config": tree,
         "data": {
             "name": name,
-            "class_names": [f"class {c}" for c in range(classes)],
+            "class_names": class_names or [f"class {c}" for c in range(classes)],
             "checksum": checksum,
         },
         "environments": [ENVIRONMENT],

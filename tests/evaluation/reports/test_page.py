@@ -10,6 +10,16 @@ def write(folder, text, pictures=(), name="a"):
     return write_page(folder, name, "Title", [{"text": text}], dict.fromkeys(pictures, b"1"))
 
 
+def test_texts_are_no_markup(tmp_path):
+    bad = "<script>x</script> *a* [b](c) \x1b"
+    blocks = [{"heading": bad, "level": 1}, {"text": bad}, {"items": [bad]}, {"code": "```\n# h"}]
+    blocks += [{"table": [[bad], [bad]]}, {"aside": [{"text": bad}]}]
+    html, markdown = (p.read_text() for p in write_page(tmp_path, "a", bad, blocks, {}))
+    assert html.count("&lt;script&gt;x&lt;/script&gt; *a* [b](c) \\x1b") == 7
+    assert markdown.count("\\<script>x\\</script> \\*a\\* \\[b\\](c) \\\\x1b") == 6
+    assert "````sh\n```\n# h\n````" in markdown
+
+
 def names(folder):
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
