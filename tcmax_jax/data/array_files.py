@@ -110,7 +110,10 @@ def read_file(path: Path, key: str | None = None) -> np.ndarray:
 
 def table(path: Path, key: str | None = None) -> Table:
     """Opens a file that holds the arrays of all examples; raises MediaError."""
-    return _table(path, key, path.stat().st_mtime_ns if path.is_file() else 0)
+    opened = _table(path, key, path.stat().st_mtime_ns if path.is_file() else 0)
+    if isinstance(opened, MediaError):
+        raise opened
+    return opened
 
 
 def check_rows(path: Path, number: int, key: str | None = None) -> None:
@@ -175,8 +178,15 @@ def _in_folder(path: Path, clip: Clip) -> Path:
 
 
 @functools.lru_cache(maxsize=32)
-def _table(path: Path, key: str | None, changed: int) -> Table:
+def _table(path: Path, key: str | None, changed: int) -> Table | MediaError:
     del changed  # Of the cache's key only: a file that changes is read again.
+    try:
+        return _open(path, key)
+    except MediaError as error:
+        return error  # So that a damaged file is not read again for each example.
+
+
+def _open(path: Path, key: str | None) -> Table:
     arrays = _arrays(path)
     if path.suffix == ".npy":
         return Table(path, arrays[""])
@@ -232,7 +242,10 @@ def _arrays(path: Path) -> Mapping[str, np.ndarray]:
 
 
 def _npy(path: Path) -> dict[str, np.ndarray]:
-    return {"": np.load(path, mmap_mode="r", allow_pickle=False)}
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise ValueError("several arrays; files of them end in .npz")
+    return {"": array}
 
 
 class _Lazy(Mapping):

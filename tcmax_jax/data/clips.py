@@ -12,6 +12,8 @@ from typing import NamedTuple
 SPLITS = ("train", "validation", "test")
 # Bytes of a name, and of a path, the most that common file systems take.
 _LONGEST, _LONGEST_PATH = 255, 4095
+# Characters of an id: archives have 2^16 bytes for the name of a member.
+_LONGEST_ID = 1000
 
 
 class RawDataError(ValueError):
@@ -104,9 +106,14 @@ def check_labels(clips: Sequence[Clip], class_names: Sequence[str]) -> None:
 
 
 def check_ids(clips: Sequence[Clip]) -> None:
-    """Raises RawDataError where an id comes twice; names both places."""
+    """Raises RawDataError where an id is too long, or comes twice; names the places."""
     first_seen = {}
     for clip in clips:
+        if len(clip.id) > _LONGEST_ID:
+            raise RawDataError(
+                f"{clip.place}: Expected an id of at most {_LONGEST_ID} characters, got "
+                f"{len(clip.id)}: {clip.id[:60]!r} and more. Shorten it."
+            )
         earlier = first_seen.setdefault(clip.id, clip)
         if earlier is not clip:
             raise RawDataError(

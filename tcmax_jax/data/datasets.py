@@ -56,6 +56,7 @@ def open_dataset(path: str | os.PathLike, modalities: Sequence[str]) -> Dataset:
         metadata = dict(builder.info.metadata)
         del metadata["kinds"]  # of the inputs, which the configuration knows
         forms = metadata.pop("forms", {})
+        metadata.pop("media", None)  # a line a file, for the preparation
     except Exception as error:  # TFDS raises all kinds.
         raise _unreadable("the description of a prepared data set", path, error) from error
     stored = sorted(set(builder.info.features) - {"id", "label", "weight"})

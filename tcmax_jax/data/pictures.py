@@ -19,10 +19,7 @@ JPEG_QUALITY = 95
 
 def encode_image(frame: np.ndarray, *, lossless: bool = False) -> bytes:
     """Encodes a uint8 [H, W, 3] RGB image as JPEG of quality 95, or as PNG if `lossless`."""
-    bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
-    options = [] if lossless else [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    _, encoded = cv2.imencode(".png" if lossless else ".jpg", bgr, options)
-    return encoded.tobytes()
+    return _encode(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), lossless)
 
 
 def decode_image(encoded: bytes) -> np.ndarray:
@@ -65,8 +62,7 @@ def encode_flow(flow: np.ndarray, bound: float) -> bytes:
     """
     levels = np.rint(127.5 * (1 + np.clip(flow / bound, -1, 1))).astype(np.uint8)
     stacked = np.concatenate([levels[..., 0], levels[..., 1]])
-    _, encoded = cv2.imencode(".jpg", stacked, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    return encoded.tobytes()
+    return _encode(stacked)
 
 
 def decode_flow(encoded: bytes) -> np.ndarray:
@@ -92,6 +88,23 @@ def declared_size(encoded: bytes) -> tuple[int, int] | None:
     if encoded.startswith(_JPEG):
         return _jpeg_size(encoded)
     return None
+
+
+def _encode(picture: np.ndarray, lossless: bool = False) -> bytes:
+    """Encode a grey or BGR picture as JPEG, or as PNG."""
+    options = [] if lossless else [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    try:
+        done, encoded = cv2.imencode(".png" if lossless else ".jpg", picture, options)
+    except cv2.error:
+        done = False
+    if not done:
+        height, width = picture.shape[:2]
+        raise MediaError(
+            "picture too long",
+            f"Expected a picture that JPEG can hold, of at most 65500 pixels a side, got {width} x "
+            f"{height}. Cut it, or lower short_side.",
+        )
+    return encoded.tobytes()
 
 
 def _png_size(encoded: bytes) -> tuple[int, int] | None:

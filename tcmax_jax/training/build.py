@@ -17,7 +17,7 @@ from tcmax_jax.data.datasets import Dataset, open_dataset
 from tcmax_jax.data.in_place import is_in_place, open_in_place
 from tcmax_jax.data.inputs import Input
 from tcmax_jax.data.pipeline import steps_per_epoch
-from tcmax_jax.data.preparation.prepare import prepare
+from tcmax_jax.data.preparation.prepare import folder_of, prepare
 from tcmax_jax.data.scales import Scale, measure_scales
 from tcmax_jax.models import MultimodalClassifier
 from tcmax_jax.training.config import Config
@@ -212,12 +212,12 @@ def prepare_data(config: Config, data_dir: str | os.PathLike) -> str:
       RawDataError: the raw data does not fit the configuration.
     """
     # Where it is there, the folder need not be one that can be written.
-    alone = contextlib.nullcontext()
-    if not config.data.prepared_folder(data_dir).exists():
+    folder, alone = folder_of(config.data, data_dir), contextlib.nullcontext()
+    if not folder.exists():
         Path(data_dir).mkdir(parents=True, exist_ok=True)
         alone = locked(Path(data_dir) / "preparing.lock", wait=True)
     with alone:
-        return str(prepare(config.data, data_dir).data_path)
+        return str(prepare(config.data, data_dir, folder).data_path)
 
 
 def make_model(

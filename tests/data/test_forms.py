@@ -21,7 +21,7 @@ def clip_of(path, **cut):
 
 def test_filter_bank_is_followed_by_zeros(tmp_path):
     path = write_media(tmp_path / "a.wav", audio=tone(0.4))
-    value, seconds = BANK.read(clip_of(path))
+    value, seconds, _ = BANK.read(clip_of(path))
     assert value.shape == BANK.shape == (16, 60) and value.dtype == np.float16
     audio = read_audio(path, rate=RATE)
     expected = log_filter_bank(audio - audio.mean(), rate=RATE, bins=16)
@@ -33,7 +33,7 @@ def test_filter_bank_is_followed_by_zeros(tmp_path):
 
 def test_filter_bank_of_longer_sound_is_cut(tmp_path):
     path = write_media(tmp_path / "a.wav", audio=tone(1.0))
-    value, _ = BANK.read(clip_of(path))
+    value, _, _ = BANK.read(clip_of(path))
     audio = read_audio(path, rate=RATE)
     banks = log_filter_bank(audio - audio.mean(), rate=RATE, bins=16)
     np.testing.assert_array_equal(value, banks[:, :60].astype(np.float16))
@@ -41,7 +41,7 @@ def test_filter_bank_of_longer_sound_is_cut(tmp_path):
 
 def test_filter_bank_of_sound_below_one_window(tmp_path):
     path = write_media(tmp_path / "a.wav", audio=tone(0.01))
-    value, _ = BANK.read(clip_of(path))
+    value, _, _ = BANK.read(clip_of(path))
     assert value[:, 0].any() and not value[:, 1:].any()
 
 
@@ -90,7 +90,7 @@ def moving(shift, count=6, size=(48, 64)):
 def test_flow_of_a_moving_picture(tmp_path, shift):
     path = write_media(tmp_path / "a.avi", frames=moving(shift))
     form = Flow(count=3, short_side=48, box=WHOLE, bound=8.0)
-    value, seconds = form.read(clip_of(path))
+    value, seconds, _ = form.read(clip_of(path))
     assert len(value) == 3 and seconds is None
     for encoded in value:
         field = (decode_flow(encoded).astype(np.float32) / 127.5 - 1) * 8.0

@@ -17,10 +17,12 @@ class Content(NamedTuple):
       value: array, or list of encoded pictures.
       seconds: length of the clip's sound before it was brought to the stored length; None of
         pictures.
+      remark: what is odd about it, in a few words that are the same for all clips; None if nothing.
     """
 
     value: np.ndarray | list[bytes]
     seconds: float | None = None
+    remark: str | None = None
 
 
 @section

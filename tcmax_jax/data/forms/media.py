@@ -1,6 +1,6 @@
 """Forms of what is decoded: sound, pictures, optical flow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -11,6 +11,21 @@ from tcmax_jax.data.features import Fill, fit_length, log_filter_bank, log_spect
 from tcmax_jax.data.forms.base import Content, Form
 from tcmax_jax.data.pictures import encode_flow, encode_image
 from tcmax_jax.section import Count, Fraction, Positive, SectionError, section
+
+# A step of 16 bits; full scale is 1.
+_SILENT = 2.0**-15
+# Levels of 255: what is left of black where it is stored as 16, and of noise in still pictures.
+_BLACK, _STILL = 4, 0.5
+
+
+def _remark(pictures: Sequence[np.ndarray]) -> str | None:
+    """Returns what is odd about the pictures of a clip, or None."""
+    if max(picture.max() for picture in pictures) <= _BLACK:
+        return "black pictures"
+    first, *others = (picture.astype(np.float32) for picture in pictures)
+    if others and max(np.abs(other - first).mean() for other in others) < _STILL:
+        return "still pictures"
+    return None
 
 
 @section
@@ -29,7 +44,8 @@ class SoundForm(Form):
         from tcmax_jax.data.media import read_audio
 
         audio = read_audio(clip.audio, rate=self.rate, start=clip.start, end=clip.end)
-        return Content(self._spectrogram(audio).astype(self.dtype), len(audio) / self.rate)
+        remark = "silent sound" if np.abs(audio).max() < _SILENT else None
+        return Content(self._spectrogram(audio).astype(self.dtype), len(audio) / self.rate, remark)
 
 
 @section
@@ -130,7 +146,10 @@ class FilterBank(SoundForm):
 
     def _spectrogram(self, audio):
         window = round(self.rate * 0.025)
-        padded = np.pad(audio - audio.mean(), (0, max(window - len(audio), 0)))
+        # Cut before there are windows: a small file of a low rate may be hours.
+        needed = (self.steps - 1) * round(self.rate * 0.010) + window
+        audio = audio[:needed] - audio.mean()
+        padded = np.pad(audio, (0, max(window - len(audio), 0)))
         banks = log_filter_bank(padded, rate=self.rate, bins=self.bins)[:, : self.steps]
         return np.pad(banks, ((0, 0), (0, self.steps - banks.shape[1])))
 
@@ -148,7 +167,8 @@ class Frames(PictureForm):
         """Reads a clip; raises MediaError."""
         from tcmax_jax.data.media import read_frames
 
-        return Content([encode_image(frame) for frame in self._read(read_frames, clip)])
+        frames = self._read(read_frames, clip)
+        return Content([encode_image(frame) for frame in frames], remark=_remark(frames))
 
     def _stand_in(self, rng, size):
         return encode_image(rng.integers(256, size=(*size, 3), dtype=np.uint8))
@@ -175,7 +195,8 @@ class Flow(PictureForm):
         from tcmax_jax.data.media import read_frame_pairs
 
         pairs = self._read(read_frame_pairs, clip)
-        return Content([encode_flow(optical_flow(*pair), self.bound) for pair in pairs])
+        flow = [encode_flow(optical_flow(*pair), self.bound) for pair in pairs]
+        return Content(flow, remark=_remark([picture for pair in pairs for picture in pair]))
 
     def _stand_in(self, rng, size):
         return encode_flow(rng.uniform(-1, 1, (*size, 2)), 1.0)

@@ -51,7 +51,7 @@ def is_weighted(listing: Listing) -> bool:
 
 
 def check_listed(listing: Listing) -> None:
-    """Looks for the splits without which nothing can be trained, before anything is decoded."""
+    """Looks for the splits and classes without which nothing can be trained, before decoding."""
     there = Counter(clip.split for clip in listing.clips)
     for split in ("train", "validation"):
         if not there[split]:
@@ -61,6 +61,12 @@ def check_listed(listing: Listing) -> None:
                 f"chooses the best checkpoint, got none of {split} ({found or 'no clips'}). Give "
                 f"some clips the split {split}, or raise data.validation_share where there is one."
             )
+    labels = {clip.label for clip in listing.clips if clip.split == "train"}
+    if len(labels) == 1:
+        raise RawDataError(
+            f"Expected train clips of two classes or more, got {labels.pop()!r} alone. Add others, "
+            "or correct the labels."
+        )
 
 
 def check_files(listing: Listing, source: ClipsSource) -> None:

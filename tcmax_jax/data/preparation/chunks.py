@@ -29,10 +29,12 @@ class Chunk(NamedTuple):
     Attributes:
       path: the file, an .npz of plain arrays.
       clips: the clips.
+      media: {id: digest of the clip's files}; what was decoded of others is decoded again.
     """
 
     path: Path
     clips: Sequence[Clip]
+    media: Mapping[str, str] = {}
 
 
 class Outcome(NamedTuple):
@@ -46,6 +48,8 @@ class Outcome(NamedTuple):
       reason: why it was left out, in a few words; None if it was decoded.
       message: the same with file and place.
       weight: of its loss in training.
+      remarks: what is odd about its content, in a few words each.
+      media: digest of its files.
     """
 
     id: str
@@ -55,15 +59,24 @@ class Outcome(NamedTuple):
     reason: str | None = None
     message: str | None = None
     weight: float = 1.0
+    remarks: Sequence[str] = ()
+    media: str = ""
 
 
-def chunks_of(clips: Sequence[Clip], folder: Path) -> list[Chunk]:
-    """Divides the clips of one split, at least one, into chunks whose files lie in a folder."""
-    starts = range(0, len(clips), CLIPS_IN_CHUNK)
-    return [
-        Chunk(folder / f"{clips[0].split}-{number:06d}.npz", clips[first : first + CLIPS_IN_CHUNK])
-        for number, first in enumerate(starts)
-    ]
+def chunks_of(clips: Sequence[Clip], folder: Path, media: Mapping[str, str]) -> list[Chunk]:
+    """Divides the clips of one split into chunks.
+
+    Args:
+      clips: the clips, at least one.
+      folder: where their files lie.
+      media: see `Chunk`.
+    """
+    chunks = []
+    for number, first in enumerate(range(0, len(clips), CLIPS_IN_CHUNK)):
+        part = clips[first : first + CLIPS_IN_CHUNK]
+        path = folder / f"{clips[0].split}-{number:06d}.npz"
+        chunks.append(Chunk(path, part, {c.id: media[c.id] for c in part if c.id in media}))
+    return chunks
 
 
 def decode_chunk(stored: Mapping[str, Form], chunk: Chunk) -> list[Outcome]:
@@ -73,13 +86,18 @@ def decode_chunk(stored: Mapping[str, Form], chunk: Chunk) -> list[Outcome]:
       stored: {modality: what is stored of it}.
       chunk: the chunk.
     """
-    outcomes = {each.id: each for each in read_report(chunk.path) if each.reason is None}
+    outcomes = {
+        each.id: each
+        for each in read_report(chunk.path)
+        if each.reason is None and each.media == chunk.media.get(each.id, "")
+    }
     if len(outcomes) == len(chunk.clips):
         return [outcomes[clip.id] for clip in chunk.clips]
     arrays = _load(chunk.path) if outcomes else {}
     for clip in chunk.clips:
         if clip.id not in outcomes:
-            outcomes[clip.id], content = _decode(stored, clip)
+            outcome, content = _decode(stored, clip)
+            outcomes[clip.id] = outcome._replace(media=chunk.media.get(clip.id, ""))
             arrays |= content
     report = [outcomes[clip.id] for clip in chunk.clips]
     text = json.dumps([outcome._asdict() for outcome in report]).encode()
@@ -111,11 +129,11 @@ def read_report(path: Path) -> list[Outcome]:
 
 def _decode(stored, clip: Clip) -> tuple[Outcome, dict]:
     """Returns what became of a clip, and its content as named arrays."""
-    arrays, seconds = {}, None
+    arrays, seconds, remarks = {}, None, []
     about = clip.id, clip.split, clip.label
     for modality, form in stored.items():
         try:
-            value, length = form.read(clip.of(modality))
+            value, length, remark = form.read(clip.of(modality))
         except MediaError as error:
             return Outcome(*about, None, error.reason, f"{clip.place} ({clip.id}): {error}"), {}
         name = f"{clip.id}/{modality}"
@@ -125,7 +143,8 @@ def _decode(stored, clip: Clip) -> tuple[Outcome, dict]:
         else:
             arrays[name] = value
         seconds = length if seconds is None else seconds
-    return Outcome(*about, seconds, weight=clip.weight), arrays
+        remarks += [remark] if remark else []
+    return Outcome(*about, seconds, weight=clip.weight, remarks=remarks), arrays
 
 
 def _value(arrays, name: str, form: Form):

@@ -16,6 +16,7 @@ from absl import logging
 
 from tcmax_jax.data.clips import SPLITS, Listing, RawDataError
 from tcmax_jax.data.forms import Form
+from tcmax_jax.data.leakage import copies_note
 from tcmax_jax.data.preparation.checks import (
     LEAVE_OUT,
     check_all,
@@ -27,6 +28,13 @@ from tcmax_jax.data.preparation.checks import (
 )
 from tcmax_jax.data.preparation.chunks import Chunk, Outcome, chunks_of, examples_of
 from tcmax_jax.data.preparation.decode import decode_chunks, decode_with_beam
+from tcmax_jax.data.preparation.identity import (
+    Identity,
+    digest_of_all,
+    digests_of_clips,
+    identify,
+    others,
+)
 from tcmax_jax.data.preparation.summary import Progress, summarise, summary_text
 from tcmax_jax.data.sources import ClipsSource, Source
 from tcmax_jax.data.sources.base import digest
@@ -106,10 +114,18 @@ class ClipsBuilder(_SourceBuilder, tfds.core.ShardBasedBuilder, skip_registratio
         return resolved(self.source, self.listing)
 
     @functools.cached_property
+    def _media(self) -> dict[str, Identity]:
+        return identify(self.source.stored, self.listing)
+
+    @functools.cached_property
+    def _digests(self) -> dict[str, str]:
+        return digests_of_clips(self.source.stored, self.listing, self._media)
+
+    @functools.cached_property
     def _chunks(self) -> dict[str, list[Chunk]]:
-        folder = self.kept_folder()
+        folder, media = self.kept_folder(), self._digests
         by_split = {s: [c for c in self.listing.clips if c.split == s] for s in SPLITS}
-        return {split: chunks_of(clips, folder) for split, clips in by_split.items() if clips}
+        return {s: chunks_of(clips, folder, media) for s, clips in by_split.items() if clips}
 
     def kept_folder(self) -> Path:
         """Folder of decoded chunks; its name tells lists, stored forms and decoders apart."""
@@ -124,7 +140,10 @@ class ClipsBuilder(_SourceBuilder, tfds.core.ShardBasedBuilder, skip_registratio
         del dl_manager
         check_all(self.source, self.listing)
         outcomes = self._decode()
-        self.info.metadata.update(summarise(self.listing, outcomes), versions=versions())
+        notes = [*self.listing.notes, *copies_note(self.listing.clips, self._digests)]
+        summary = summarise(self.listing._replace(notes=notes), outcomes)
+        media = {name: list(identity) for name, identity in self._media.items()}
+        self.info.metadata.update(summary, versions=versions(), media=media)
         weighted = is_weighted(self.listing)
         return {
             split: [
@@ -154,22 +173,72 @@ class ClipsBuilder(_SourceBuilder, tfds.core.ShardBasedBuilder, skip_registratio
         return outcomes
 
 
-def builder_of(source: Source, data_dir: str | os.PathLike) -> tfds.core.DatasetBuilder:
-    """Returns the builder of a data set, in a folder of its kind; prepares nothing."""
+def builder_of(
+    source: Source, data_dir: str | os.PathLike, name: str | None = None
+) -> tfds.core.DatasetBuilder:
+    """Returns the builder of a data set, in a folder of its kind; prepares nothing.
+
+    Args:
+      source: the data set.
+      data_dir: folder that holds the prepared data sets.
+      name: of the prepared data; None for that of the source.
+    """
     base = ClipsBuilder if isinstance(source, ClipsSource) else GeneratedBuilder
     attributes = {"name": source.kind, "source": source}
     named = type(base.__name__, (base,), attributes, skip_registration=True)
-    config = tfds.core.BuilderConfig(name=source.content_name())
+    config = tfds.core.BuilderConfig(name=name or source.content_name())
     with quiet():
         return named(config=config, data_dir=data_dir, file_format="array_record")
 
 
-def prepare(source: Source, data_dir: str | os.PathLike) -> tfds.core.DatasetBuilder:
+def folder_of(source: Source, data_dir: str | os.PathLike) -> Path:
+    """Returns the folder of prepared data, whether it is there or not; says which media changed.
+
+    It is that of `Source.prepared_folder`, unless that was prepared from other media than are there
+    now: then it is a folder of their own. Without the raw data nobody can tell.
+
+    Args:
+      source: the data set.
+      data_dir: folder that holds the prepared data sets.
+    """
+    folder = source.prepared_folder(data_dir)
+    if not isinstance(source, ClipsSource) or not is_prepared(folder):
+        return folder
+    with quiet():
+        before = tfds.builder_from_directory(folder).info.metadata.get("media")
+    listing = None
+    with contextlib.suppress(RawDataError):  # The raw data need not be there.
+        listing = source.list_clips()
+    if before is None or listing is None:
+        return folder
+    now = identify(source.stored, listing, before)
+    if not (changed := others(now, before)):
+        return folder
+    again = folder.parent.with_name(f"{folder.parent.name}-{digest_of_all(now)}") / folder.name
+    done = "were prepared in" if is_prepared(again) else "are prepared in"
+    print(
+        f"note: {len(changed)} of {len(now)} media files are others than those that {folder} was "
+        f"prepared from, first {printable(changed[0])}; they {done} {again}",
+        file=sys.stderr,
+        flush=True,
+    )
+    return again
+
+
+def is_prepared(folder: Path) -> bool:
+    """Returns whether a folder holds prepared data."""
+    return (folder / "dataset_info.json").is_file()
+
+
+def prepare(
+    source: Source, data_dir: str | os.PathLike, folder: Path | None = None
+) -> tfds.core.DatasetBuilder:
     """Prepares a data set unless that was done before; tells what became of its clips.
 
     Args:
       source: the data set.
       data_dir: folder that holds the prepared data sets.
+      folder: where it lies, or is to lie; None asks `folder_of`.
 
     Returns:
       The builder of the prepared data; of clips, its `info.metadata` holds the summary.
@@ -186,12 +255,12 @@ def prepare(source: Source, data_dir: str | os.PathLike) -> tfds.core.DatasetBui
                 builder.download_and_prepare()
         return builder
     # What was prepared is read without its raw data.
-    path = source.prepared_folder(data_dir)
+    folder = folder or folder_of(source, data_dir)
     with quiet():
-        if (path / "dataset_info.json").is_file():
-            builder = tfds.builder_from_directory(path)
+        if is_prepared(folder):
+            builder = tfds.builder_from_directory(folder)
         else:
-            builder = builder_of(source, data_dir)
+            builder = builder_of(source, data_dir, folder.parent.name)
             builder.download_and_prepare()
             shutil.rmtree(builder.kept_folder(), ignore_errors=True)
             print(printable(summary_text(builder.info.metadata)), file=sys.stderr, flush=True)

@@ -53,7 +53,7 @@ def summarise(listing: Listing, outcomes: Sequence[Outcome]) -> dict:
             for o in outcomes
             if o.reason is not None
         ],
-        "notes": [*listing.notes, *([] if listed["test"] else [_NO_TEST])],
+        "notes": [*listing.notes, *_remarks(used), *([] if listed["test"] else [_NO_TEST])],
         "checksum": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
     }
 
@@ -89,6 +89,19 @@ def summary_text(summary: Mapping) -> str:
         lines.append(f"... and {len(skipped) - _SHOWN} more, listed in the metadata")
     lines.append(f"checksum of the list: {summary['checksum'][:16]}")
     return "\n".join(lines)
+
+
+def _remarks(used: Sequence[Outcome]) -> list[str]:
+    """Returns a sentence for each remark, with the clips that it is about."""
+    about = {remark: [] for outcome in used for remark in outcome.remarks}
+    for outcome in used:
+        for remark in outcome.remarks:
+            about[remark].append(outcome.id)
+    return [
+        f"{len(ids)} of {len(used)} clips have {remark}: {', '.join(ids[:_SHOWN])}"
+        f"{', ..' if len(ids) > _SHOWN else ''}"
+        for remark, ids in sorted(about.items())
+    ]
 
 
 def _expectation(summary: Mapping, split: str) -> str:

@@ -56,8 +56,4 @@ class AveData(RawSource):
 
 def _notes(splits: dict[str, list[str]]) -> list[str]:
     repeated = {s: sum(places.count(s) > 1 for places in splits.values()) for s in _LISTS}
-    notes = [f"{n} videos are listed more than once in {s}" for s, n in repeated.items() if n]
-    shared = collections.Counter(
-        " and ".join(sorted(set(places))) for places in splits.values() if len(set(places)) > 1
-    )
-    return notes + [f"{n} videos are listed in both {pair}" for pair, n in shared.items()]
+    return [f"{n} videos are listed more than once in {s}" for s, n in repeated.items() if n]

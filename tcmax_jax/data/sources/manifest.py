@@ -29,6 +29,7 @@ from tcmax_jax.data.clips import (
     inner_path,
 )
 from tcmax_jax.data.forms import ArrayForm
+from tcmax_jax.data.leakage import leakage_notes
 from tcmax_jax.data.sources.base import ClipsSource, ValidationShare, digest
 from tcmax_jax.data.sources.raw import check_text
 from tcmax_jax.data.splits import check_groups, split_by_group
@@ -48,8 +49,8 @@ class ManifestData(ClipsSource):
     """Anybody's clips, of any modalities, listed in a CSV file; classes are the labels of train.
 
     A row that cannot be decoded stops the preparation unless `allow_skipped` is set; the summary
-    lists what was skipped. Each row is decoded from the start of its file: exact, but slow for many
-    short cuts of a long recording.
+    lists what was skipped. Late cuts of a file are sought where that gives the same samples; those
+    of AAC, Opus and other codecs that remember what came before are decoded from its start.
 
     A list without the column `split` is split by hash, by groups where it has them and otherwise
     within each class. Cross-validation is a study: `study.field=data.fold`, or
@@ -195,7 +196,7 @@ def read_manifest(
     listing = Listing(clips, sorted({clip.label for clip in clips if clip.split == "train"}))
     check_clips(listing, path)
     check_groups(clips)
-    return listing
+    return listing._replace(notes=leakage_notes(clips))
 
 
 def read_unlabelled(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from tcmax_jax.data.clips import Listing, RawDataError, check_clips
+from tcmax_jax.data.leakage import leakage_notes
 from tcmax_jax.data.sources.base import ClipsSource
 from tcmax_jax.section import FilePath, section
 
@@ -51,7 +52,7 @@ class RawSource(ClipsSource):
             )
         listing = self._list(folder)
         check_clips(listing, folder)
-        return listing
+        return listing._replace(notes=[*listing.notes, *leakage_notes(listing.clips)])
 
     def _list(self, folder: Path) -> Listing:
         raise NotImplementedError

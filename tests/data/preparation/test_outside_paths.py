@@ -24,6 +24,7 @@ def settings(tmp_path):
     path.parent.mkdir()
     path.write_text(
         "id,split,label,path\na,train,cat,../media/a.wav\nb,validation,cat,../media/a.wav\n"
+        "c,train,dog,../media/a.wav\n"
     )
     return ManifestData(manifest=str(path), stored={"sound": SOUND}, **ALONE)
 

@@ -182,7 +182,9 @@ def test_ave_keeps_and_counts_repeated_rows(ave):
     ]  # fmt: skip
     assert listing.notes == [
         "1 videos are listed more than once in train",
-        "1 videos are listed in both test and train",
+        "1 file is in several splits: b_2.mp4 (train: b_2, test: b_2#2)",
+        "2 files are listed with several labels: a-1.mp4 (Church bell: a-1, Bark: a-1#2); "
+        "b_2.mp4 (Baby cry, infant cry: b_2, Church bell: b_2#2)",
     ]
     assert len(CATEGORIES) == 28 == len(listing.class_names)
 
