@@ -1,5 +1,6 @@
 """Tiny media files for tests."""
 
+import fractions
 from pathlib import Path
 
 import av
@@ -65,4 +66,41 @@ def write_media(
             block.sample_rate, block.pts = rate, 0
             container.mux(sound.encode(block))
             container.mux(sound.encode(None))
+    return path
+
+
+def write_frames(path: Path, frames, times, codec="libx264", b_frames=0, gop=12, **options) -> Path:
+    """Write pictures uint8 [T, H, W, 3] that come on display at `times`, in milliseconds.
+
+    The last of `times` is when the last picture ends, where the container can say that.
+    """
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream(codec, rate=FPS)
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
+        stream.bit_rate, stream.gop_size = 2_000_000, gop
+        stream.time_base = stream.codec_context.time_base = fractions.Fraction(1, 1000)
+        stream.codec_context.max_b_frames = b_frames
+        spans = dict(zip(times, np.diff(times).tolist(), strict=False))
+        packets = []
+        for picture, time in zip(frames, times, strict=False):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = time, stream.time_base
+            packets += stream.encode(frame)
+        for packet in [*packets, *stream.encode(None)]:
+            packet.duration = spans[packet.pts]
+            container.mux(packet)
+    return path
+
+
+def write_sound(path: Path, blocks, codec="pcm_s16le", rate=RATE) -> Path:
+    """Write sound float32 [samples] whose blocks begin at given samples: {begin: block}."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate, layout="mono")
+        stream.time_base = fractions.Fraction(1, rate)
+        for begin, samples in blocks.items():
+            block = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples)[None], "fltp", "mono")
+            block.sample_rate, block.pts = rate, begin
+            block.time_base = stream.time_base
+            container.mux(stream.encode(block))
+        container.mux(stream.encode(None))
     return path

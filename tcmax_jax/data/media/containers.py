@@ -16,7 +16,7 @@ _ENOUGH_TO_TELL = 40
 # has no such argument.
 _ANY_TAGS = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 # The whitelist, on which nothing stands, keeps every format from opening other files and addresses.
-OPTIONS = _ANY_TAGS | {"container_options": {"protocol_whitelist": "none"}}
+_OPTIONS = _ANY_TAGS | {"container_options": {"protocol_whitelist": "none"}}
 _BEGINNINGS = {
     b"version https://git-lfs": ("Git LFS pointer", "Fetch the files (git lfs pull)"),
     b"#EXTM3U": ("playlist", "Join what it lists into one file"),
@@ -46,7 +46,7 @@ def opened(path: str | os.PathLike, kind: str) -> Iterator[tuple]:
         decoding(path, kind),
         # By its handle, so that no name is taken for a pattern or an address.
         open(path, "rb") as file,
-        av.open(file, **OPTIONS, options=bounds) as container,
+        av.open(file, **_OPTIONS, options=bounds) as container,
     ):
         streams = [s for s in container.streams if s.type == kind and s.codec_context]
         if not streams:

@@ -2,20 +2,23 @@
 
 import os
 import re
+import struct
+from typing import BinaryIO
 
 import av
 
 from tcmax_jax.data.limits import MediaError
-from tcmax_jax.data.media.containers import OPTIONS
 
-# What a file may end before its header says: headers round, and some are written beforehand.
-_SMALL_SHARE, _SMALL_TIME = 0.05, 0.1  # and seconds
-# Formats whose headers tell the end of each stream, and of the longest one.
+# What a file may lack of what it declares: headers round, and some are written beforehand.
+_SMALL_SHARE = 0.05
+# Formats whose headers tell the end of each stream.
 _STREAMS_DECLARE = {"mov", "flac"}
-_FILES_DECLARE = {"matroska", "flv"}
 # Bytes in which headers are looked for, and what RIFF's size falls short of 2^32 by where there is
 # none.
 _HEAD, _NO_SIZE = 8192, 256
+# What an MP4 file may begin with.
+_FIRST_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip", b"styp"}
+_EBML, _SEGMENT = bytes.fromhex("1a45dfa3"), bytes.fromhex("18538067")
 # GUID of an ASF file, and of its object of properties.
 _ASF = bytes.fromhex("3026b275")
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
@@ -54,18 +57,47 @@ def check_complete(path, container, stream, held: float) -> None:
       stream: its stream.
       held: seconds of the clip at which the stream ended.
     """
-    name = format_of(container)
-    declared = declared_end(container, stream)
-    if declared is None and name in _FILES_DECLARE:
-        declared = _end_of_file(container)
-        if declared is not None and _lacks(declared, held, _SMALL_TIME):
-            held = max(held, _held_by_file(path))
-    if declared is not None and _lacks(declared, held, _SMALL_TIME):
+    declared = declared_end(container, stream) if format_of(container) == "flac" else None
+    if declared is not None and _lacks(declared, held):
         raise _part(path, f"{declared:.2f} s of {stream.type}", f"{held:.2f} s")
     with open(path, "rb") as file:
-        stated, size = _bytes_of(file), file.seek(0, os.SEEK_END)
+        stated, size = declared_bytes(file), file.seek(0, os.SEEK_END)
     if stated is not None and _lacks(stated, size):
         raise _part(path, f"{stated} bytes", str(size))
+
+
+def declared_bytes(file: BinaryIO) -> int | None:
+    """Returns how long a file is by what it says itself; None where it says nothing.
+
+    FFmpeg does not tell: it takes the size of the file where the header says another one.
+    """
+    head, before = file.read(_HEAD), 0
+    if head[:3] == b"ID3":  # Tags before MP3, of a length in four times seven bits.
+        before = 10 + sum(byte << 7 * (3 - i) for i, byte in enumerate(head[6:10]))
+        file.seek(before)
+        head = file.read(_HEAD)
+    if head[4:8] in _FIRST_BOXES:
+        return _end_of_boxes(file)
+    if head[:4] == b"RIFF":  # WAV and AVI; a file that was written into a pipe tells no size
+        size = _number(head, 4, order="little")
+        return size + 8 if 0 < size < 2**32 - _NO_SIZE else None
+    if head[:4] == b"FORM":  # AIFF
+        return _number(head, 4) + 8
+    if head[:4] == b"caff" and (at := head.find(b"data")) > 0:
+        size = _number(head, at + 4, 8)
+        return at + 12 + size if size < 2**63 else None
+    if head[:4] == _EBML and (at := head.find(_SEGMENT) + 4) > 4:
+        return _end_of_segment(head, at)
+    if head[:3] == b"FLV" and (at := head.find(b"filesize\0")) > 0:
+        return int(struct.unpack_from(">d", head, at + 9)[0])
+    if head[:4] == _ASF and (at := head.find(_ASF_PROPERTIES)) > 0:
+        is_broadcast = _number(head, at + 88, order="little") & 1
+        return None if is_broadcast else _number(head, at + 40, 8, order="little")
+    if head[:1] == b"\xff" and (match := re.search(rb"Xing|Info", head[:200])):  # MP3
+        has_frames, has_bytes = head[match.end() + 3] & 1, head[match.end() + 3] & 2
+        at = match.end() + (8 if has_frames else 4)
+        return before + _number(head, at) if has_bytes else None
+    return None
 
 
 def nothing_inside(path, what: str, start, end, clip_seconds: float) -> MediaError:
@@ -86,8 +118,8 @@ def _part(path, declared: str, held: str) -> MediaError:
     )
 
 
-def _lacks(declared: float, held: float, least: float = 0) -> bool:
-    return declared - held > max(_SMALL_SHARE * declared, least)
+def _lacks(declared: float, held: float) -> bool:
+    return declared - held > _SMALL_SHARE * declared
 
 
 def _of_tag(stream, zero: float) -> float | None:
@@ -98,51 +130,28 @@ def _of_tag(stream, zero: float) -> float | None:
     return 3600 * hours + 60 * minutes + seconds - zero
 
 
-def _end_of_file(container) -> float | None:
-    """Returns the seconds at which the longest of all streams ends by the header."""
-    if container.duration is None:
-        return None
-    return container.duration / av.time_base - origin(container)
+def _end_of_boxes(file: BinaryIO) -> int | None:
+    """Returns where the last box of an MP4 file ends, which follow one another."""
+    at = 0
+    while len(head := _at(file, at, 16)) >= 8:
+        size = _number(head, 0)
+        size = _number(head, 8, 8) if size == 1 else size
+        if size < 8:
+            return None  # It goes to the end of the file, or is none.
+        at += size
+    return at
 
 
-def _held_by_file(path) -> float:
-    """Returns the seconds at which the last packet of all streams ends."""
-    end = 0.0
-    with open(path, "rb") as file, av.open(file, **OPTIONS) as container:
-        for packet in container.demux():
-            stamp = packet.dts if packet.pts is None else packet.pts
-            if stamp is not None:
-                seconds = float((stamp + (packet.duration or 0)) * packet.time_base)
-                end = max(end, seconds - origin(container))
-    return end
+def _end_of_segment(head: bytes, at: int) -> int | None:
+    """Returns where the segment of a Matroska file ends, whose size stands at a place."""
+    length = 9 - head[at].bit_length()  # in bytes, by the number of leading zeros
+    size = _number(head, at, length) & ((1 << 7 * length) - 1)
+    return None if size == (1 << 7 * length) - 1 else at + length + size
 
 
-def _bytes_of(file) -> int | None:
-    """Returns how long a file is by its own header; None where that says nothing.
-
-    FFmpeg takes the size of the file for that, in formats in which the header tells it.
-    """
-    head, before = file.read(_HEAD), 0
-    if head[:3] == b"ID3":  # Tags before MP3, of a length in four times seven bits.
-        before = 10 + sum(byte << 7 * (3 - i) for i, byte in enumerate(head[6:10]))
-        file.seek(before)
-        head = file.read(_HEAD)
-    if head[:4] == b"RIFF":  # WAV and AVI; a file that was written into a pipe tells no size
-        size = _number(head, 4, order="little")
-        return size + 8 if 0 < size < 2**32 - _NO_SIZE else None
-    if head[:4] == b"FORM":  # AIFF
-        return _number(head, 4) + 8
-    if head[:4] == b"caff" and (at := head.find(b"data")) > 0:
-        size = _number(head, at + 4, 8)
-        return at + 12 + size if size < 2**63 else None
-    if head[:4] == _ASF and (at := head.find(_ASF_PROPERTIES)) > 0:
-        is_broadcast = _number(head, at + 88, order="little") & 1
-        return None if is_broadcast else _number(head, at + 40, 8, order="little")
-    if head[:1] == b"\xff" and (match := re.search(rb"Xing|Info", head[:200])):  # MP3
-        has_frames, has_bytes = head[match.end() + 3] & 1, head[match.end() + 3] & 2
-        at = match.end() + (8 if has_frames else 4)
-        return before + _number(head, at) if has_bytes else None
-    return None
+def _at(file: BinaryIO, at: int, size: int) -> bytes:
+    file.seek(at)
+    return file.read(size)
 
 
 def _number(head: bytes, at: int, size: int = 4, order="big") -> int:

@@ -91,7 +91,9 @@ def video_end(path) -> float:
             stamp = packet.dts if stamp is None else stamp
             begin = end if stamp is None else float(stamp * packet.time_base) - origin(container)
             if begin >= last:
-                last, end = begin, begin + _display_seconds(packet, stream)
+                # What AVI calls a duration may be a part of it.
+                least = begin - last if _keeps_no_times(container) else 0.0
+                last, end = begin, begin + max(_display_seconds(packet, stream), least)
         check_complete(path, container, stream, end)
         declared = declared_end(container, stream)
     return end if declared is None or declared <= last else declared
