@@ -44,7 +44,7 @@ def files(layer):
         ("estimators", ["estimators", "losses", "npz"]),
         ("methods", ["methods", "losses", "models", "section"]),
         ("models", ["models", "losses", "npz", "section", "series"]),
-        ("data", ["data", "files", "npz", "packages", "section", "series", "user_text"]),
+        ("data", ["data", "cores", "files", "npz", "packages", "section", "series", "user_text"]),
         (
             "evaluation",
             [
@@ -65,6 +65,7 @@ def files(layer):
             "training",
             [
                 "training",
+                "cores",
                 "losses",
                 "models",
                 "methods",
@@ -84,6 +85,7 @@ def files(layer):
             "commands",
             [
                 "commands",
+                "cores",
                 "training",
                 "evaluation",
                 "estimators",
@@ -143,7 +145,7 @@ def test_only_one_file_maps_over_devices():
     assert users == ["parallel.py"]
 
 
-@pytest.mark.parametrize("name", ["section", "upgrade", "run_folder", "user_text"])
+@pytest.mark.parametrize("name", ["cores", "section", "upgrade", "run_folder", "user_text"])
 def test_what_everything_stands_on_needs_the_standard_library_alone(name):
     used = {each.split(".")[0] for each in imports_of(PACKAGE / f"{name}.py")}
     assert used <= set(sys.stdlib_module_names)

@@ -17,7 +17,6 @@ Results: experiments/results/benchmark_pipeline.md.
 import argparse
 import itertools
 import multiprocessing
-import os
 import pickle
 import tempfile
 import time
@@ -27,6 +26,7 @@ import numpy as np
 from made_clips import write_clips
 from PIL import Image
 
+from tcmax_jax.cores import usable_cores
 from tcmax_jax.data.datasets import open_dataset
 from tcmax_jax.data.forms import Frames, LogSpectrogram
 from tcmax_jax.data.inputs import FramesInput, SpectrogramInput, random_crop_box
@@ -150,7 +150,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float, default=10.0, help="of each row")
     seconds = parser.parse_args().seconds
-    cores = os.cpu_count()
+    cores = usable_cores()
     keep_freed_memory()  # as launch.py does
     cropped = FramesInput(size=SIZE, **CROP)
     with tempfile.TemporaryDirectory() as name:

@@ -10,13 +10,13 @@ where storage keeps up, which was not measured. Results: experiments/results/ben
 """
 
 import argparse
-import os
 import tempfile
 import time
 from pathlib import Path
 
 from made_clips import write_clips
 
+from tcmax_jax.cores import usable_cores
 from tcmax_jax.data.forms import Frames, LogSpectrogram
 from tcmax_jax.data.preparation.chunks import chunks_of
 from tcmax_jax.data.preparation.decode import decode_chunks
@@ -44,7 +44,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--clips", type=int, default=160)
     number = parser.parse_args().clips
-    cores = os.cpu_count()
+    cores = usable_cores()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         manifest = write_clips(folder / "raw", number, seconds=10.0)

@@ -1,6 +1,5 @@
 """What a run depends on beside its configuration: versions, commit and devices."""
 
-import os
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import jax
 
+from tcmax_jax.cores import usable_cores
 from tcmax_jax.packages import versions
 
 _ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ def describe_environment(devices: Sequence[jax.Device]) -> dict[str, str]:
     kinds = sorted({device.device_kind for device in devices})
     return versions() | {
         "commit": commit(),
-        "host": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",
+        "host": f"{platform.system()} {platform.machine()}, {usable_cores()} CPU cores",
         "devices": f"{len(devices)} x {', '.join(kinds)}",
         "processes": str(len({device.process_index for device in devices})),
     }

@@ -1,10 +1,10 @@
 """What is written down about where a run ran."""
 
-import os
 import subprocess
 
 import jax
 
+from tcmax_jax.cores import usable_cores
 from tcmax_jax.training.environment import commit, describe_environment
 
 
@@ -44,5 +44,5 @@ def test_host_and_devices_are_described():
     found = describe_environment(jax.devices()[:2])
     assert found["devices"] == "2 x cpu"
     assert found["processes"] == "1"
-    assert found["host"].endswith(f", {os.cpu_count()} CPU cores")
+    assert found["host"].endswith(f", {usable_cores()} CPU cores")
     assert found["jax"] == jax.__version__

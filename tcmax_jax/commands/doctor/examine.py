@@ -17,6 +17,7 @@ from tcmax_jax.commands.doctor.checks import Finding, error, warning
 from tcmax_jax.commands.doctor.speed import Speed, UnknownShapeError, measure_speed, stand_in
 from tcmax_jax.commands.modes import Options, Outcome
 from tcmax_jax.commands.recipe import data_folder, recipe_of, run_folder
+from tcmax_jax.cores import usable_cores
 from tcmax_jax.data.clips import Listing
 from tcmax_jax.data.datasets import open_dataset
 from tcmax_jax.data.in_place import is_in_place
@@ -81,7 +82,7 @@ def examine(config: Config, workdir: Path, data_dir: str) -> Report:
     """
     data, memory = Path(data_dir), machine.gpu_memory()  # before JAX takes its share
     devices, findings = machine.find_devices()
-    cores, platform = os.cpu_count() or 1, devices[0].platform
+    cores, platform = usable_cores(), devices[0].platform
     findings += machine.unused_accelerator(
         platform, machine.accelerators(memory, os.environ), os.environ
     )

@@ -58,7 +58,7 @@ def describe_devices(devices, cores: int) -> list[str]:
     host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return [
         f"{len(devices)} x {', '.join(kinds)}{each}; processes: {jax.process_count()}",
-        f"this host: {cores} cores, {host:.1f} GiB",
+        f"this host: {cores} cores to use, {host:.1f} GiB",
     ]
 
 

@@ -5,10 +5,10 @@ import concurrent.futures
 import functools
 import itertools
 import multiprocessing
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 
+from tcmax_jax.cores import usable_cores
 from tcmax_jax.data.clips import RawDataError
 from tcmax_jax.data.forms import Form
 from tcmax_jax.data.preparation.chunks import Chunk, Outcome, decode_chunk, read_report
@@ -25,7 +25,7 @@ def decode_chunks(
     Args:
       stored: {modality: what is stored of it}.
       chunks: the chunks.
-      processes: number of processes; 0 takes all cores.
+      processes: number of processes; 0 takes all cores that this process may use.
 
     Yields:
       What became of the clips of each chunk.
@@ -34,7 +34,7 @@ def decode_chunks(
       RuntimeError: a process died.
     """
     decode = functools.partial(decode_chunk, stored)
-    processes = min(processes or os.cpu_count() or 1, len(chunks))
+    processes = min(processes or usable_cores(), len(chunks))
     if processes <= 1:
         yield from map(decode, chunks)
         return

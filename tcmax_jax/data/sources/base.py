@@ -86,7 +86,7 @@ class ClipsSource(Source):
     Attributes:
       stored: {modality: what is stored of it}.
       allow_skipped: leave out clips that cannot be decoded instead of stopping.
-      processes: number of decoding processes; 0 takes all cores.
+      processes: number of decoding processes; 0 takes all cores that the command may use.
       beam: options of an Apache Beam pipeline that decodes instead, such as
         ["--runner=FlinkRunner"].
       layout: how a raw folder has to look.
