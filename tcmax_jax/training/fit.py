@@ -106,12 +106,13 @@ def fit(setup: Setup, state: TrainState, checkpoints: Checkpoints, workdir: Path
                 log.metrics(step, epoch, "train", window | used_memory())
                 log.progress(step, window, epoch)
                 pending = {}
-            validates = epoch % training.eval_every == 0 or step == total_steps
+            due = epoch % training.eval_every == 0 or step == total_steps
+            validates = epochs.ends(step) and due
             with watch.paused():
-                if epochs.ends(step) and validates:
-                    checkpoints.save(setup.parallel.first(state), validate(state, step, epoch))
-                elif saves:
-                    checkpoints.save(setup.parallel.first(state))
+                validation = validate(state, step, epoch) if validates else None
+                if validates or saves:
+                    log.keep()
+                    checkpoints.save(setup.parallel.first(state), validation)
             # A signal since then waits for the next step, which saves; after the last all is saved.
             if stops or (step == total_steps and preemption.signalled):
                 raise PreemptedError(

@@ -6,6 +6,7 @@ final metrics (HPARAMS), where runs are compared.
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.listing import fields_of
 from tcmax_jax.training.config.tree import to_dict
+from tcmax_jax.training.events import EventFile
 from tcmax_jax.training.processes import is_primary
 from tcmax_jax.user_text import columns, printable, visible
 
@@ -62,7 +64,8 @@ def write_final_metrics(workdir: Path, config: Config, splits: Mapping) -> None:
 class RunLog:
     """The log of one run; a context manager.
 
-    `metrics.jsonl` holds an object for each entry: "step", "epoch", "split" and the metrics.
+    `metrics.jsonl` holds an object for each entry: "step", "epoch", "split" and the metrics. An
+    entry outlives the process at once, and the machine after `keep`.
     """
 
     def __init__(self, workdir: Path, config: Config, *, first_step: int, total_steps: int):
@@ -70,10 +73,10 @@ class RunLog:
         path = RunFolder(workdir).log
         write_atomically(path, "".join(_lines_up_to(path, first_step)))
         self._file = path.open("a")
-        self._events = SummaryWriter(str(workdir), purge_step=first_step + 1)
+        self._events = EventFile(workdir, first_step=first_step)
         if not first_step:
             text = json.dumps(to_dict(config), indent=2)
-            self._events.add_text("configuration", f"```json\n{text}\n```", 0)
+            self._events.text("configuration", f"```json\n{text}\n```")
         # disable=None leaves the bar out where standard error is no terminal.
         self._bar = tqdm(
             total=total_steps, initial=first_step, unit="step", file=sys.stderr, disable=None
@@ -97,8 +100,12 @@ class RunLog:
         entry = {"step": step, "epoch": epoch, "split": split, **values}
         self._file.write(json.dumps(entry) + "\n")
         self._file.flush()
-        for name, value in values.items():
-            self._events.add_scalar(f"{split}/{name}", value, step)
+        self._events.scalars({f"{split}/{name}": value for name, value in values.items()}, step)
+
+    def keep(self) -> None:
+        """Waits until all entries are on the disk: a checkpoint must not be ahead of them."""
+        for file in (self._file, self._events):
+            os.fsync(file.fileno())
 
     def progress(self, step: int, values: dict, epoch: int) -> None:
         """Moves the bar to a step, with the training metrics beside it."""
@@ -147,7 +154,7 @@ class _Silence(contextlib.nullcontext):
     def metrics(self, *_) -> None:
         pass
 
-    progress = validation = say = metrics
+    progress = validation = say = keep = metrics
 
 
 def _lines_up_to(path: Path, step: int):

@@ -3,13 +3,12 @@
 import json
 import re
 import shutil
-import struct
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from tensorboardX.proto import event_pb2, plugin_hparams_pb2
+from tensorboardX.proto import plugin_hparams_pb2
 
 from tcmax_jax.data import pipeline
 from tcmax_jax.evaluation.analysis import analyse
@@ -19,6 +18,7 @@ from tcmax_jax.training import loop, run_folders
 from tcmax_jax.training.checkpoint import CheckpointError
 from tcmax_jax.training.config.tree import ConfigError
 from tcmax_jax.training.fit import NonFiniteError
+from tests.training.event_files import event_values
 from tests.training.tiny import tiny_config
 
 
@@ -62,21 +62,11 @@ def test_the_log_has_every_window_and_every_validation(finished):
     assert {"loss", "accuracy", "grad_norm/audio"} | clock <= set(log[0])
 
 
-def summaries(folder):
-    """Yields the summaries of a folder's events, each behind its length and a checksum."""
-    (file,) = folder.glob("events.out.tfevents.*")
-    data = file.read_bytes()
-    while data:
-        (length,) = struct.unpack("<Q", data[:8])
-        yield from event_pb2.Event.FromString(data[12 : 12 + length]).summary.value
-        data = data[16 + length :]
-
-
 def test_tensorboard_has_the_configuration_and_the_final_metrics(finished):
     workdir, results = finished
-    (text,) = (v for v in summaries(workdir) if v.tag == "configuration/text_summary")
+    (text,) = (v for v in event_values(workdir) if v.tag == "configuration/text_summary")
     assert '"batch_size": 16' in text.tensor.string_val[0].decode()
-    values = list(summaries(workdir / "hparams"))
+    values = list(event_values(workdir / "hparams"))
     final = {v.tag: v.simple_value for v in values if v.tag.startswith("final/")}
     assert final["final/test/accuracy"] == np.float32(results["splits"]["test"]["accuracy"])
     (start,) = (v for v in values if v.tag == "_hparams_/session_start_info")
