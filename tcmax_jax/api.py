@@ -30,7 +30,7 @@ from tcmax_jax.models import EncoderOptions
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training import loop
 from tcmax_jax.training.config import Config, Modality
-from tcmax_jax.training.trained import Trained, classifier, load_trained
+from tcmax_jax.training.trained import Trained, classifier, load_trained, why_unpredicted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,8 @@ class Classifier:
           says alone.
 
         Raises:
-          RawDataError: a modality is missing, or an array does not fit.
+          RawDataError: a modality is missing, an array does not fit, or an example has no finite
+            scores.
         """
         config = self._trained.config
         number, size = _number(inputs, config.modalities), config.training.eval_batch_size
@@ -80,7 +81,10 @@ class Classifier:
             # Filled up with the last one, so that one program is enough.
             rows = np.minimum(np.arange(first, first + size), number - 1)
             batch = {m: _batch(config, m, inputs[m], rows) for m in config.modalities}
-            parts.append(jax.device_get(self._classify(self._trained.variables, batch)))
+            part = jax.device_get(self._classify(self._trained.variables, batch))
+            for row, reason in why_unpredicted(batch, part, rows).items():
+                raise RawDataError(f"example {row}: {reason}")
+            parts.append(part)
         whole = jax.tree.map(lambda *arrays: np.concatenate(arrays)[:number], *parts)
         return {name: whole[name] for name in ("fused", *config.modalities) if name in whole}
 

@@ -16,6 +16,7 @@ from tcmax_jax.evaluation.comparison import (
     comparison_markdown,
     comparison_table,
 )
+from tcmax_jax.evaluation.finite import NonFiniteError
 from tcmax_jax.evaluation.reports.runs import run_folder_name
 from tcmax_jax.files import write_atomically
 from tcmax_jax.models import HeadOptions
@@ -26,7 +27,6 @@ from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.comparison import Comparison, Study
 from tcmax_jax.training.config.run import trainable_heads
 from tcmax_jax.training.config.tree import ConfigError
-from tcmax_jax.training.fit import NonFiniteError
 
 
 def compare(options: Options) -> Outcome:

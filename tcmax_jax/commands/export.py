@@ -39,7 +39,8 @@ def write_export(workdir: Path, folder: Path, *, recalibrated: bool = False) -> 
     classifier.jax_export: the function inputs -> probabilities with its parameters, as
       `jax.export.deserialize` reads it: {modality: [B, ...]} -> {"fused": [B, C]} and, for
       additive heads, {modality: [B, C]} of the modality alone; any B, on any of `PLATFORMS`. A
-      series is {"values": [B, T, ...], "mask": [B, T] bool}.
+      series is {"values": [B, T, ...], "mask": [B, T] bool}. All are NaN for an example with an
+      input that is not finite: look for that before a class is chosen, as argmax does not.
 
     Args:
       workdir: folder of a run that has a checkpoint; its data is not needed.

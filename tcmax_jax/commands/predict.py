@@ -24,7 +24,7 @@ from tcmax_jax.packages import DECODERS, versions
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.tree import ConfigError
 from tcmax_jax.training.processes import is_primary, say
-from tcmax_jax.training.trained import Trained, classifier, load_trained
+from tcmax_jax.training.trained import Trained, classifier, load_trained, why_unpredicted
 
 _COLUMNS, _REASON = ("id", "prediction", "probability"), "reason"
 
@@ -35,7 +35,7 @@ class Prediction(NamedTuple):
     Attributes:
       clips: all clips of the list.
       class_names: names of the C classes.
-      probabilities: {"fused" or modality: {id of a clip: [C]}} of the clips that could be decoded.
+      probabilities: {"fused" or modality: {id of a clip: [C]}} of the clips that were predicted.
       reasons: {id: why, with file and place} of all others.
     """
 
@@ -79,14 +79,15 @@ def predict_file(
       workdir: folder of a run that has a checkpoint; its data is not needed.
       clips: CSV file, see `tcmax_jax.data.sources.manifest.read_unlabelled`.
       predictions: the file to write; it is there whole or not at all.
-      allow_skipped: whether clips that cannot be decoded get a row without a prediction.
+      allow_skipped: whether clips that cannot be decoded, or have inputs or scores that are not
+        finite, get a row without a prediction.
       outside_paths: whether paths of the list may lead out of its folder.
       recalibrated: see `tcmax_jax.training.trained.load_trained`.
 
     Raises:
       ValueError: there is no recalibration of the checkpoint.
       ConfigError: there is no run in the folder, or one on generated data.
-      RawDataError: a list that does not fit, or a clip that cannot be decoded.
+      RawDataError: a list that does not fit, or a clip that cannot be decoded or predicted.
       FileNotFoundError: the run has no checkpoint yet, or there is no folder to write to.
       CheckpointError: the best checkpoint is damaged.
     """
@@ -195,19 +196,18 @@ def _predict(trained: Trained, clips, forms, folder: Path, allow_skipped: bool) 
     with tqdm(total=len(clips), unit="clip", file=sys.stderr, disable=None) as bar:
         for chunk, outcomes in zip(chunks, decoded, strict=True):
             skipped = {outcome.id: outcome.message for outcome in outcomes if outcome.reason}
-            if skipped and not allow_skipped:
-                raise RawDataError(
-                    f"{next(iter(skipped.values()))} Or give such clips a row "
-                    "without a prediction: --allow_skipped."
-                )
-            reasons |= skipped
+            reasons |= _allowed(skipped, allow_skipped)
             ids, inputs = _inputs(trained.config, examples_of(forms, chunk))
             if ids:
                 # Filled up with the last one, so that one program is enough.
                 take = np.minimum(np.arange(rows), len(ids) - 1)
                 padded = {modality: _rows(x, take) for modality, x in inputs.items()}
                 result = _classify(classify, variables, padded, ids)
-                for name, values in result.items():
+                why = why_unpredicted(padded, result, ids)
+                places = {clip.id: clip.place for clip in chunk.clips}
+                skipped = {name: f"{places[name]} ({name}): {text}" for name, text in why.items()}
+                reasons |= _allowed(skipped, allow_skipped)
+                for name, values in _by_clip(result, inputs, ids, why).items():
                     probabilities.setdefault(name, {}).update(values)
             chunk.path.unlink()
             bar.update(len(outcomes))
@@ -247,16 +247,34 @@ def _shapes(example, axis: int = 0) -> str:
 
 def _classify(classify, variables, inputs, ids) -> dict:
     try:
-        result = jax.device_get(classify(variables, inputs))
+        return jax.device_get(classify(variables, inputs))
     except ScopeParamShapeError as error:
         shapes = ", ".join(f"{m} {_shapes(batch, 1)}" for m, batch in inputs.items())
         raise RawDataError(
             f"Expected clips of the shape of those that the run was trained on, got {shapes} "
             f"({ids[0]} and others). Bring them to the same size."
         ) from error
+
+
+def _by_clip(result, modalities, ids, left_out) -> dict:
     # Compiled functions sort names; here they stand as in the configuration.
-    names = [name for name in ("fused", *inputs) if name in result]
-    return {name: dict(zip(ids, result[name], strict=False)) for name in names}
+    names = [name for name in ("fused", *modalities) if name in result]
+    return {
+        name: {
+            clip: row for clip, row in zip(ids, result[name], strict=False) if clip not in left_out
+        }
+        for name in names
+    }
+
+
+def _allowed(skipped: dict[str, str], allow_skipped: bool) -> dict[str, str]:
+    """Returns {id: why there is no prediction}; raises RawDataError if there must not be any."""
+    if skipped and not allow_skipped:
+        raise RawDataError(
+            f"{next(iter(skipped.values()))} Or give such clips a row without a prediction: "
+            "--allow_skipped."
+        )
+    return skipped
 
 
 def _forms(config: Config) -> dict[str, Form]:

@@ -13,6 +13,7 @@ from scipy.special import log_softmax, logsumexp
 
 from tcmax_jax.estimators import tc_report
 from tcmax_jax.evaluation.comparison import mean_and_error
+from tcmax_jax.evaluation.finite import check_finite
 from tcmax_jax.evaluation.metrics import accuracy, mean_cross_entropy
 from tcmax_jax.evaluation.outputs import BINS, SPLITS, Outputs, read_outputs, store
 from tcmax_jax.evaluation.recalibration import cross_recalibrate, fit_recalibration, recalibrate
@@ -166,8 +167,16 @@ def analyse(outputs: Outputs) -> dict:
       with noise of that many standard deviations on a}}; and, with an additive head of two or more
       modalities, "js_divergence": {"mean", "standard_error"}, "entropy_ratio" and
       "multimodal_gain".
+
+    Raises:
+      NonFiniteError: a score or a feature is NaN or infinite; the evaluation refuses them now.
     """
     scores, labels = outputs.scores, outputs.labels
+    stored = {f"scores ({name})": x for name, x in scores.items()}
+    stored |= {f"features of {m}": z for m, z in outputs.features.items()}
+    check_finite(
+        stored, lambda row: f"{outputs.split} example {row}. --mode=evaluate says where from."
+    )
     names = list(outputs.features)
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
     numbers = {
@@ -274,6 +283,7 @@ def analyse_stored(folder: Path, *, chain: bool = False, **options) -> dict:
 
     Raises:
       ValueError: there are no outputs, or they are damaged or too few.
+      NonFiniteError: see `analyse`.
     """
     files = RunFolder(folder)
     outputs = {s: read_outputs(files.outputs(s)) for s in SPLITS if files.outputs(s).exists()}

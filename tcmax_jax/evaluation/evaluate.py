@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tcmax_jax.evaluation.finite import check_finite
 from tcmax_jax.evaluation.metrics import accuracy, collapsed, predictions, split_metrics
 from tcmax_jax.evaluation.quantities import Condition, under, without, write_name
 from tcmax_jax.losses import AdditiveHead
@@ -46,6 +47,7 @@ def evaluate_split(
     hard: bool = False,
     noise: Sequence[float] = (),
     gather: Callable = lambda rows: rows,
+    about: Callable[[int], str] = "example {}. Mend it, or the parameters.".format,
 ) -> Evaluation:
     """Evaluates a classifier on every example of a split, each counted once.
 
@@ -58,12 +60,14 @@ def evaluate_split(
       hard: whether to predict without each single modality, and under noise.
       noise: strengths of that noise, see `noisy_views`.
       gather: function that joins a pytree of this process's rows with those of all others.
+      about: see `check_finite`.
 
     Returns:
       Metrics over the valid rows of all batches, and what has collapsed.
 
     Raises:
       ValueError: modalities that cannot be dropped.
+      NonFiniteError: a feature or a score of an example is NaN or infinite.
     """
     strengths = tuple(noise) if hard else ()
     views, labels = encode_split(
@@ -72,11 +76,10 @@ def evaluate_split(
         gather,
     )
     features = views[0.0]
+    check_finite({f"features of {m}": z for m, z in features.items()}, about)
     scores = predictions(method, head, features)
+    check_finite({f"scores ({name})": x for name, x in scores.items()}, about)
     metrics = split_metrics(method, head, features, labels, scores)
-    if dropped:
-        share = accuracy(scores_without(method, head, features, dropped), labels)
-        metrics[write_name(under(without(dropped)))] = share
     hard_scores = {
         without(each): scores_without(method, head, features, each)
         for each in (missing(method, features) if hard else ())
@@ -87,6 +90,11 @@ def evaluate_split(
         for m, noisy in views[s].items()
         if not np.array_equal(noisy, features[m])  # ids
     }
+    at_once = [tuple(dropped)] if dropped else []
+    asked = {without(each): scores_without(method, head, features, each) for each in at_once}
+    named = {f"scores ({write_name(under(c))})": x for c, x in (hard_scores | asked).items()}
+    check_finite(named, about)
+    metrics |= {write_name(under(c)): accuracy(x, labels) for c, x in asked.items()}
     resting = set(features) - set(method.modalities or features)
     return Evaluation(
         metrics=metrics,
@@ -177,10 +185,10 @@ def noisy_views(batches: Iterable[Mapping], strengths: Sequence[float]) -> Itera
 
       x'_i = x_i + strength * std(x_i) * n_i,  n_i standard normal in each entry
 
-    with the standard deviation over all entries of the example's own input; integer inputs are
-    rounded and kept in the range of their type, and ids (of more than 8 bits) stay as they are.
-    Only the true steps of a `Series` have noise. n_i depends on the modality and on the example's
-    index alone: neither batches nor processes change it, and all strengths share it.
+    with the standard deviation over all entries of the example's own input; inputs are kept in the
+    range of their type, integers are rounded, and ids (of more than 8 bits) stay as they are. Only
+    the true steps of a `Series` have noise. n_i depends on the modality and on the example's index
+    alone: neither batches nor processes change it, and all strengths share it.
 
     Args:
       batches: with "inputs" {modality: [B, ...] or `Series`} and "index" [B].
@@ -214,7 +222,6 @@ def _noisy(x, noise, where):
     wide, axes = x.astype(np.float32), tuple(range(1, x.ndim))
     spread = wide.std(axis=axes, keepdims=True, where=np.broadcast_to(where, x.shape))
     noisy = np.where(where, wide + spread * noise, wide)
-    if np.issubdtype(x.dtype, np.integer):
-        limits = np.iinfo(x.dtype)
-        noisy = np.clip(np.rint(noisy), limits.min, limits.max)
-    return noisy.astype(x.dtype)
+    whole = np.issubdtype(x.dtype, np.integer)
+    limits = np.iinfo(x.dtype) if whole else jnp.finfo(x.dtype)
+    return np.clip(np.rint(noisy) if whole else noisy, limits.min, limits.max).astype(x.dtype)

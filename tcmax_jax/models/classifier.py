@@ -41,7 +41,8 @@ class MultimodalClassifier(nn.Module):
           train: whether batch normalisation uses the batch's own statistics, and dropout drops.
 
         Returns:
-          {modality: [B, D]} float32 features.
+          {modality: [B, D]} float32 features; outside training NaN for an example whose input is
+          not finite, whatever the encoder makes of that.
 
         Raises:
           ValueError: a modality of the classifier is missing.
@@ -56,6 +57,9 @@ class MultimodalClassifier(nn.Module):
         for m, encoder in self.encoders.items():
             x = standardized(inputs[m], *self.scales[m]) if m in self.scales else inputs[m]
             features[m] = pooled(encoder(x, train))
+            if not train:
+                finite = finite_examples(inputs[m])[:, None]
+                features[m] = jnp.where(finite, features[m], jnp.nan)
         return features
 
     def fuse(self, features):
@@ -75,6 +79,24 @@ class MultimodalClassifier(nn.Module):
         return self.head.project(features)
 
 
+def finite_examples(x):
+    """Returns which examples of an input hold finite numbers alone, [B] bool.
+
+    Args:
+      x: [B, ...], or a `Series`, of which what fills it up does not count.
+    """
+    values, mask = x if isinstance(x, Series) else (x, None)
+    finite = jnp.isfinite(values)
+    if mask is not None:
+        finite |= ~_of_steps(mask, finite.ndim)
+    return finite.all(axis=tuple(range(1, finite.ndim)))
+
+
+def broken_modality(inputs: Mapping, row: int) -> str | None:
+    """Returns the first modality whose input of an example is not finite, None if all are."""
+    return next((m for m, x in inputs.items() if not finite_examples(x)[row]), None)
+
+
 def standardized(x, mean, std):
     """Returns (x - mean) / std by channel in float32; what fills up a series stays zero.
 
@@ -91,8 +113,12 @@ def standardized(x, mean, std):
     values = (values - mean) / std
     if not isinstance(x, Series):
         return values
-    mask = x.mask.reshape(x.mask.shape + (1,) * (values.ndim - x.mask.ndim))
-    return Series(jnp.where(mask, values, 0), x.mask)
+    return Series(jnp.where(_of_steps(x.mask, values.ndim), values, 0), x.mask)
+
+
+def _of_steps(mask, ndim):
+    """Returns the mask of a series with the number of axes of its values."""
+    return mask.reshape(mask.shape + (1,) * (ndim - mask.ndim))
 
 
 def head_of(model, params):

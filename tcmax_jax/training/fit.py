@@ -10,7 +10,8 @@ import jax
 import numpy as np
 
 from tcmax_jax.data.pipeline import Process
-from tcmax_jax.models.classifier import standardized
+from tcmax_jax.evaluation.finite import NonFiniteError
+from tcmax_jax.models.classifier import finite_examples, standardized
 from tcmax_jax.models.encoder import NormalizingOptions, normalize
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.series import Series
@@ -27,10 +28,6 @@ _STEPS_IN_FLIGHT = 2
 _WIDTH = 80  # columns
 _FAR = 10.0  # times the usual scale of inputs; beyond, it and not the rate is to blame
 _EXAMPLES = 32  # of which that scale is taken
-
-
-class NonFiniteError(ArithmeticError):
-    """A quantity of a training step is NaN or infinite."""
 
 
 class Stopwatch:
@@ -130,7 +127,13 @@ def _validation(setup: Setup, log, checkpoints: Checkpoints):
         if known is None:
             log.say("compiling the evaluation ...")
             known = set()
-        evaluation = evaluate_on(state, "validation")
+        try:
+            evaluation = evaluate_on(state, "validation")
+        except NonFiniteError as error:
+            raise NonFiniteError(
+                f"{error} That is the validation at step {step} (epoch {epoch}). Last good "
+                f"checkpoint: {_kept(checkpoints.latest)}."
+            ) from error
         _check_finite(evaluation.metrics, step, epoch, checkpoints.latest)
         log.metrics(step, epoch, "validation", evaluation.metrics)
         log.validation(step, epoch, setup.epochs.number, evaluation.metrics)
@@ -162,8 +165,8 @@ def _check_finite(validation: dict, step: int, epoch: int, last_checkpoint: int 
         if not math.isfinite(value):
             raise NonFiniteError(
                 f"Expected finite numbers, got {name} = {value} of the validation at step {step} "
-                f"(epoch {epoch}). Last good checkpoint: {_kept(last_checkpoint)}. Lower "
-                "optimizer.learning_rate, or set optimizer.clip_norm, in a new --workdir."
+                f"(epoch {epoch}). Last good checkpoint: {_kept(last_checkpoint)}. To go on, "
+                f"{passes.SMALLER_STEPS}"
             )
 
 
@@ -178,17 +181,13 @@ def _cause(setup: Setup, step: int) -> str:
     with contextlib.closing(whole) as batches:
         batch = next(batches)
     for modality, arrays in batch["inputs"].items():
-        rows = [x.reshape(len(x), -1).astype(np.float32) for x in jax.tree.leaves(arrays)]
-        finite = np.isfinite(np.concatenate(rows, axis=1)).all(axis=1)
+        finite = np.asarray(finite_examples(arrays))
         if broken := batch["index"][~finite].tolist():
             return (
                 f"The data is not finite: {modality} of the training examples {broken[:5]} (their "
                 f"positions in {setup.dataset.name}). Mend or drop them and prepare the data again."
             )
-    return (
-        "Its batch is finite: lower optimizer.learning_rate, or set optimizer.clip_norm, in a new "
-        "--workdir."
-    )
+    return f"Its batch is finite: {passes.SMALLER_STEPS}"
 
 
 def _collapse_warning(setup: Setup, name: str, epoch: int) -> str:

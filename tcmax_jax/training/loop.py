@@ -7,6 +7,7 @@ from pathlib import Path
 from tcmax_jax.data.datasets import Dataset, clip_counts
 from tcmax_jax.evaluation.analysis import analyse_splits
 from tcmax_jax.evaluation.evaluate import Evaluation
+from tcmax_jax.evaluation.finite import check_finite
 from tcmax_jax.evaluation.outputs import SPLITS, Outputs, store
 from tcmax_jax.evaluation.probe import probe_accuracies
 from tcmax_jax.files import write_atomically
@@ -51,7 +52,8 @@ def train(
       ConfigError: the folder belongs to another configuration or other data, or to a run that is
         going on, or cannot be written.
       CheckpointError: its checkpoints are all damaged, or one cannot be written.
-      NonFiniteError: a quantity of a step is NaN or infinite; names step and quantity.
+      NonFiniteError: a quantity of a step is NaN or infinite, or what an example of an evaluation
+        comes to; names step and quantity, or split and example.
       PreemptedError: the process was asked to stop (SIGTERM), and has saved its state.
     """
     with together():
@@ -109,6 +111,7 @@ def evaluate(
       ConfigError: there is no run in the folder, or its data has changed.
       FileNotFoundError: the run has no checkpoint yet, or none of that step.
       CheckpointError: the checkpoint is damaged.
+      NonFiniteError: an example has no finite scores; names it.
     """
     setup = build(run_folders.stored_config(workdir), data_dir, devices)
     run_folders.check_data(workdir, setup.dataset)
@@ -209,5 +212,7 @@ def _probe(setup: Setup, state, splits) -> dict:
     """Returns {split: {modality: accuracy}} of linear probes on the frozen encoders' features."""
     encode = passes.split_encoder(setup)
     encoded = {split: encode(state, setup.dataset.sources[split]) for split in ("train", *splits)}
-    features, labels = encoded.pop("train")
+    features, labels = encoded.pop("train")  # All others were looked at when they were scored.
+    named = {f"features of {m}": z for m, z in features.items()}
+    check_finite(named, passes.about_example(setup, "train"))
     return probe_accuracies(features, labels, encoded, len(setup.dataset.class_names))

@@ -11,11 +11,13 @@ from tqdm import tqdm
 from tcmax_jax.data.pipeline import Process, Readers, Subset, eval_batches, train_batches
 from tcmax_jax.evaluation.evaluate import Evaluation, encode_split, evaluate_split
 from tcmax_jax.models import head_of
+from tcmax_jax.models.classifier import broken_modality
 from tcmax_jax.training.build import Setup
 from tcmax_jax.training.processes import gather, is_primary
 from tcmax_jax.training.state import TrainState, init_state
 from tcmax_jax.training.step import encode_step, train_step
 
+SMALLER_STEPS = "lower optimizer.learning_rate, or set optimizer.clip_norm, in a new --workdir."
 _SILENT_SECONDS = 2.0  # before a bar appears
 
 
@@ -85,15 +87,42 @@ def evaluator(setup: Setup):
     """Returns a function (replicated state, split, options) -> `Evaluation`, compiled once.
 
     Options are those of `evaluate_split`: dropped, hard and noise.
+
+    Raises:
+      NonFiniteError: an example has no finite scores; names it.
     """
     encoder = _encoder(setup)
 
     def evaluate_on(state, split, **options) -> Evaluation:
         head = head_of(setup.model, setup.parallel.first(state.params))
         batches = _eval_batches(setup, setup.dataset.sources[split])
-        return evaluate_split(encoder(state), head, setup.method, batches, gather=gather, **options)
+        options |= {"gather": gather, "about": about_example(setup, split)}
+        return evaluate_split(encoder(state), head, setup.method, batches, **options)
 
     return evaluate_on
+
+
+def about_example(setup: Setup, split: str):
+    """Returns a function from a row of a split to which example that is, and what to do.
+
+    That is for an example with features or scores that are not finite, see `check_finite`; it takes
+    another look at the example's inputs.
+    """
+    source = setup.dataset.sources[split]
+
+    def about(row):
+        (batch,) = _eval_batches(setup, Subset(source, [row]), 1, Process())
+        name = source[row].get("id", b"")
+        name = name if isinstance(name, str) else name.decode()
+        which = f"{split} example {row}" + (f" ({name})" if name else "")
+        if modality := broken_modality(batch["inputs"], 0):
+            return (
+                f"{which}, whose {modality} holds NaN or infinity. Mend or drop it in "
+                f"{setup.dataset.name} and prepare the data again."
+            )
+        return f"{which}, whose inputs are finite: {SMALLER_STEPS}"
+
+    return about
 
 
 def epoch_opener(setup: Setup):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from tcmax_jax.data.scales import Scale
 from tcmax_jax.evaluation.metrics import predictions
@@ -15,6 +16,7 @@ from tcmax_jax.evaluation.outputs import stored_recalibration
 from tcmax_jax.evaluation.recalibration import recalibrate
 from tcmax_jax.methods import Method
 from tcmax_jax.models import MultimodalClassifier, head_of
+from tcmax_jax.models.classifier import broken_modality
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training import run_folders
 from tcmax_jax.training.build import has_empirical_prior, make_method, make_model
@@ -120,7 +122,8 @@ def classifier(trained: Trained) -> Callable:
 
     Inputs are {modality: [B, ...]} as the transforms of evaluation give them. Probabilities are
     {"fused": [B, C]}, what the method or its recalibration predicts, and for additive heads
-    {modality: [B, C]} beside it, what the head's part of that modality says alone.
+    {modality: [B, C]} beside it, what the head's part of that modality says alone. All are NaN for
+    an example with an input, a feature or a score that is not finite: no class is chosen for it.
     """
 
     def classify(variables, inputs):
@@ -129,6 +132,30 @@ def classifier(trained: Trained) -> Callable:
         scores = predictions(trained.method, head, features)
         if trained.recalibration is not None:
             scores["fused"] = recalibrate(trained.recalibration, scores)
-        return {name: jax.nn.softmax(logits) for name, logits in scores.items()}
+        parts = [*features.values(), *scores.values()]
+        finite = jnp.stack([jnp.isfinite(x).all(axis=-1) for x in parts]).all(axis=0)[:, None]
+        return {m: jnp.where(finite, jax.nn.softmax(x), jnp.nan) for m, x in scores.items()}
 
     return classify
+
+
+def why_unpredicted(inputs: Mapping, probabilities: Mapping, rows: Sequence) -> dict:
+    """Returns why a `classifier` chose no class for some examples.
+
+    Args:
+      inputs: {modality: [B, ...]}.
+      probabilities: what the classifier returned for them.
+      rows: what the first examples are called; there may be others behind them.
+
+    Returns:
+      {what an example is called: what is not finite, and what to do}.
+    """
+    finite = np.isfinite(probabilities["fused"]).all(axis=-1)
+    reasons = {}
+    for row in np.flatnonzero(~finite[: len(rows)]):
+        if modality := broken_modality(inputs, row):
+            text = f"Expected finite numbers of {modality}, got NaN or infinity. Mend or drop them."
+        else:
+            text = "Expected finite scores, got NaN or infinity. Use another checkpoint or run."
+        reasons[rows[row]] = text
+    return reasons

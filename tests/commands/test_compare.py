@@ -7,11 +7,11 @@ import json
 import pytest
 
 from tcmax_jax.commands import compare
+from tcmax_jax.evaluation.finite import NonFiniteError
 from tcmax_jax.methods import AGM, MLA, OGM, OGMGE, Joint, TCMax, Unimodal
 from tcmax_jax.training import fit, logs, loop
 from tcmax_jax.training.config import Comparison
 from tcmax_jax.training.config.tree import ConfigError, from_dict, to_dict
-from tcmax_jax.training.fit import NonFiniteError
 from tests.command import launch_here
 from tests.training.tiny import tiny_config
 

@@ -79,6 +79,24 @@ def test_the_function_says_what_the_run_said(run, folder, data_dir):
     np.testing.assert_allclose(one["fused"], said["fused"][:1], atol=1e-6)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("recalibrated", [False, True])
+def test_the_function_says_nothing_of_an_input_that_is_not_finite(
+    run, folder, data_dir, tmp_path, value, recalibrated
+):
+    if recalibrated:
+        folder = tmp_path / "model"
+        exports.write_export(run, folder, recalibrated=True)
+    inputs = inputs_of_test(data_dir)
+    before = load(folder).call(inputs)
+    inputs["audio"][3, 0, 0] = value
+    after = load(folder).call(inputs)
+    rest = np.arange(30) != 3
+    for name, probabilities in after.items():
+        assert np.isnan(probabilities[3]).all(), name
+        np.testing.assert_allclose(probabilities[rest], before[name][rest], atol=1e-6)
+
+
 def test_a_recalibrated_function_weighs_the_modalities(run, tmp_path, data_dir):
     exports.write_export(run, tmp_path / "model", recalibrated=True)
     about = json.loads((tmp_path / "model" / "model.json").read_text())

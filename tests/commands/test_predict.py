@@ -183,6 +183,34 @@ def test_clips_that_cannot_be_decoded(run, media, tmp_path):
     assert prediction_text(prediction) == "predicted 1 of 2 clips"
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_clips_whose_input_is_not_finite(run, media, tmp_path, monkeypatch, value):
+    decoded = predict.examples_of
+
+    def spoilt(forms, chunk):
+        for name, record in decoded(forms, chunk):
+            sound = np.full_like(record["sound"], value) if name == "b" else record["sound"]
+            yield name, record | {"sound": sound}
+
+    monkeypatch.setattr(predict, "examples_of", spoilt)
+    shutil.copy(media.parent / "cat0.mkv", tmp_path / "a.mkv")
+    rows = [("id", "path", "label"), *((name, "a.mkv", "cat") for name in "abc")]
+    clips, out = write_list(tmp_path / "new.csv", rows), tmp_path / "out.csv"
+    message = (
+        r"line 3 \(b\): Expected finite numbers of sound, got NaN or infinity\. Mend or drop them\."
+        " Or give such clips .*: --allow_skipped"
+    )
+    with pytest.raises(RawDataError, match=message):
+        predict_file(run, clips, out)
+    assert not out.exists()
+    prediction = predict_file(run, clips, out, allow_skipped=True)
+    _, [first, skipped, last] = read(out)
+    assert skipped[:-1] == ["b", *[""] * 8] and "Expected finite numbers of sound" in skipped[-1]
+    assert first[1:] == last[1:] and first[1] in ("cat", "dog") and first[-1] == ""
+    assert prediction_text(prediction).startswith("predicted 2 of 3 clips; accuracy ")
+    assert prediction_text(prediction).endswith("of the 2 that have a label")
+
+
 def test_no_clip_that_can_be_decoded(run, tmp_path):
     clips = write_list(tmp_path / "new.csv", [("id", "path"), ("a", "none.mkv")])
     predict_file(run, clips, tmp_path / "out.csv", allow_skipped=True)

@@ -128,6 +128,14 @@ def test_a_saved_classifier_is_exported(trained, tmp_path):
         saved.save(tmp_path / "saved")
 
 
+def test_examples_without_finite_scores_are_not_predicted(trained):
+    classifier, (values, _) = api.load(trained / "run"), motion()
+    diverged = jax.tree.map(lambda x: np.nan * x, classifier._trained.variables)
+    vars(classifier)["_trained"] = classifier._trained._replace(variables=diverged)
+    with pytest.raises(RawDataError, match=r"example 0: Expected finite scores, got NaN or infin"):
+        classifier.predict({m: x[:5] for m, x in values.items()})
+
+
 class Lazy:
     """Records that are made when they are asked for, as a data set elsewhere gives them."""
 

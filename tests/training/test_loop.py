@@ -12,12 +12,12 @@ from tensorboardX.proto import plugin_hparams_pb2
 
 from tcmax_jax.data import pipeline
 from tcmax_jax.evaluation.analysis import analyse
+from tcmax_jax.evaluation.finite import NonFiniteError
 from tcmax_jax.evaluation.outputs import SPLITS, read_outputs
 from tcmax_jax.evaluation.quantities import Condition, without
 from tcmax_jax.training import loop, run_folders
 from tcmax_jax.training.checkpoint import CheckpointError
 from tcmax_jax.training.config.tree import ConfigError
-from tcmax_jax.training.fit import NonFiniteError
 from tests.training.event_files import event_values
 from tests.training.tiny import tiny_config
 
