@@ -5,7 +5,6 @@ The numbers are those of the command on the same arrays in files, with the same 
 
 import dataclasses
 import functools
-import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,7 @@ from tcmax_jax.data.preparation.summary import summarise
 from tcmax_jax.data.sources.base import digest
 from tcmax_jax.data.sources.memory import CheckedRecords, MemoryData, MemoryRecords
 from tcmax_jax.data.splits import check_groups, split_by_group
+from tcmax_jax.files import parse_json
 from tcmax_jax.models import EncoderOptions
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training import loop
@@ -114,7 +114,7 @@ def load(folder: str | Path) -> Classifier:
             f"Expected the folder of a finished run, got {folder} without {results.name}. Train "
             "first, or correct the path."
         )
-    return Classifier(Path(folder), json.loads(results.read_text()))
+    return Classifier(Path(folder), parse_json(results.read_text()))
 
 
 def fit_arrays(

@@ -1,8 +1,35 @@
-"""Files that are there whole or not at all, and names of files that are made of others' names."""
+"""Files that are there whole or not at all, their names, and JSON that every program reads."""
 
 import hashlib
+import json
+import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+
+def json_text(value: Any, *, indent: int | None = 2) -> str:
+    """Returns plain data as JSON, with null for NaN and infinity, which JSON does not have."""
+    return json.dumps(_without_constants(value), indent=indent, allow_nan=False)
+
+
+def parse_json(text: str) -> Any:
+    """Returns what JSON holds, with None for NaN and infinity, which earlier versions wrote."""
+    return json.loads(text, parse_constant=lambda name: None)
+
+
+def _without_constants(value):
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case Mapping():
+            return {key: _without_constants(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_without_constants(each) for each in value]
+        case _:
+            return value
+
 
 _LONGEST = 200  # bytes; file systems take 255, and a temporary file has an ending more
 

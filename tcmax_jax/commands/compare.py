@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from tcmax_jax.evaluation.comparison import (
 )
 from tcmax_jax.evaluation.finite import NonFiniteError
 from tcmax_jax.evaluation.reports.runs import run_folder_name
-from tcmax_jax.files import write_atomically
+from tcmax_jax.files import json_text, parse_json, write_atomically
 from tcmax_jax.models import HeadOptions
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.section import SectionError
@@ -115,7 +114,7 @@ def run_comparison(
         if processes.is_primary():
             workdir.mkdir(parents=True, exist_ok=True)
             texts = {
-                "json": json.dumps(comparison, indent=2) + "\n",
+                "json": json_text(comparison) + "\n",
                 "md": comparison_markdown(comparison),
                 "csv": comparison_csv(runs, comparison["failed"]),
             }
@@ -157,4 +156,4 @@ def _check_same_data(folder, results, datasets):
 
 
 def _stored(folder):
-    return json.loads(RunFolder(folder).results.read_text())
+    return parse_json(RunFolder(folder).results.read_text())

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import json
 import math
 import sys
 import textwrap
@@ -21,6 +20,7 @@ from tcmax_jax.estimators.critics import AdditiveCritic, JointCritic, SeparableC
 from tcmax_jax.estimators.decompositions import NUM_NEGATIVES, estimator_names, make_estimator
 from tcmax_jax.estimators.fit import fit, split
 from tcmax_jax.estimators.samples import prepare, read_samples
+from tcmax_jax.files import json_text
 from tcmax_jax.section import Count, CountOrZero, Limits, Positive, Section, section
 from tcmax_jax.training.config.overrides import override
 
@@ -158,7 +158,7 @@ def estimate_file(
         "estimates": estimates,
     }
     workdir.mkdir(parents=True, exist_ok=True)
-    (workdir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    (workdir / "results.json").write_text(json_text(results) + "\n")
     plot_running(results, workdir / "estimates.png")
     return results
 

@@ -1,7 +1,6 @@
 """Export: a trained classifier as files that are used without this project."""
 
 import functools
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from tcmax_jax.commands.modes import Options, Outcome
 from tcmax_jax.commands.recipe import run_config
+from tcmax_jax.files import json_text
 from tcmax_jax.series import Series
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.tree import ConfigError, to_dict
@@ -69,7 +69,7 @@ def write_export(workdir: Path, folder: Path, *, recalibrated: bool = False) -> 
         temporary = Path(parent) / "model"
         temporary.mkdir()
         np.savez(temporary / _PARAMS, **flat(trained.variables))
-        (temporary / _ABOUT).write_text(json.dumps(about, indent=2) + "\n")
+        (temporary / _ABOUT).write_text(json_text(about) + "\n")
         (temporary / _FUNCTION).write_bytes(exported.serialize())
         temporary.replace(folder)
 

@@ -12,7 +12,7 @@ from tcmax_jax.commands.recipe import data_folder, recipe_of, workdir_of
 from tcmax_jax.evaluation.comparison import interval
 from tcmax_jax.evaluation.reports.studies import point_folder, study_cells, study_markdown
 from tcmax_jax.evaluation.tables import text_table
-from tcmax_jax.files import write_atomically
+from tcmax_jax.files import json_text, parse_json, write_atomically
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training import processes
 from tcmax_jax.training.build import build
@@ -101,7 +101,7 @@ def run_study(
         ]
         study["points"].append({"value": json.loads(text), "rows": rows})
         if processes.is_primary():
-            write_atomically(workdir / "study.json", json.dumps(study, indent=2) + "\n")
+            write_atomically(workdir / "study.json", json_text(study) + "\n")
             write_atomically(workdir / "study.md", study_markdown(study))
     return study
 
@@ -109,7 +109,7 @@ def run_study(
 def _known_memory(workdir) -> Mapping:
     """Returns {text of a value: {(method, fusion): "step_memory"}} that an earlier call found."""
     path = workdir / "study.json"
-    points = json.loads(path.read_text())["points"] if path.exists() else []
+    points = parse_json(path.read_text())["points"] if path.exists() else []
     return {
         json.dumps(point["value"]): {
             (row["method"], row["fusion"]): row["cost"]["step_memory"]
@@ -127,7 +127,7 @@ def _costs(recipe, folder, data_dir, memory) -> Mapping:
         run = folder / run_name(each)
         if not is_finished(run):
             continue
-        lines = map(json.loads, RunFolder(run).log.read_text().splitlines())
+        lines = map(parse_json, RunFolder(run).log.read_text().splitlines())
         windows = [entry for entry in lines if entry["split"] == "train"]
         # The first epoch has compiled; a run of one epoch has no other.
         later = [entry for entry in windows if entry["epoch"] > 1] or windows

@@ -28,7 +28,7 @@ from tcmax_jax.data.preparation.chunks import Outcome
 from tcmax_jax.data.preparation.summary import summarise, summary_text
 from tcmax_jax.data.sources import ClipsSource, Source
 from tcmax_jax.data.sources.manifest import ManifestData
-from tcmax_jax.files import write_atomically
+from tcmax_jax.files import json_text, write_atomically
 from tcmax_jax.user_text import printable
 
 _FILE = "checked.json"
@@ -122,7 +122,7 @@ def open_in_place(source: ClipsSource, data_dir: str) -> Dataset:
         outcomes = _outcomes(forms, listing, source)
         about = {"summary": summarise(listing, outcomes), "forms": from_files(forms)}
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / _FILE, json.dumps(about))
+        write_atomically(folder / _FILE, json_text(about, indent=None))
         print(printable(summary_text(about["summary"])), file=sys.stderr, flush=True)
     skipped = {clip["id"] for clip in about["summary"]["skipped"]}
     used = [clip for clip in listing.clips if clip.id not in skipped]

@@ -14,7 +14,7 @@ from tcmax_jax.data.forms import Form
 from tcmax_jax.data.inputs import Input
 from tcmax_jax.data.pipeline import takes_batches
 from tcmax_jax.data.sources.base import digest
-from tcmax_jax.files import file_name, write_atomically
+from tcmax_jax.files import file_name, json_text, write_atomically
 from tcmax_jax.series import Series
 from tcmax_jax.user_text import printable
 
@@ -133,4 +133,4 @@ def _read(file: Path) -> Scale:
 def _write(file: Path, scale: Scale) -> None:
     # Data that others share is often read-only; then it is measured at each start.
     with contextlib.suppress(OSError):
-        write_atomically(file, json.dumps(scale._asdict()))
+        write_atomically(file, json_text(scale._asdict(), indent=None))

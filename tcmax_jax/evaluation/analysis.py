@@ -4,7 +4,7 @@ Scores are [N, C], and p_i = softmax(scores_i) is the prediction of example i. `
 of them from what an evaluation has stored; no model need be loaded again.
 """
 
-import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from tcmax_jax.evaluation.finite import check_finite
 from tcmax_jax.evaluation.metrics import accuracy, mean_cross_entropy
 from tcmax_jax.evaluation.outputs import BINS, SPLITS, Outputs, read_outputs, store
 from tcmax_jax.evaluation.recalibration import cross_recalibrate, fit_recalibration, recalibrate
+from tcmax_jax.files import parse_json
 from tcmax_jax.run_folder import RunFolder
 
 _CHAIN = "total_correlation"
@@ -48,7 +49,7 @@ def prediction_entropy(scores: np.ndarray) -> np.ndarray:
     return _entropy(log_softmax(np.float64(scores), axis=-1))
 
 
-def entropy_ratio(scores: Mapping[str, np.ndarray]) -> float:
+def entropy_ratio(scores: Mapping[str, np.ndarray]) -> float | None:
     """Returns how much less certain the least certain modality is than the most certain one.
 
       rho = max_m h_m / min_m h_m,  h_m = mean_i H(p_m,i)
@@ -61,10 +62,12 @@ def entropy_ratio(scores: Mapping[str, np.ndarray]) -> float:
       scores: {modality: [N, C]}.
 
     Returns:
-      rho; infinite where a modality is certain of every example.
+      rho; None where no number is that large, since a modality is certain of every example.
     """
     means = [prediction_entropy(x).mean() for x in scores.values()]
-    return float(max(means) / min(means)) if min(means) > 0 else float("inf")
+    # Logits of ±1e4 have entropies of about e^-1e4, and ratios of e^1e4: logarithms do not help.
+    ratio = max(means) / min(means) if min(means) > 0 else math.inf
+    return float(ratio) if math.isfinite(ratio) else None
 
 
 def multimodal_gain(scores: Mapping[str, np.ndarray], labels: np.ndarray) -> float:
@@ -297,7 +300,7 @@ def analyse_stored(folder: Path, *, chain: bool = False, **options) -> dict:
     if chain:
         analyses[last][_CHAIN] = total_correlation_chain(outputs[last], **options)
     elif files.analysis.exists():
-        before = json.loads(files.analysis.read_text()).get(last, {})
+        before = parse_json(files.analysis.read_text()).get(last, {})
         analyses[last] |= {_CHAIN: before[_CHAIN]} if _CHAIN in before else {}
     store(folder, {}, analyses)
     return analyses

@@ -30,10 +30,13 @@ def interval(values: Sequence[float]) -> dict:
       values: n numbers.
 
     Returns:
-      {"mean", "half_width" (None for n = 1), "n"}.
+      {"mean", "half_width" (None for n = 1), "n"}; mean and half width are None where one of the
+      numbers is None or not finite.
     """
-    values = np.asarray(values, np.float64)
+    values = np.asarray(values, np.float64)  # NaN for None
     n = len(values)
+    if not np.isfinite(values).all():
+        return {"mean": None, "half_width": None, "n": n}
     half = None
     if n > 1:
         quantile = stats.t.ppf((1 + _CONFIDENCE) / 2, n - 1)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tcmax_jax.evaluation.quantities import Condition, Name, read_name, under, without, write_name
-from tcmax_jax.files import write_atomically
+from tcmax_jax.files import json_text, parse_json, write_atomically
 from tcmax_jax.npz import DAMAGED, check_size
 from tcmax_jax.run_folder import RunFolder
 
@@ -52,7 +52,7 @@ class Outputs(NamedTuple):
 def write_outputs(path: Path, outputs: Outputs) -> None:
     """Writes a compressed .npz file, whole or not at all."""
     about = {name: getattr(outputs, name) for name in ("class_names", "dataset", "split")}
-    arrays = {"labels": np.asarray(outputs.labels, np.int32), "about": np.array(json.dumps(about))}
+    arrays = {"labels": np.asarray(outputs.labels, np.int32), "about": np.array(json_text(about))}
     arrays |= {_SCORES + m: np.asarray(x, np.float32) for m, x in outputs.scores.items()}
     arrays |= {_FEATURES + m: np.asarray(x, np.float32) for m, x in outputs.features.items()}
     predicted = {write_name(under(c)): x for c, x in outputs.predicted.items()}
@@ -102,7 +102,7 @@ def store(folder: Path, outputs: Mapping[str, Outputs], analyses: Mapping[str, M
     """
     for split, each in outputs.items():
         write_outputs(RunFolder(folder).outputs(split), each)
-    write_atomically(RunFolder(folder).analysis, json.dumps(analyses, indent=2) + "\n")
+    write_atomically(RunFolder(folder).analysis, json_text(analyses) + "\n")
 
 
 def stored_recalibration(folder: Path) -> dict:
@@ -117,7 +117,7 @@ def stored_recalibration(folder: Path) -> dict:
             f"Expected the analyses of an evaluation in {folder}, got none. Write them with "
             "--mode=evaluate."
         )
-    fitted = json.loads(path.read_text()).get("validation", {}).get("recalibration")
+    fitted = parse_json(path.read_text()).get("validation", {}).get("recalibration")
     if fitted is None:
         raise ValueError(
             f"Expected a recalibration in {path}, got none. Heads that are no sum of modalities "
@@ -126,12 +126,13 @@ def stored_recalibration(folder: Path) -> dict:
     return {name: fitted[name] for name in ("weights", "offsets")}
 
 
-def analysis_numbers(analysis: Mapping) -> dict[Name, tuple[float, float | None]]:
+def analysis_numbers(analysis: Mapping) -> dict[Name, tuple]:
     """Returns {name: (number, standard error or None)} of all that an analysis says in one number.
 
     Args:
       analysis: of a split, as analysis.json has it, see `tcmax_jax.evaluation.analysis.analyse`.
         Further entries are numbers, {"mean", "standard_error"}, or numbers by what they are of.
+        One that stands by itself is None where it is not finite.
     """
     values = {}
     for key, value in analysis.items():
@@ -160,6 +161,6 @@ def analysis_numbers(analysis: Mapping) -> dict[Name, tuple[float, float | None]
                 bare = {"fused": ""} if key in _METRICS else {}
                 shares = {of: x for of, x in value.items() if isinstance(x, int | float)}
                 values |= {Name(key, bare.get(of, of)): (x, None) for of, x in shares.items()}
-            case _, int() | float():
+            case _, int() | float() | None:
                 values[Name(key)] = value, None
     return values

@@ -218,7 +218,7 @@ def _spelled(of):
 def number(
     name: Name, value: float | None, spread: float | None = None, *, short: bool = False
 ) -> str:
-    """Returns a number as it is shown, "-" for none.
+    """Returns a number as it is shown, "-" for none and for one that is not finite.
 
     Args:
       name: of the number.
@@ -232,7 +232,7 @@ def number(
       >>> number(Name("difference"), 0.02)
       '+2.00'
     """
-    if value is None:
+    if value is None or not math.isfinite(value):
         return "-"
     known = quantity(name)
     text = _rounded(known, value, "+" if known.signed else "", short)

@@ -16,7 +16,7 @@ from tensorboardX.summary import hparams
 from tqdm import tqdm
 
 from tcmax_jax.evaluation.quantities import Name, number, ordered, read_name, title, write_name
-from tcmax_jax.files import write_atomically
+from tcmax_jax.files import json_text, write_atomically
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.listing import fields_of
@@ -75,7 +75,7 @@ class RunLog:
         self._file = path.open("a")
         self._events = EventFile(workdir, first_step=first_step)
         if not first_step:
-            text = json.dumps(to_dict(config), indent=2)
+            text = json_text(to_dict(config))
             self._events.text("configuration", f"```json\n{text}\n```")
         # disable=None leaves the bar out where standard error is no terminal.
         self._bar = tqdm(
@@ -98,7 +98,7 @@ class RunLog:
     def metrics(self, step: int, epoch: int, split: str, values: dict) -> None:
         """Records metrics of a split, {name: float}, after a step."""
         entry = {"step": step, "epoch": epoch, "split": split, **values}
-        self._file.write(json.dumps(entry) + "\n")
+        self._file.write(json_text(entry, indent=None) + "\n")
         self._file.flush()
         self._events.scalars({f"{split}/{name}": value for name, value in values.items()}, step)
 

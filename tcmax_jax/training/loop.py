@@ -1,6 +1,5 @@
 """The main path: trains a classifier, keeps its checkpoints, evaluates the best one."""
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from tcmax_jax.evaluation.evaluate import Evaluation
 from tcmax_jax.evaluation.finite import check_finite
 from tcmax_jax.evaluation.outputs import SPLITS, Outputs, store
 from tcmax_jax.evaluation.probe import probe_accuracies
-from tcmax_jax.files import write_atomically
+from tcmax_jax.files import json_text, write_atomically
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training import passes, run_folders
 from tcmax_jax.training.build import Setup, build, with_forms
@@ -150,7 +149,7 @@ def _evaluate(setup: Setup, workdir: Path, *, probe=False, dropped=(), step=None
     if is_primary():
         folder.path.mkdir(parents=True, exist_ok=True)
         store(folder.path, outputs, analyses)
-        write_atomically(folder.results, json.dumps(results, indent=2) + "\n")
+        write_atomically(folder.results, json_text(results) + "\n")
         if folder.path == workdir:
             write_final_metrics(workdir, setup.config, metrics)
     wait_for_all("results")

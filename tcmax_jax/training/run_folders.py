@@ -10,7 +10,7 @@ import numpy as np
 
 from tcmax_jax.data.datasets import Dataset
 from tcmax_jax.data.scales import Scale
-from tcmax_jax.files import write_atomically
+from tcmax_jax.files import json_text, write_atomically
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.overrides import differences
@@ -141,9 +141,9 @@ def claim(
             "scales": {m: scale._asdict() for m, scale in scales.items()},
             "versions": dict(decoded),
         }
-        write_atomically(RunFolder(workdir).data, json.dumps(data, indent=2))
+        write_atomically(RunFolder(workdir).data, json_text(data))
         elsewhere = {_DEFINITIONS: found} if (found := definitions(config)) else {}
-        tree = json.dumps(to_dict(config) | elsewhere, indent=2)
+        tree = json_text(to_dict(config) | elsewhere)
         write_atomically(RunFolder(workdir).config, tree)
     wait_for_all("claim")
 
@@ -180,7 +180,7 @@ def record_environment(
         )
     if is_primary():
         entries = [*before, {"after_step": step, **now}]
-        write_atomically(path, json.dumps(entries, indent=2) + "\n")
+        write_atomically(path, json_text(entries) + "\n")
 
 
 def stored_config(workdir: Path) -> Config:

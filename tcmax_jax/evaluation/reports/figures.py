@@ -91,8 +91,8 @@ def bars_figure(
         seen, ends = [start], [start]
         for place, row in enumerate(rows):
             measure = row["measures"].get(name)
-            if measure is None or not math.isfinite(measure["mean"]):
-                text = "not defined" if measure is None else "infinite"
+            if measure is None or measure["mean"] is None:
+                text = "not defined" if measure is None else "not finite"
                 ax.text(0.02, place, text, transform=ax.get_yaxis_transform(), va="center", size=7)
                 continue
             runs, mean = [scale * x for x in row["values"][name]], scale * measure["mean"]

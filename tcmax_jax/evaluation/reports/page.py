@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tcmax_jax.evaluation.tables import markdown_code, markdown_table, markdown_text
-from tcmax_jax.files import write_atomically, write_bytes_atomically
+from tcmax_jax.files import json_text, write_atomically, write_bytes_atomically
 from tcmax_jax.user_text import visible
 
 _WRITTEN = "written.json"
@@ -167,12 +167,12 @@ def write_page(
     (out / "figures").mkdir(parents=True, exist_ok=True)
     # First the names, so that a page that is not finished is known too.
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    write_atomically(out / _WRITTEN, json.dumps(before | digests, indent=2) + "\n")
+    write_atomically(out / _WRITTEN, json_text(before | digests) + "\n")
     for name in ours - files.keys():
         (out / name).unlink()
     for name, content in files.items():
         write_bytes_atomically(out / name, content)
-    write_atomically(out / _WRITTEN, json.dumps(digests, indent=2) + "\n")
+    write_atomically(out / _WRITTEN, json_text(digests) + "\n")
     return [out / name for name in texts]
 
 

@@ -41,7 +41,7 @@ def make_rows(runs: Sequence[Mapping], split: str) -> list[dict]:
                 "look": look,
                 "runs": group,
                 "values": values,
-                "measures": {name: _interval(each) for name, each in values.items()},
+                "measures": {name: interval(each) for name, each in values.items()},
                 "curves": collected([curves(run["log"]) for run in group]),
                 "noise": collected(list(map(_noise, told))),
                 "reliability": _pooled([each["reliability"] for each in analyses]),
@@ -56,7 +56,7 @@ def last_split(runs: Sequence[Mapping]) -> str:
     return "test" if all("test" in run["results"]["splits"] for run in runs) else "validation"
 
 
-def numbers(run: Mapping, split: str) -> dict[Name, float]:
+def numbers(run: Mapping, split: str) -> dict[Name, float | None]:
     """Returns {name: number}: the metrics of a split, its analyses, and what training came to.
 
     "train_cross_entropy" is the mean over the last epoch, in nats, where it was logged.
@@ -83,13 +83,13 @@ def curves(log: Sequence[Mapping]) -> dict[Name, dict[int, float]]:
             # An entry is the mean over the steps since the one before.
             steps, before = entry["step"] - before, entry["step"]
             for key, name in _TRAINING.items():
-                if key in entry:
+                if entry.get(key) is not None:
                     total, count = sums.get((name, epoch), (0.0, 0))
                     sums[name, epoch] = total + steps * entry[key], count + steps
         else:
             named = {read_name(key): x for key, x in entry.items() if key not in _ENTRY}
             for name, value in named.items():
-                if "curves" in quantity(name).shown:
+                if value is not None and "curves" in quantity(name).shown:
                     drawn.setdefault(name, {})[epoch] = value
     for (name, epoch), (total, count) in sums.items():
         drawn.setdefault(name, {})[epoch] = total / count
@@ -104,13 +104,6 @@ def _noise(numbers):
             clean = {0.0: numbers[Name("accuracy")]}
             shares.setdefault(name.of.noisy, clean)[name.of.strength] = share
     return shares
-
-
-def _interval(values):
-    if all(map(math.isfinite, values)):
-        return interval(values)
-    # The ratio of entropies, where a modality is certain of every example.
-    return {"mean": math.inf, "half_width": None, "n": len(values)}
 
 
 def _pooled(reliabilities):

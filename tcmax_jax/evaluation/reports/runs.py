@@ -1,14 +1,13 @@
 """Folders of finished runs as plain data: in what they differ, and if one table may hold them."""
 
 import glob
-import json
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 
 from tcmax_jax.evaluation.comparison import RUN, grouped
 from tcmax_jax.evaluation.reports.style import order
-from tcmax_jax.files import file_name
+from tcmax_jax.files import file_name, parse_json
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.upgrade import of_stored_run, upgraded
 
@@ -209,7 +208,7 @@ def _file(folder, name):
 
 def _json(path):
     try:
-        return json.loads(path.read_text())
+        return parse_json(path.read_text())
     except OSError as error:
         raise ValueError(
             f"Expected the file {path} of a run, got: {error.strerror}. Restore it, or leave the "
@@ -224,7 +223,7 @@ def _json(path):
 
 def _log(path):
     try:
-        entries = [json.loads(line) for line in path.read_text().splitlines()]
+        entries = [parse_json(line) for line in path.read_text().splitlines()]
         if not entries:
             raise ValueError("no line")
         return entries

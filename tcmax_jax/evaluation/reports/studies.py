@@ -10,6 +10,7 @@ from tcmax_jax.evaluation.reports.provenance import commands, environments_table
 from tcmax_jax.evaluation.reports.runs import read_provenance
 from tcmax_jax.evaluation.reports.style import order, styles
 from tcmax_jax.evaluation.tables import csv_table, markdown_table
+from tcmax_jax.files import parse_json
 
 _READING = (
     "Mean over seeds ± half the 95 % t-interval of the mean; the difference is that of fused "
@@ -42,7 +43,7 @@ def read_study(folder: Path) -> dict:
     """
     path = folder / "study.json"
     try:
-        study = json.loads(path.read_text())
+        study = parse_json(path.read_text())
         complete = study["field"] and all(point["rows"] for point in study["points"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
@@ -63,7 +64,8 @@ def read_study(folder: Path) -> dict:
 def study_numbers(row: Mapping) -> dict[Name, Mapping]:
     """Returns {name: interval} of what a row of a study shows: metrics, difference and costs."""
     named = {read_name(key): x for key, x in _intervals(row, "difference").items()}
-    return {name: x for name, x in named.items() if "study" in quantity(name).shown}
+    known = {name: x for name, x in named.items() if x["mean"] is not None}
+    return {name: x for name, x in known.items() if "study" in quantity(name).shown}
 
 
 def study_cells(study: Mapping) -> list[list[str]]:

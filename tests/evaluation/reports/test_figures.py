@@ -114,9 +114,9 @@ def test_bars_are_means_with_dots_for_the_runs(rows):
 
 def test_an_infinite_ratio_is_said_and_not_drawn(rows):
     name = Name("entropy_ratio")
-    broken = [rows[0] | {"measures": {name: {"mean": math.inf, "half_width": None}}}]
+    broken = [rows[0] | {"measures": {name: {"mean": None, "half_width": None}}}]
     (ax,) = figures.bars_figure(broken, [name], {}).axes
-    assert [text.get_text() for text in ax.texts] == ["infinite"]
+    assert [text.get_text() for text in ax.texts] == ["not finite"]
     assert not ax.patches
 
 
