@@ -54,13 +54,14 @@ def read_audio(
     pieces, position, held = [], first, 0
     with opened(path, "audio") as (container, stream):
         for begin, samples in _sound(path, container, stream, rate, first):
-            if last is not None and begin >= last:
-                break
             held = max(held, begin + len(samples))
             stop = held if last is None else min(held, last)
             if stop - first > limits.MAX_SAMPLES:
                 limit = f"{limits.MAX_SAMPLES} samples"
                 raise _too_long(path, limit, "Name start and end of a part")
+            if last is not None and begin >= last:
+                pieces.append(np.zeros(last - position, np.float32))
+                break
             if stop > position:
                 kept = samples[max(position - begin, 0) : stop - begin]
                 _check_level(path, kept, stop - len(kept), rate)

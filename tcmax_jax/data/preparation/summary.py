@@ -95,7 +95,7 @@ def _remarks(used: Sequence[Outcome]) -> list[str]:
     """Returns a sentence for each remark, with the clips that it is about."""
     about = {remark: [] for outcome in used for remark in outcome.remarks}
     for outcome in used:
-        for remark in outcome.remarks:
+        for remark in dict.fromkeys(outcome.remarks):
             about[remark].append(outcome.id)
     return [
         f"{len(ids)} of {len(used)} clips have {remark}: {', '.join(ids[:_SHOWN])}"
