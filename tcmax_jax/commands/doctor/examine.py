@@ -23,6 +23,7 @@ from tcmax_jax.data.datasets import open_dataset
 from tcmax_jax.data.in_place import is_in_place
 from tcmax_jax.data.limits import MediaError
 from tcmax_jax.data.preparation.checks import from_files, resolved
+from tcmax_jax.data.preparation.prepare import folder_of, is_prepared
 from tcmax_jax.data.sources import Source
 from tcmax_jax.packages import install_line
 from tcmax_jax.training import passes, run_folders
@@ -203,8 +204,8 @@ def _look_for_data(config: Config, data_dir: str):
             config, classes = with_forms(config, opened.forms), len(opened.class_names)
             sizes = ", ".join(f"{len(x)} of {split}" for split, x in opened.sources.items())
             return config, None, classes, [f"this experiment: {sizes}, read as they are"], []
-        folder = config.data.prepared_folder(data_dir)
-        if (folder / "dataset_info.json").is_file():
+        folder = folder_of(config.data, data_dir)
+        if is_prepared(folder):
             return config, folder, classes, [f"this experiment: prepared in {folder}"], []
         listing = config.data.list_clips()
         if listing is None:
