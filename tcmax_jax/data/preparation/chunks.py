@@ -11,6 +11,7 @@ import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -63,7 +64,9 @@ class Outcome(NamedTuple):
     media: str = ""
 
 
-def chunks_of(clips: Sequence[Clip], folder: Path, media: Mapping[str, str]) -> list[Chunk]:
+def chunks_of(
+    clips: Sequence[Clip], folder: Path, media: Mapping[str, str] = MappingProxyType({})
+) -> list[Chunk]:
     """Divides the clips of one split into chunks.
 
     Args:
