@@ -87,6 +87,28 @@ def test_times_are_those_of_ffmpeg(tmp_path, name, times):
     np.testing.assert_allclose(got, expected - expected[0], atol=1e-4)
 
 
+def with_edit(path, seconds, length):
+    """Lets the first edit of an MP4 file begin later in its track, and last as long as given."""
+    content = bytearray(path.read_bytes())
+    at = content.index(b"elst") + 12
+    per_second = int.from_bytes(content[content.index(b"mdhd") + 16 :][:4], "big")
+    scale = int.from_bytes(content[content.index(b"mvhd") + 16 :][:4], "big")
+    begin = int.from_bytes(content[at + 4 : at + 8], "big")
+    content[at : at + 4] = round(length * scale).to_bytes(4, "big")
+    content[at + 4 : at + 8] = (begin + round(seconds * per_second)).to_bytes(4, "big")
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("b_frames", [0, 2])
+def test_edit_lists_cut_the_clip(tmp_path, b_frames):
+    path = write_frames(tmp_path / "a.mp4", flat_frames(LEVELS), CONSTANT, b_frames=b_frames)
+    with_edit(path, 0.5, 0.8)
+    assert shown(path, count=8, start=0.0, end=0.8) == [5, 6, 7, 8, 9, 10, 11, 12]
+    assert video_end(path) == pytest.approx(0.8)
+    assert shown(path, count=4) == [6, 8, 10, 12]
+
+
 # As long as two frames of FLAC, which a gap cannot divide.
 TONE = tone(2 * 4608 / RATE)
 GAP = {0: TONE, 2 * RATE: TONE}
@@ -115,6 +137,28 @@ def test_a_gap_in_aac(tmp_path):
     audio = np.abs(read_audio(path, rate=RATE))
     assert audio[round(0.6 * RATE) : round(1.9 * RATE)].max() < 0.01
     assert 1.95 < np.argmax(audio[RATE:] > 0.1) / RATE + 1 < 2.03
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("rate", [RATE, 11025])
+@pytest.mark.parametrize(
+    "name,codec",
+    [
+        ("a.wav", "pcm_s16le"), ("a.flac", "flac"), ("a.mkv", "flac"), ("a.mp4", "aac"),
+        ("a.mp3", "libmp3lame"), ("a.avi", "pcm_s16le"), ("a.ts", "mp2"),
+    ],
+)  # fmt: skip
+def test_sound_is_that_of_ffmpeg(tmp_path, name, codec, rate):
+    path = write_media(tmp_path / name, audio=tone(1.0, onset=0.3), audio_codec=codec)
+    command = ["ffmpeg", "-v", "error", "-i", str(path), "-ar", str(rate), "-f", "f32le", "-"]
+    expected = np.frombuffer(
+        subprocess.run(command, capture_output=True, check=True).stdout, np.float32
+    )
+    audio = read_audio(path, rate=rate)
+    # Versions of FFmpeg differ in what they leave of the padding at the end.
+    shorter = min(len(audio), len(expected))
+    assert abs(len(audio) - len(expected)) <= 1152
+    np.testing.assert_allclose(audio[: shorter - 64], expected[: shorter - 64], atol=1e-4)
 
 
 @needs_ffmpeg
