@@ -296,12 +296,21 @@ def test_parts_of_files_are_refused(tmp_path, name):
         assert error.value.reason == "part of a file"
 
 
-def test_files_that_were_written_into_a_pipe_are_whole(tmp_path):
+@pytest.mark.parametrize("size", [2**32 - 1, 2**31 - 1, 2**31 - 2**12])
+def test_files_that_were_written_into_a_pipe_are_whole(tmp_path, size):
     content = bytearray(write_media(tmp_path / "a.wav", audio=tone(1.0)).read_bytes())
     at = content.index(b"data") + 4
-    content[4:8] = content[at : at + 4] = b"\xff\xff\xff\xff"
+    content[4:8] = content[at : at + 4] = size.to_bytes(4, "little")
     (tmp_path / "b.wav").write_bytes(content)
     assert len(read_audio(tmp_path / "b.wav", rate=RATE)) == RATE
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.mp4", "a.mkv", "a.mp3", "a.avi"])
+def test_what_follows_a_file_does_not_count(tmp_path, name):
+    whole = write_media(tmp_path / name, **WHOLE[name] | {"audio": tone(1.6), "rate": 44100})
+    expected = len(read_audio(whole, rate=RATE))
+    whole.write_bytes(whole.read_bytes() + b"TAGsome text at the end" + bytes(range(256)))
+    assert len(read_audio(whole, rate=RATE)) == expected
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, 3e38])

@@ -13,11 +13,14 @@ from tcmax_jax.data.limits import MediaError
 _SMALL_SHARE = 0.05
 # Formats whose headers tell the end of each stream.
 _STREAMS_DECLARE = {"mov", "flac"}
-# Bytes in which headers are looked for, and what RIFF's size falls short of 2^32 by where there is
-# none.
-_HEAD, _NO_SIZE = 8192, 256
-# What an MP4 file may begin with.
-_FIRST_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip", b"styp"}
+_HEAD = 8192  # bytes in which headers are looked for
+# Sizes from here on stand for none in files that were written into a pipe.
+_NO_SIZE = 2**31 - 2**12
+# What an MP4 file consists of; what else may follow is no part of it.
+_BOXES = {
+    b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"mfra", b"sidx", b"meta", b"free", b"skip",
+    b"wide", b"uuid", b"udta", b"emsg", b"prft", b"pdin",
+}  # fmt: skip
 _EBML, _SEGMENT = bytes.fromhex("1a45dfa3"), bytes.fromhex("18538067")
 # GUID of an ASF file, and of its object of properties.
 _ASF = bytes.fromhex("3026b275")
@@ -76,13 +79,11 @@ def declared_bytes(file: BinaryIO) -> int | None:
         before = 10 + sum(byte << 7 * (3 - i) for i, byte in enumerate(head[6:10]))
         file.seek(before)
         head = file.read(_HEAD)
-    if head[4:8] in _FIRST_BOXES:
+    if head[4:8] in _BOXES:
         return _end_of_boxes(file)
-    if head[:4] == b"RIFF":  # WAV and AVI; a file that was written into a pipe tells no size
-        size = _number(head, 4, order="little")
-        return size + 8 if 0 < size < 2**32 - _NO_SIZE else None
-    if head[:4] == b"FORM":  # AIFF
-        return _number(head, 4) + 8
+    if head[:4] in (b"RIFF", b"FORM"):  # WAV and AVI, AIFF
+        size = _number(head, 4, order="little" if head[:1] == b"R" else "big")
+        return size + 8 if size < _NO_SIZE else None
     if head[:4] == b"caff" and (at := head.find(b"data")) > 0:
         size = _number(head, at + 4, 8)
         return at + 12 + size if size < 2**63 else None
@@ -133,7 +134,7 @@ def _of_tag(stream, zero: float) -> float | None:
 def _end_of_boxes(file: BinaryIO) -> int | None:
     """Returns where the last box of an MP4 file ends, which follow one another."""
     at = 0
-    while len(head := _at(file, at, 16)) >= 8:
+    while (head := _at(file, at, 16))[4:8] in _BOXES:
         size = _number(head, 0)
         size = _number(head, 8, 8) if size == 1 else size
         if size < 8:
