@@ -31,11 +31,14 @@ class Source(Family):
     Attributes:
       elsewhere: names of the fields that say where raw data lies and how it is decoded, not what
         comes of it.
+      later: names of the fields that came after data was prepared: with their defaults, they leave
+        its name as it is.
       citation: its paper.
       version: of the layout of prepared data.
     """
 
     elsewhere: ClassVar[tuple[str, ...]] = ()
+    later: ClassVar[tuple[str, ...]] = ()
     citation: ClassVar[str] = ""
     version: ClassVar[str] = "1.0.0"
 
@@ -75,8 +78,13 @@ class Source(Family):
         return None
 
     def _content(self):
-        names = {field.name for field in dataclasses.fields(self)} - {"kind", *self.elsewhere}
-        return {name: getattr(self, name) for name in names}
+        left_out = {"kind", *self.elsewhere}
+        return {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name not in left_out
+            and not (field.name in self.later and getattr(self, field.name) == field.default)
+        }
 
 
 @section

@@ -7,7 +7,6 @@ folder are refused unless they are asked for, since a list may come from elsewhe
 """
 
 import csv
-import dataclasses
 import functools
 import hashlib
 import math
@@ -37,7 +36,6 @@ from tcmax_jax.section import CountOrZero, FilePath, Limits, SectionError, secti
 
 REQUIRED = ("id", "label")
 OPTIONAL = ("split", "path", "audio_path", "start", "end", "group", "weight")
-_SPLITTING = ("validation_share", "test_share", "folds", "fold", "held_out_group")
 _DEFAULT_SHARE = 0.15  # of a list without splits, for validation
 # Of times in seconds, 32 years: numbers of samples stay numbers.
 _LARGEST = 1e9
@@ -71,6 +69,7 @@ class ManifestData(ClipsSource):
       held_out_group: the group that is test.
     """
 
+    later: ClassVar = ("validation_share", "test_share", "folds", "fold", "held_out_group")
     elsewhere: ClassVar = ("manifest", "outside_paths", "in_place", *ClipsSource.elsewhere)
 
     kind: Literal["manifest"] = "manifest"
@@ -162,12 +161,6 @@ class ManifestData(ClipsSource):
                 listed = path.parent / form.path
                 files = sorted(listed.iterdir()) if listed.is_dir() else [listed]
             yield from (x for x in files if x and x.suffix in ENDINGS and x.is_file())
-
-    def _content(self):
-        # Names of data that was prepared before there were these fields stay as they are.
-        defaults = {f.name: f.default for f in dataclasses.fields(self)}
-        content = super()._content()
-        return {n: x for n, x in content.items() if n not in _SPLITTING or x != defaults[n]}
 
 
 def read_manifest(

@@ -8,6 +8,7 @@ examples with the audio before that happens, and the gradient that would train t
 fades.
 """
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
@@ -16,7 +17,16 @@ import numpy as np
 from tcmax_jax.data.forms import Form
 from tcmax_jax.data.pictures import encode_image
 from tcmax_jax.data.sources.base import Source
-from tcmax_jax.section import Count, CountOrZero, Fraction, Limits, NonNegative, section
+from tcmax_jax.data.sources.shares import Shares
+from tcmax_jax.section import (
+    Count,
+    CountOrZero,
+    Fraction,
+    Limits,
+    NonNegative,
+    SectionError,
+    section,
+)
 
 # One fixed world, so that every split, whatever its seed, shares the same class patterns.
 _WORLD_SEED = 20260213
@@ -24,6 +34,7 @@ _STYLES = 4  # patterns per modality spanned by the latent that both modalities 
 _RIDGES = 4  # ridges per spectrogram pattern
 _NOISE_BLUR = 1.0  # cells; smooth enough to hide patterns, rough enough to memorise examples by
 _PICTURE_BLUR = 2.0  # cells; class pictures are smoother than the noise on them
+_REDUNDANT = Shares()  # both modalities tell the label of every example
 _GREY_LEVELS = 63.75  # grey levels per unit of contrast, so that (x / 255 - 0.5) / 0.25 undoes it
 
 
@@ -69,10 +80,16 @@ class SyntheticData(Source):
       visual_signal: contrast of the class pattern in the frames.
       visual_noise: standard deviation of the noise in the frames.
       correlation: strength of what the modalities share beyond the label.
+      unique_audio: share of examples in which the sound alone tells the label.
+      unique_visual: share of examples in which the pictures alone tell the label.
+      synergy: share of examples in which both tell the label together, and neither alone; in all
+        that remain both tell it, see `tcmax_jax.data.sources.shares`.
       audio_shape: frequencies and time steps of the spectrogram.
       visual_shape: frames, height and width of the pictures.
       seed: seed of the examples; the class patterns never change.
     """
+
+    later: ClassVar = ("unique_audio", "unique_visual", "synergy")
 
     kind: Literal["synthetic"] = "synthetic"
     train_examples: Count = 2000
@@ -84,11 +101,26 @@ class SyntheticData(Source):
     visual_signal: NonNegative = 0.4
     visual_noise: NonNegative = 1.0
     correlation: Fraction = 0.0
+    unique_audio: Fraction = 0.0
+    unique_visual: Fraction = 0.0
+    synergy: Fraction = 0.0
     audio_shape: tuple[Count, Count] = (32, 32)
     visual_shape: tuple[Count, Count, Count] = (2, 16, 16)
     seed: CountOrZero = 0
 
     splits: ClassVar = ("train", "validation", "test")
+
+    def check(self):
+        """Raises SectionError where the shares of the examples are more than all."""
+        if self.shares.redundancy < -1e-9:
+            raise SectionError(
+                f"Expected {', '.join(self.later)} of at most 1 in all, got {sum(self.shares):g}."
+            )
+
+    @property
+    def shares(self) -> Shares:
+        """How examples tell their label."""
+        return Shares(self.unique_audio, self.unique_visual, self.synergy)
 
     @property
     def forms(self):
@@ -103,7 +135,8 @@ class SyntheticData(Source):
 
     def examples(self, split: str) -> Iterator[tuple[str, dict]]:
         """Yields (key, record) of every example of a split."""
-        settings = self._content()
+        names = {field.name for field in dataclasses.fields(self)} - {"kind", *self.later}
+        settings = {name: getattr(self, name) for name in names} | {"shares": self.shares}
         sizes = {name: settings.pop(f"{name}_examples") for name in self.splits}
         settings["seed"] = 3 * self.seed + self.splits.index(split)
         made = generate(sizes[split], **settings)
@@ -184,15 +217,16 @@ def generate(
     correlation,
     audio_shape,
     visual_shape,
+    shares=_REDUNDANT,
 ):
     """Draws labelled pairs of a spectrogram and a short clip.
 
-    With class patterns A_y, V_y and style patterns A'_k, V'_k, all of mean square 1, smooth unit
-    noise n and m, a style u ~ N(0, I/K) of K = 4 numbers per example and a polarity s_t = +1 or -1
-    per frame, fair and independent of all else:
+    With class patterns A_a, V_v, where a and v are the label but for `shares`, style patterns A'_k,
+    V'_k, all of mean square 1, smooth unit noise n and m, a style u ~ N(0, I/K) of K = 4 numbers
+    per example and a polarity s_t = +1 or -1 per frame, fair and independent of all else:
 
-        audio     = audio_signal A_y + audio_noise n + correlation sum_k u_k A'_k
-        visual[t] = clip(127.5 + 63.75 (visual_signal s_t V_y + visual_noise m_t
+        audio     = audio_signal A_a + audio_noise n + correlation sum_k u_k A'_k
+        visual[t] = clip(127.5 + 63.75 (visual_signal s_t V_v + visual_noise m_t
                                         + correlation sum_k u_k V'_k), 0, 255)
 
     The patterns depend on `num_classes` and the shapes alone, so calls with different seeds give
@@ -211,6 +245,7 @@ def generate(
       correlation: strength of the shared style in both modalities, in [0, 1].
       audio_shape: (F, T), frequency bins and time steps of the spectrogram.
       visual_shape: (T, H, W), frames, rows and columns of the clip; it always has 3 colours.
+      shares: shares of examples in which a, v or both are not the label.
 
     Returns:
       dict of "audio" float16 [N, F, T], "visual" uint8 [N, T, H, W, 3] and "label" int32 [N].
@@ -230,14 +265,16 @@ def generate(
     style = rng.standard_normal((num_examples, _STYLES), dtype=np.float32) / np.sqrt(_STYLES)
     style = np.float32(correlation) * style.astype(np.float32)
     polarity = rng.choice(np.float32([-1, 1]), (num_examples, frames, 1, 1, 1))
+    # Drawn apart, so that examples which differ in shares alone share all else.
+    a, v = shares.draw(label, num_classes, np.random.default_rng([seed, 1]))
 
     audio = np.float32(audio_noise) * _smooth_noise(rng, (num_examples, *audio_shape), _NOISE_BLUR)
-    audio += np.float32(audio_signal) * spectra[label]
+    audio += np.float32(audio_signal) * spectra[a]
     audio += np.tensordot(style, spectra[num_classes:], axes=1)
 
     noise_shape = (num_examples, frames, 3, height, width)
     visual = np.float32(visual_noise) * _smooth_noise(rng, noise_shape, _NOISE_BLUR)
-    visual += np.float32(visual_signal) * polarity * pictures[label][:, None]
+    visual += np.float32(visual_signal) * polarity * pictures[v][:, None]
     visual += np.tensordot(style, pictures[num_classes:], axes=1)[:, None]
     grey = np.clip(np.rint(127.5 + _GREY_LEVELS * visual), 0, 255).astype(np.uint8)
     return {
