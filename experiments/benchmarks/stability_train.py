@@ -18,7 +18,7 @@ from flax import linen as nn
 from tcmax_jax import methods
 from tcmax_jax.data.datasets import open_dataset
 from tcmax_jax.data.pictures import decode_image
-from tcmax_jax.data.sources.synthetic import SyntheticData, generate
+from tcmax_jax.data.sources.synthetic import SyntheticData
 from tcmax_jax.losses import AdditiveHead
 from tcmax_jax.models import MLP, MultimodalClassifier, head_of
 from tcmax_jax.models.fusion import ConcatHead
@@ -111,14 +111,11 @@ def grid_data(folder, sound_noise=0.0) -> Data:
 
 def synthetic_data() -> Data:
     """Returns the built-in set at the project's default sizes, flattened."""
-    options = dataclasses.asdict(SyntheticData())
-    sizes = {name: options.pop(f"{name}_examples") for name in ("train", "validation", "test")}
-    del options["kind"], options["seed"]
-    splits = []
-    for seed, name in ((0, "train"), (2, "test")):
-        examples = generate(sizes[name], seed=seed, **options)
+    source, splits = SyntheticData(), []
+    for name in ("train", "test"):
+        examples = source.arrays(name)
         splits.append(({m: examples[m] for m in MODALITIES}, examples["label"]))
-    return _standardise(*splits, options["num_classes"], 0.0)
+    return _standardise(*splits, source.num_classes, 0.0)
 
 
 def _standardise(train, test, num_classes, sound_noise):
@@ -179,7 +176,8 @@ class Trainer:
             ConcatHead(MODALITIES, data.num_classes),
         )
         options = {"num_negatives": setting.num_negatives} if setting.loss == "tcmax" else {}
-        self._method = getattr(methods, setting.loss)(**options)
+        kinds = {"joint": methods.Joint, "unimodal": methods.Unimodal, "tcmax": methods.TCMax}
+        self._method = kinds[setting.loss](**options).make(MODALITIES)
         self.steps_per_epoch = len(data.train[1]) // setting.batch_size
 
     def init(self, seed):

@@ -133,13 +133,17 @@ class SyntheticData(Source):
         """Names of the classes."""
         return [f"class{label}" for label in range(self.num_classes)]
 
-    def examples(self, split: str) -> Iterator[tuple[str, dict]]:
-        """Yields (key, record) of every example of a split."""
+    def arrays(self, split: str) -> dict[str, np.ndarray]:
+        """Returns the examples of a split as `generate` gives them."""
         names = {field.name for field in dataclasses.fields(self)} - {"kind", *self.later}
         settings = {name: getattr(self, name) for name in names} | {"shares": self.shares}
         sizes = {name: settings.pop(f"{name}_examples") for name in self.splits}
         settings["seed"] = 3 * self.seed + self.splits.index(split)
-        made = generate(sizes[split], **settings)
+        return generate(sizes[split], **settings)
+
+    def examples(self, split: str) -> Iterator[tuple[str, dict]]:
+        """Yields (key, record) of every example of a split."""
+        made = self.arrays(split)
         columns = (made["audio"], made["visual"], made["label"])
         for i, (audio, frames, label) in enumerate(zip(*columns, strict=True)):
             key = f"{split}{i}"
