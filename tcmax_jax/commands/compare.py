@@ -16,12 +16,14 @@ from tcmax_jax.evaluation.comparison import (
     comparison_table,
 )
 from tcmax_jax.evaluation.finite import NonFiniteError
+from tcmax_jax.evaluation.references import reference_accuracies
 from tcmax_jax.evaluation.reports.runs import run_folder_name
 from tcmax_jax.files import json_text, parse_json, write_atomically
 from tcmax_jax.models import HeadOptions
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.section import SectionError
 from tcmax_jax.training import loop, processes, run_folders
+from tcmax_jax.training.build import open_data, with_forms
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.comparison import Comparison, Study
 from tcmax_jax.training.config.run import trainable_heads
@@ -83,7 +85,7 @@ def run_comparison(
 
     Returns:
       What comparison.json holds: that of `tcmax_jax.evaluation.comparison.compare_runs` on the test
-      split, with "split" and "runs".
+      split, with "split", "references" {name: accuracy} and "runs".
 
     Raises:
       ConfigError: what is compared does not fit the recipe, or a folder holds a run of another
@@ -91,7 +93,7 @@ def run_comparison(
       ArithmeticError: every run failed, for reasons that were said.
     """
     say = say or processes.say
-    runs, failed, datasets, split = [], [], {}, None
+    runs, failed, datasets, split, references = [], [], {}, None, {}
     planned = [(each, workdir / run_name(each)) for each in plan(config)]
     for each, folder in planned:
         run_folders.check(folder, each)
@@ -110,7 +112,10 @@ def run_comparison(
             split = "test" if "test" in results["splits"] else "validation"
             runs.append(run | {"metrics": results["splits"][split]})
         jax.clear_caches()  # nothing that this run has compiled is of use to the next
-        comparison = compare_runs(runs, failed) | {"split": split, "runs": runs}
+        if runs and not references:
+            references = _references(config, workdir, data_dir, split)
+        comparison = compare_runs(runs, failed)
+        comparison |= {"split": split, "references": references, "runs": runs}
         if processes.is_primary():
             workdir.mkdir(parents=True, exist_ok=True)
             texts = {
@@ -128,6 +133,17 @@ def run_comparison(
             f"and in {workdir}/comparison.json."
         )
     return comparison
+
+
+def _references(config, workdir, data_dir, split) -> dict[str, float]:
+    """Returns accuracies that need no training of a network; measured once for a folder."""
+    path = workdir / "comparison.json"
+    if path.exists() and (known := parse_json(path.read_text()).get("references")):
+        return known
+    dataset = open_data(config, data_dir)
+    inputs = with_forms(config, dataset.forms).inputs
+    splits = (dataset.sources[name] for name in ("train", split))
+    return reference_accuracies(*splits, inputs, len(dataset.class_names))
 
 
 def run_name(config: Config) -> str:

@@ -120,13 +120,14 @@ def compare_runs(
 
 def comparison_table(comparison: Mapping, width: int | None = None) -> str:
     """Lays out a comparison as text, see `tcmax_jax.evaluation.tables.text_table`."""
-    return text_table(comparison_cells(comparison), width)
+    warnings = "".join(f"\nwarning: {line}" for line in comparison_warnings(comparison))
+    return text_table(comparison_cells(comparison), width) + warnings
 
 
 def comparison_markdown(comparison: Mapping) -> str:
     """Lays out a comparison as a Markdown table: how to read it, and which runs failed."""
-    failed = map(markdown_text, comparison_failures(comparison))
-    failures = "".join(f"- {line}\n" for line in failed)
+    lines = [*comparison_failures(comparison), *comparison_warnings(comparison)]
+    failures = "".join(f"- {markdown_text(line)}\n" for line in lines)
     reading = markdown_text(comparison_reading(comparison))
     table = markdown_table(comparison_cells(comparison))
     return f"{table}\n\n{reading}\n" + (failures and f"\n{failures}")
@@ -159,6 +160,9 @@ def comparison_cells(comparison: Mapping) -> list[list[str]]:
         head = "" if other in (None, row["fusion"]) else f" ({other})"
         difference = mean(Name("difference"), row["difference"], short=True) + head
         lines.append([row["method"], row["fusion"], seeds, *cells, difference])
+    for name, value in comparison.get("references", {}).items():
+        cells = [mean(n, interval([value]), short=True) if n == columns[0] else "" for n in columns]
+        lines.append([f"({name})", "", "", *cells, ""])
     return lines
 
 
@@ -170,6 +174,22 @@ def comparison_csv(runs: Sequence[Mapping], failed: Sequence[Mapping] = ()) -> s
         values = [run.get("metrics", {}).get(name, "") for name in names]
         lines.append([*(run[field] for field in RUN), run.get("reason", ""), *values])
     return csv_table(lines)
+
+
+def comparison_warnings(comparison: Mapping) -> list[str]:
+    """Returns a sentence for each row that is below what learns no representation."""
+    references, sentences = comparison.get("references", {}), []
+    for row in comparison["rows"]:
+        reached = row["metrics"].get("accuracy", {}).get("mean")
+        above = [name for name, x in references.items() if reached is not None and reached < x]
+        if above:
+            best = max(above, key=references.get)
+            sentences.append(
+                f"{row['method']}, {row['fusion']}: the fused accuracy, {reached:.3f}, is below "
+                f"that of the {best}, {references[best]:.3f}. It says nothing about the method: "
+                "train longer, or at another rate."
+            )
+    return sentences
 
 
 def comparison_failures(comparison: Mapping) -> list[str]:
