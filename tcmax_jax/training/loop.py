@@ -55,11 +55,13 @@ def train(
         comes to; names step and quantity, or split and example.
       PreemptedError: the process was asked to stop (SIGTERM), and has saved its state.
     """
+    run_folders.check_agreement(config)
     with together():
         run_folders.check(workdir, config)
         if not RunFolder(workdir).checkpoints.exists():
             check_weights(config)
     setup = build(config, data_dir, devices, dataset)
+    run_folders.check_one_dataset(setup.dataset)
     with run_folders.occupied(workdir):
         with together():  # Preparing the data may have taken hours.
             run_folders.check(workdir, config)

@@ -72,6 +72,14 @@ def gather(tree):
     return multihost_utils.process_allgather(tree, tiled=True)
 
 
+def gather_texts(text: str) -> list[str]:
+    """Returns the texts of all processes, in their order."""
+    content = np.frombuffer(text.encode(), np.uint8)
+    lengths = gather(np.array([len(content)]))
+    padded = gather(np.pad(content, (0, lengths.max() - len(content)))[None])
+    return [bytes(x[:length]).decode() for x, length in zip(padded, lengths, strict=True)]
+
+
 def all_agree(holds: bool) -> bool:
     """Returns whether something holds in every process."""
     return bool(np.all(gather(np.array([holds]))))

@@ -11,14 +11,15 @@ import numpy as np
 from tcmax_jax.data.datasets import Dataset
 from tcmax_jax.data.scales import Scale
 from tcmax_jax.files import json_text, write_atomically
+from tcmax_jax.packages import versions
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.overrides import differences
 from tcmax_jax.training.config.tree import ConfigError, definitions, from_dict, to_dict
-from tcmax_jax.training.environment import describe_environment
+from tcmax_jax.training.environment import commit, describe_environment
 from tcmax_jax.training.locks import LockedError, holder, locked
 from tcmax_jax.training.parallel import Parallel
-from tcmax_jax.training.processes import is_primary, together, wait_for_all
+from tcmax_jax.training.processes import gather_texts, is_primary, together, wait_for_all
 from tcmax_jax.upgrade import of_stored_run
 
 _DEFINITIONS = "definitions"  # beside the sections of config.json
@@ -45,6 +46,16 @@ def check(workdir: Path, config: Config) -> None:
     """
     if not RunFolder(workdir).config.exists():
         return
+    if lines := _differences(to_dict(stored_config(workdir)), config):
+        raise ConfigError(
+            f"{workdir} holds a run of another configuration:\n  "
+            + "\n  ".join(lines)
+            + "\nChoose another --workdir, or repeat the run with its own configuration."
+        )
+
+
+def _differences(before: Mapping, config: Config) -> list[str]:
+    """Returns the fields that change numbers in which a configuration differs from another."""
     # What came of the raw data is compared by `check_data`.
     free = {*_FREE, *(f"data.{name}" for name in config.data.elsewhere)}
     for modality, form in config.data.forms.items():
@@ -53,13 +64,41 @@ def check(workdir: Path, config: Config) -> None:
             for name in getattr(form, "from_files", ())
             if getattr(form, name) is None
         }
-    lines = differences(to_dict(stored_config(workdir)), to_dict(config))
-    lines = [line for line in lines if line.split(":")[0] not in free]
+    lines = differences(before, to_dict(config))
+    return [line for line in lines if line.split(":")[0] not in free]
+
+
+def check_agreement(config: Config) -> None:
+    """Checks that all processes have one configuration, code and libraries; a collective.
+
+    Raises:
+      ConfigError: another process has others than the first; says in what they differ.
+    """
+    own = {"configuration": to_dict(config), "environment": versions() | {"commit": commit()}}
+    first, *others = map(json.loads, gather_texts(json.dumps(own)))
+    for number, other in enumerate(others, start=1):
+        lines = [*_differences(first["configuration"], from_dict(other["configuration"]))]
+        lines += differences(first["environment"], other["environment"])
+        _refuse_differences(lines, number)
+
+
+def check_one_dataset(dataset: Dataset) -> None:
+    """Checks that all processes have opened the same data; a collective.
+
+    Raises:
+      ConfigError: another process has other data than the first.
+    """
+    first, *others = map(json.loads, gather_texts(json.dumps(_identity(dataset))))
+    for number, other in enumerate(others, start=1):
+        _refuse_differences(differences(first, other), number)
+
+
+def _refuse_differences(lines: Sequence[str], number: int) -> None:
     if lines:
         raise ConfigError(
-            f"{workdir} holds a run of another configuration:\n  "
-            + "\n  ".join(lines)
-            + "\nChoose another --workdir, or repeat the run with its own configuration."
+            f"Expected the same run in all processes, got another one in process {number} than in "
+            "process 0:\n  " + "\n  ".join(lines) + "\nStart all with one command, one code and "
+            "the same data."
         )
 
 
