@@ -81,7 +81,8 @@ class Classifier:
             # Filled up with the last one, so that one program is enough.
             rows = np.minimum(np.arange(first, first + size), number - 1)
             batch = {m: _batch(config, m, inputs[m], rows) for m in config.modalities}
-            part = jax.device_get(self._classify(self._trained.variables, batch))
+            with jax.enable_x64(False):
+                part = jax.device_get(self._classify(self._trained.variables, batch))
             for row, reason in why_unpredicted(batch, part, rows).items():
                 raise RawDataError(f"example {row}: {reason}")
             parts.append(part)
@@ -249,7 +250,8 @@ def _fit(recipe, encoders, forms, dataset: Dataset, workdir) -> Classifier:
     if workdir is None:
         temporary = tempfile.TemporaryDirectory(prefix="tcmax_jax-")
         workdir = Path(temporary.name) / "run"
-    results = loop.train(config, Path(workdir), None, dataset=dataset)
+    with jax.enable_x64(False):  # Runs have numbers of 32 bits.
+        results = loop.train(config, Path(workdir), None, dataset=dataset)
     return Classifier(Path(workdir), results, temporary)
 
 

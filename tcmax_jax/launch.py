@@ -4,6 +4,7 @@ Run it as `python launch.py` in a checkout, or as `tcmax_jax` or `python -m tcma
 package is installed.
 """
 
+import os
 import sys
 
 from absl import app, flags, logging
@@ -159,6 +160,7 @@ def _own_flags():
 
 def _set_up_jax():
     """Joins the other processes, if there are any; returns the module that knows them, or None."""
+    _pin_precision()
     asked = flags.FLAGS
     which = (asked.coordinator, asked.num_processes, asked.process_id)
     if asked.compilation_cache:
@@ -171,6 +173,17 @@ def _set_up_jax():
 
     processes.join(*which)
     return processes
+
+
+def _pin_precision():
+    """Lets JAX compute in 32 bits: with others a run could not be gone on with or evaluated."""
+    if os.environ.get("JAX_ENABLE_X64", "").lower() in ("", "0", "n", "no", "off", "f", "false"):
+        return
+    os.environ["JAX_ENABLE_X64"] = "0"  # which is read when JAX is imported, and goes to children
+    if "jax" in sys.modules:
+        sys.modules["jax"].config.update("jax_enable_x64", False)
+    text = "note: runs have numbers of 32 bits; JAX_ENABLE_X64 is left out"
+    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
