@@ -34,6 +34,15 @@ class RunFolder:
         """Returns the file of what the classifier said of every example of a split."""
         return self.path / f"outputs-{split}.npz"
 
+    def owns(self, path: Path) -> bool:
+        """Returns whether a path is that of something that a run has left."""
+        own = [
+            x.__get__(self, RunFolder) for x in vars(RunFolder).values() if isinstance(x, _Entry)
+        ]
+        own += [*self.path.glob("outputs-*.npz"), *self.path.glob("events.*"), self.path / "steps"]
+        path = path.resolve()
+        return any(path == x.resolve() or x.resolve() in path.parents for x in own)
+
     def at(self, step: int | None) -> "RunFolder":
         """Returns where the evaluation of a checkpoint is kept; that of the best one is here."""
         return self if step is None else RunFolder(self.path / "steps" / str(step))

@@ -1,5 +1,6 @@
 """Prediction: what a trained classifier says of clips that are new to it."""
 
+import os
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from tcmax_jax.data.sources.manifest import read_unlabelled
 from tcmax_jax.evaluation.tables import csv_table
 from tcmax_jax.files import write_atomically
 from tcmax_jax.packages import DECODERS, versions
+from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.tree import ConfigError
 from tcmax_jax.training.processes import is_primary, say
@@ -89,6 +91,7 @@ def predict_file(
       ConfigError: there is no run in the folder, or one on generated data.
       RawDataError: a list that does not fit, or a clip that cannot be decoded or predicted.
       FileNotFoundError: the run has no checkpoint yet, or there is no folder to write to.
+      OSError: the file is a folder, cannot be written, or is one that is read.
       CheckpointError: the best checkpoint is damaged.
     """
     trained = load_trained(workdir, recalibrated=recalibrated)
@@ -97,17 +100,40 @@ def predict_file(
         clips, trained.class_names, outside_paths=outside_paths, modalities=tuple(forms)
     )
     _check_files(listed, forms)
-    if not predictions.parent.is_dir():
-        raise FileNotFoundError(
-            f"Expected a folder for the predictions, got {predictions.parent}, which is not there. "
-            "Make it, or choose another file."
-        )
+    files = [form.file(clip.of(m)) for clip in listed for m, form in forms.items()]
+    read = [file for file in files if file is not None]
+    _check_target(predictions, [clips, *read], RunFolder(workdir))
     # Beside the result: the folder of temporary files is often small.
     with tempfile.TemporaryDirectory(dir=predictions.parent, prefix=".decoded-") as folder:
         prediction = _predict(trained, listed, forms, Path(folder), allow_skipped)
     if is_primary():
         write_atomically(predictions, predictions_csv(prediction, with_reasons=allow_skipped))
     return prediction
+
+
+def _check_target(predictions: Path, read: Sequence[Path], run: RunFolder) -> None:
+    """Checks, before any work, that the file can be written and that nothing is lost with it."""
+    if not predictions.parent.is_dir():
+        raise FileNotFoundError(
+            f"Expected a folder for the predictions, got {predictions.parent}, which is not there. "
+            "Make it, or choose another file."
+        )
+    if predictions.is_dir():
+        raise IsADirectoryError(
+            f"Expected a file for the predictions, got the folder {predictions}. Name a file in it."
+        )
+    if not os.access(predictions.parent, os.W_OK):
+        raise PermissionError(
+            f"Expected a folder that can be written for the predictions, got {predictions.parent}. "
+            "Choose another file."
+        )
+    target = predictions.resolve()
+    if target in {path.resolve() for path in read} or run.owns(target):
+        raise FileExistsError(
+            f"Expected another file for the predictions than those that are read, got "
+            f"{predictions}, which is the list, one of its clips, or a file of the run. Choose "
+            "another one."
+        )
 
 
 def predictions_csv(prediction: Prediction, *, with_reasons: bool) -> str:

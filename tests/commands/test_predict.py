@@ -264,6 +264,29 @@ def test_pictures_of_another_size_than_in_training(run, tmp_path, sizes, message
         predict_file(run, write_list(tmp_path / "new.csv", rows), tmp_path / "out.csv")
 
 
+@pytest.mark.parametrize(
+    "name,message",
+    [
+        ("list", r"another file for the predictions than those that are read"),
+        ("clip", r"another file for the predictions than those that are read"),
+        ("run/results.json", r"another file for the predictions than those that are read"),
+        ("run/outputs-test.npz", r"another file for the predictions than those that are read"),
+        ("run/checkpoints/x.csv", r"another file for the predictions than those that are read"),
+        ("folder", r"Expected a file for the predictions, got the folder .*Name a file in it"),
+    ],
+)
+def test_nothing_is_overwritten(run, media, tmp_path, monkeypatch, name, message):
+    monkeypatch.setattr("tcmax_jax.commands.predict.decode_chunks", None)  # No work was done.
+    (tmp_path / "folder").mkdir()
+    clip = next(file for file in media.parent.rglob("*") if file.suffix == ".mkv")
+    named = {"list": media, "clip": clip, "folder": tmp_path / "folder"}
+    target = named.get(name, run.parent / name)
+    before = target.read_bytes() if target.is_file() else None
+    with pytest.raises(OSError, match=message):
+        predict_file(run, media, target)
+    assert before is None or target.read_bytes() == before
+
+
 def test_a_folder_that_is_not_there(run, media, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"Expected a folder for the predictions, got .*no"):
         predict_file(run, media, tmp_path / "no" / "out.csv")
