@@ -5,6 +5,7 @@ from tcmax_jax.losses.additive import additive_tcmax_loss
 from tcmax_jax.losses.ceiling import sampled_tcmax_ceiling, tcmax_ceiling
 from tcmax_jax.losses.collectives import masked_mean
 from tcmax_jax.losses.heads import AdditiveHead, MultilinearHead, Projections
+from tcmax_jax.losses.marginal import marginal_logits
 from tcmax_jax.losses.sampled import Sampled
 from tcmax_jax.losses.tcmax import (
     adaptive_tcmax_loss,
@@ -25,6 +26,7 @@ __all__ = [
     "adaptive_tcmax_loss",
     "additive_tcmax_loss",
     "exhaustive_tcmax_loss",
+    "marginal_logits",
     "masked_mean",
     "sampled_tcmax_ceiling",
     "sampled_tcmax_loss",

@@ -35,6 +35,51 @@ def check_features(features):
     return _common_batch_size({name: value.shape for name, value in features.items()}, "features")
 
 
+def check_known(known, features, bank):
+    """Checks which modalities of examples are known, and that a bank has all of them.
+
+    Args:
+      known: names of modalities.
+      features: {modality: [N, ...]}, the known ones among them.
+      bank: {modality: [B, ...]} of all modalities, checked already.
+
+    Raises:
+      TypeError: one name where a sequence of names is due.
+      ValueError: no modality, an unknown one, or features that are not shaped as those of the bank.
+    """
+    if isinstance(known, str):
+        raise TypeError(
+            f"Expected known as a sequence of modalities, got {known!r}. Write ({known!r},)."
+        )
+    there = set(features) & set(bank)
+    if not known or not set(known) <= there:
+        raise ValueError(
+            f"Expected known to name one or more of the modalities {sorted(there)}, which features "
+            f"and bank both have, got {list(known)}."
+        )
+    _common_batch_size({m: jnp.shape(features[m]) for m in known}, "features")
+    for m in known:
+        got, expected = jnp.shape(features[m])[1:], jnp.shape(bank[m])[1:]
+        if got != expected:
+            raise ValueError(
+                f"Expected features[{m!r}] of shape [batch, {', '.join(map(str, expected))}], as "
+                f"in the bank, got {list(got)} behind the batch. Take both from one encoder."
+            )
+
+
+def check_bank_rows(where):
+    """Checks that a mask of a bank, [B] or None, leaves a row.
+
+    Raises:
+      ValueError: it does not (outside `jit`).
+    """
+    if where is not None and not is_traced(where) and not np.any(where):
+        raise ValueError(
+            "Expected a bank with a row to average over, got none that `where` keeps. Take another "
+            "bank."
+        )
+
+
 def check_modality_logits(modality_logits):
     """Checks {modality: [B, C]} and returns (B, C).
 

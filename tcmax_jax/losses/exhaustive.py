@@ -7,10 +7,12 @@ import jax.numpy as jnp
 from tcmax_jax.losses import checks
 from tcmax_jax.losses.collectives import count, to_float32
 from tcmax_jax.losses.terms import Measure, TCMaxTerms, evaluate_head, finish, stream_sums
-from tcmax_jax.losses.tuples import logsumexp_over_tuples, row_counts, with_partners
-
-# Floats that one block of tuples may hold: 4 MiB, so that it stays in a cache.
-_BLOCK_FLOATS = 2**20
+from tcmax_jax.losses.tuples import (
+    BLOCK_FLOATS,
+    logsumexp_over_tuples,
+    row_counts,
+    with_partners,
+)
 
 
 def exhaustive_terms(head, features, labels, over: Measure, *, chunk_size=None) -> TCMaxTerms:
@@ -38,7 +40,7 @@ def exhaustive_terms(head, features, labels, over: Measure, *, chunk_size=None) 
     sizes = row_counts(kept)
     if chunk_size is None:
         tuple_floats = scorer.product_floats(sizes) / math.prod(sizes)
-        chunk_size = max(1, math.floor(_BLOCK_FLOATS / tuple_floats))
+        chunk_size = max(1, math.floor(BLOCK_FLOATS / tuple_floats))
 
     def product_scores(rows):
         return to_float32(scorer.product(rows)) + jnp.expand_dims(log_prior, range(len(rows)))

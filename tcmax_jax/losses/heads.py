@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import Partial
 
 from tcmax_jax.losses import checks
 from tcmax_jax.losses.collectives import wide_dtype
@@ -38,6 +39,11 @@ class AdditiveHead(NamedTuple):
     def __call__(self, features):
         """Returns the joint logits [N, C], the sum of all modalities' parts."""
         return sum(self.modality_logits(features).values())
+
+    def only(self, modalities):
+        """Returns the head that adds up the parts of some modalities alone."""
+        parts = self.modality_logits
+        return AdditiveHead(lambda z: {m: x for m, x in parts(z).items() if m in modalities})
 
 
 class Projections(NamedTuple):
@@ -89,7 +95,8 @@ class TupleScorer(NamedTuple):
     Attributes:
       rows: {modality: pytree of [B, ...]}, what is computed once for an example, each of one
         modality alone; in the order of the modalities' names, as JAX orders dictionaries.
-      score: function from the rows of N tuples, shaped like `rows`, to their logits [N, C].
+      score: function from the rows of N tuples, shaped like `rows`, to their logits [N, C]; unless
+        the head was left whole a `Partial`, so that what is compiled for one serves the next.
       product: function from rows {modality: pytree of [r_m, ...]} to the logits of all tuples in
         their product, [r_1, .., r_M, C].
       product_floats: function from (r_1, .., r_M) to the floats that `product` holds for them.
@@ -119,11 +126,20 @@ def tuple_scorer(head, features) -> TupleScorer:
             return _opaque(head, features)
 
 
+def _sum_of_parts(rows):
+    return sum(rows.values())
+
+
+def _coupled(kernel, rows):
+    coupled = math.prod(row["factor"] for row in rows.values()) @ kernel
+    return sum((row["logits"] for row in rows.values() if "logits" in row), coupled)
+
+
 def _additive(modality_logits) -> TupleScorer:
     num_classes = next(iter(modality_logits.values())).shape[-1]
     return TupleScorer(
         rows={m: modality_logits[m] for m in sorted(modality_logits)},
-        score=lambda rows: sum(rows.values()),
+        score=Partial(_sum_of_parts),
         product=lambda rows: sum(along(x, i, len(rows)) for i, x in enumerate(rows.values())),
         product_floats=lambda sizes: math.prod(sizes) * num_classes,
     )
@@ -134,10 +150,6 @@ def _multilinear(projections: Projections) -> TupleScorer:
     rows = {m: {"factor": factors[m]} for m in sorted(factors)}
     for m, logits in modality_logits.items():
         rows[m]["logits"] = logits
-
-    def score(rows):
-        coupled = math.prod(row["factor"] for row in rows.values()) @ kernel
-        return sum((row["logits"] for row in rows.values() if "logits" in row), coupled)
 
     width, num_classes = kernel.shape
 
@@ -164,7 +176,7 @@ def _multilinear(projections: Projections) -> TupleScorer:
         *leading, last = sizes
         return math.prod(leading) * (last * num_classes + min(last, num_classes) * width)
 
-    return TupleScorer(rows, score, product, product_floats)
+    return TupleScorer(rows, Partial(_coupled, kernel), product, product_floats)
 
 
 def _opaque(head, features) -> TupleScorer:

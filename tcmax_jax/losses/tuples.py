@@ -10,6 +10,9 @@ from tcmax_jax.losses.collectives import all_gather, logsumexp
 from tcmax_jax.losses.heads import along
 from tcmax_jax.losses.streaming import Stream, stream_logsumexp
 
+# Floats that one block of tuples may hold: 4 MiB, so that it stays in a cache.
+BLOCK_FLOATS = 2**20
+
 
 def logsumexp_over_tuples(product_scores, rows, kept, chunk_size) -> Stream:
     """Log-sum-exp of the scores of every tuple in the product of all modalities' rows.
@@ -24,7 +27,7 @@ def logsumexp_over_tuples(product_scores, rows, kept, chunk_size) -> Stream:
     sizes = row_counts(kept)
     shape = dict(zip(rows, _block_shape(sizes, chunk_size), strict=True))
     operands = {
-        m: jax.tree.map(lambda x, size=shape[m]: _split_rows(x, size), (rows[m], kept[m]))
+        m: jax.tree.map(lambda x, size=shape[m]: split_rows(x, size), (rows[m], kept[m]))
         for m in rows
     }
     grid = [-(-size // shape[m]) for m, size in zip(rows, sizes, strict=True)]
@@ -84,8 +87,8 @@ def _block_shape(sizes, chunk_size):
     return shape[::-1]
 
 
-def _split_rows(x, size):
-    """Cuts [n, ...] into blocks [ceil(n / size), size, ...], the last one padded with zeros."""
+def split_rows(x, size):
+    """Returns [n, ...] as blocks [ceil(n / size), size, ...], the last one padded with zeros."""
     padding = -len(x) % size
     x = jnp.pad(x, [(0, padding)] + [(0, 0)] * (x.ndim - 1))
     return x.reshape(-1, size, *x.shape[1:])
