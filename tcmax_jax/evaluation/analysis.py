@@ -166,10 +166,12 @@ def analyse(outputs: Outputs) -> dict:
       {"dataset", "split", "examples", "accuracy", "cross_entropy", "entropy", "calibration_error",
       "reliability": {"fused" or modality: value}, "confusion": [C, C] of the fused prediction,
       "cka": {"<a>+<b>": value}}; where the evaluation predicted so, "accuracy_without": {"<a>":
-      fused accuracy without a} and "accuracy_under_noise": {"<a>": {"<strength>": fused accuracy
-      with noise of that many standard deviations on a}}; and, with an additive head of two or more
-      modalities, "js_divergence": {"mean", "standard_error"}, "entropy_ratio" and
-      "multimodal_gain".
+      fused accuracy without the part of a} and "accuracy_under_noise": {"<a>": {"<strength>": fused
+      accuracy with noise of that many standard deviations on a}}; and, with an additive head of two
+      or more modalities, "js_divergence": {"mean", "standard_error"}, "entropy_ratio" and
+      "multimodal_gain". All that is of single modalities is of their parts of the head; "marginal"
+      holds the same by the marginals, of any head: "accuracy" .. "reliability" by modality,
+      "accuracy_without" and, of two or more modalities, the last three.
 
     Raises:
       NonFiniteError: a score or a feature is NaN or infinite; the evaluation refuses them now.
@@ -177,6 +179,7 @@ def analyse(outputs: Outputs) -> dict:
     scores, labels = outputs.scores, outputs.labels
     stored = {f"scores ({name})": x for name, x in scores.items()}
     stored |= {f"features of {m}": z for m, z in outputs.features.items()}
+    stored |= {f"scores (from {'+'.join(k)} alone)": x for k, x in outputs.marginal.items()}
     check_finite(
         stored, lambda row: f"{outputs.split} example {row}. --mode=evaluate says where from."
     )
@@ -197,14 +200,33 @@ def analyse(outputs: Outputs) -> dict:
         else:
             noisy = numbers.setdefault("accuracy_under_noise", {}).setdefault(condition.noisy, {})
             noisy[f"{condition.strength:g}"] = share
-    if len(outputs.modalities) > 1:
-        unimodal = {m: scores[m] for m in outputs.modalities}
-        numbers |= {
-            "js_divergence": mean_and_error(js_divergence(unimodal)),
-            "entropy_ratio": entropy_ratio(unimodal),
-            "multimodal_gain": multimodal_gain(scores, labels),
-        }
+    numbers |= _between({m: scores[m] for m in outputs.modalities}, scores["fused"], labels)
+    if outputs.marginal:
+        numbers["marginal"] = _by_marginals(outputs)
     return numbers
+
+
+def _by_marginals(outputs):
+    """Returns what `analyse` says of single and of missing modalities, by the marginals."""
+    labels, names = outputs.labels, list(outputs.features)
+    alone = {m: outputs.marginal[m,] for m in names if (m,) in outputs.marginal}
+    numbers = {key: {m: of(x, labels) for m, x in alone.items()} for key, of in _MEASURES.items()}
+    rests = {m: tuple(sorted(set(names) - {m})) for m in names}
+    without = {m: outputs.marginal[k] for m, k in rests.items() if k in outputs.marginal}
+    if without:
+        numbers["accuracy_without"] = {m: accuracy(x, labels) for m, x in without.items()}
+    return numbers | _between(alone, outputs.scores["fused"], labels)
+
+
+def _between(alone, fused, labels):
+    """Returns how predictions {modality: [N, C]} differ, and what they gain together."""
+    if len(alone) < 2:
+        return {}
+    return {
+        "js_divergence": mean_and_error(js_divergence(alone)),
+        "entropy_ratio": entropy_ratio(alone),
+        "multimodal_gain": multimodal_gain({"fused": fused, **alone}, labels),
+    }
 
 
 def analyse_recalibrated(validation: Outputs, others: Mapping[str, Outputs]) -> dict:

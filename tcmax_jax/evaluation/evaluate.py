@@ -8,25 +8,31 @@ import jax.numpy as jnp
 import numpy as np
 
 from tcmax_jax.evaluation.finite import check_finite
+from tcmax_jax.evaluation.marginal import (
+    all_but,
+    marginal_metrics,
+    marginal_scores,
+    single,
+    trained_among,
+)
 from tcmax_jax.evaluation.metrics import accuracy, collapsed, predictions, split_metrics
-from tcmax_jax.evaluation.quantities import Condition, under, without, write_name
+from tcmax_jax.evaluation.quantities import MARGINAL, Condition, under, without, write_name
 from tcmax_jax.losses import AdditiveHead
 from tcmax_jax.series import Series
-
-# How many examples stand in for what is missing, in heads that couple the modalities.
-_STAND_INS = 64
 
 
 class Evaluation(NamedTuple):
     """What a classifier does on a split.
 
     Attributes:
-      metrics: {name: float}, see `tcmax_jax.evaluation.metrics.split_metrics`.
+      metrics: {name: float}, see `tcmax_jax.evaluation.metrics.split_metrics` and
+        `tcmax_jax.evaluation.marginal.marginal_metrics`.
       collapsed: "fused" and trained modalities whose prediction or feature is constant.
       labels: [N].
       scores: {name: [N, C]}, see `tcmax_jax.evaluation.metrics.predictions`.
       features: {modality: [N, D]}.
       predicted: {condition: [N] class that is predicted}.
+      marginal: {names of modalities: [N, C]}, see `tcmax_jax.evaluation.marginal.marginal_scores`.
     """
 
     metrics: dict[str, float]
@@ -35,6 +41,7 @@ class Evaluation(NamedTuple):
     scores: dict
     features: dict
     predicted: dict[Condition, np.ndarray]
+    marginal: dict[tuple[str, ...], np.ndarray]
 
 
 def evaluate_split(
@@ -43,6 +50,7 @@ def evaluate_split(
     method,
     batches: Iterable[dict],
     *,
+    bank: Mapping | None = None,
     dropped: Collection[str] = (),
     hard: bool = False,
     noise: Sequence[float] = (),
@@ -56,6 +64,8 @@ def evaluate_split(
       head: the classifier's head, see `tcmax_jax.models.head_of`.
       method: the `tcmax_jax.methods.Method` that predicts.
       batches: padded batches, see `tcmax_jax.data.pipeline.eval_batches`.
+      bank: features {modality: [B, D]} of the validation split, from which missing modalities
+        come; those of this split if None.
       dropped: modalities without which to predict as well, all of them at once.
       hard: whether to predict without each single modality, and under noise.
       noise: strengths of that noise, see `noisy_views`.
@@ -80,21 +90,32 @@ def evaluate_split(
     scores = predictions(method, head, features)
     check_finite({f"scores ({name})": x for name, x in scores.items()}, about)
     metrics = split_metrics(method, head, features, labels, scores)
-    hard_scores = {
-        without(each): scores_without(method, head, features, each)
-        for each in (missing(method, features) if hard else ())
-    }
+    at_once = [_rest(method, features, dropped)] if dropped else []
+    rests = all_but(method, features) if hard else []
+    marginal = marginal_scores(
+        method,
+        head,
+        features,
+        features if bank is None else bank,
+        [*single(method, features), *rests, *at_once],
+    )
+    check_finite({f"scores (from {'+'.join(k)} alone)": x for k, x in marginal.items()}, about)
+    metrics |= marginal_metrics(marginal, labels)
+    hard_scores = split_scores(method, head, features, rests)
     hard_scores |= {
         Condition(noisy=m, strength=s): method.predict(head, {**features, m: noisy})
         for s in strengths
         for m, noisy in views[s].items()
         if not np.array_equal(noisy, features[m])  # ids
     }
-    at_once = [tuple(dropped)] if dropped else []
-    asked = {without(each): scores_without(method, head, features, each) for each in at_once}
+    asked = split_scores(method, head, features, at_once)
     named = {f"scores ({write_name(under(c))})": x for c, x in (hard_scores | asked).items()}
     check_finite(named, about)
     metrics |= {write_name(under(c)): accuracy(x, labels) for c, x in asked.items()}
+    metrics |= {
+        write_name(under(_lacking(features, k), MARGINAL)): accuracy(marginal[k], labels)
+        for k in at_once
+    }
     resting = set(features) - set(method.modalities or features)
     return Evaluation(
         metrics=metrics,
@@ -103,6 +124,7 @@ def evaluate_split(
         scores=jax.device_get(scores),
         features=features,
         predicted={c: np.argmax(np.asarray(x), axis=-1) for c, x in hard_scores.items()},
+        marginal=marginal,
     )
 
 
@@ -125,59 +147,47 @@ def encode_split(encode: Callable, batches: Iterable[dict], gather: Callable = l
     return jax.tree.map(lambda z: z[valid], rows["features"]), rows["label"][valid]
 
 
-def scores_without(method, head, features: Mapping, dropped: Collection[str]):
-    """Returns scores of the fused prediction from all other modalities.
+def split_scores(method, head, features: Mapping, subsets: Collection) -> dict:
+    """Returns scores of the fused prediction from the parts of some modalities alone.
 
-    The parts of the missing modalities leave an additive head's sum, as if their classifiers said
-    nothing, and the method's own rule predicts from the rest. Any other head needs a feature of
-    each modality: there the prediction is the mean over those that it makes with features of
-    the split in place of the missing ones,
-
-      p_i = mean_k softmax(predict(z_i with z_i[dropped] = z_k[dropped])),
-
-    with k over at most 64 examples, evenly spaced in the split.
+    The parts of all others leave an additive head's sum, as if their classifiers said nothing, and
+    the method's own rule predicts from the rest. Class offsets that parts hold against each other
+    show in it, where they cancel in the whole sum; `marginal_scores` does not see them.
 
     Args:
       method: a `tcmax_jax.methods.Method`, which predicts.
       head: the classifier's head, see `tcmax_jax.models.head_of`.
       features: {modality: [N, D]}.
-      dropped: names of modalities.
+      subsets: tuples of names of the modalities to predict from.
 
     Returns:
-      [N, C]; softmax of them is the prediction.
+      {condition: [N, C]}; softmax of them is the prediction. Nothing for heads that are no sum.
+    """
+    if not isinstance(head, AdditiveHead):
+        return {}
+    return {
+        _lacking(features, known): method.predict(head.only(trained_among(method, known)), features)
+        for known in subsets
+    }
+
+
+def _rest(method, features, dropped) -> tuple[str, ...]:
+    """Returns all modalities but some.
 
     Raises:
       ValueError: an unknown modality, or none that is left to predict from.
     """
-    unknown = sorted(set(dropped) - set(features))
-    kept = _kept(method, features, dropped)
-    if unknown or not kept:
+    rest = tuple(sorted(set(features) - set(dropped)))
+    if not set(dropped) <= set(features) or not trained_among(method, rest):
         raise ValueError(
             f"Expected to drop some of the modalities {', '.join(features)} and to keep one that "
             f"the method trains, got {', '.join(dropped)}."
         )
-    if isinstance(head, AdditiveHead):
-        parts = head.modality_logits
-        rest = AdditiveHead(lambda z: {m: x for m, x in parts(z).items() if m in kept})
-        return method.predict(rest, features)
-    n = len(next(iter(features.values())))
-    rows = np.arange(0, n, -(-n // _STAND_INS))
-
-    def predict(row):
-        instead = {m: jnp.broadcast_to(features[m][row], features[m].shape) for m in dropped}
-        return jax.nn.log_softmax(method.predict(head, {**features, **instead}))
-
-    features = {m: jnp.asarray(z) for m, z in features.items()}
-    return jax.nn.logsumexp(jax.lax.map(predict, rows), axis=0) - np.log(len(rows))
+    return rest
 
 
-def missing(method, features: Mapping) -> list[tuple[str, ...]]:
-    """Returns the modalities without which a method can still predict, each one by itself."""
-    return [(m,) for m in features if _kept(method, features, (m,))]
-
-
-def _kept(method, features, dropped):
-    return [m for m in features if m not in dropped and m in (method.modalities or features)]
+def _lacking(features, known) -> Condition:
+    return without(set(features) - set(known))
 
 
 def noisy_views(batches: Iterable[Mapping], strengths: Sequence[float]) -> Iterator[dict]:

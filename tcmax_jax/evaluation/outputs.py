@@ -4,18 +4,27 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
-from tcmax_jax.evaluation.quantities import Condition, Name, read_name, under, without, write_name
+from tcmax_jax.evaluation.quantities import (
+    MARGINAL,
+    Condition,
+    Name,
+    read_name,
+    under,
+    without,
+    write_name,
+)
 from tcmax_jax.files import json_text, parse_json, write_atomically
 from tcmax_jax.npz import DAMAGED, check_size
 from tcmax_jax.run_folder import RunFolder
 
 SPLITS = ("validation", "test")
 BINS = 15  # of equal width, of the confidences in "reliability"
-_SCORES, _FEATURES, _PREDICTED = "scores/", "features/", "predicted/"
+_SCORES, _FEATURES, _PREDICTED, _MARGINAL = "scores/", "features/", "predicted/", "marginal/"
 # Metrics that results.json has too, where that of the fused prediction goes without its name.
 _METRICS = ("accuracy", "cross_entropy")
 
@@ -28,11 +37,13 @@ class Outputs(NamedTuple):
       scores: {"fused" or modality: [N, C]}; softmax gives the prediction. A modality's own scores
         are those of its part of an additive head.
       features: {modality: [N, D]}, what the encoders gave.
-      predicted: {condition: [N] int32}, the class that is predicted where a modality is missing or
-        noisy.
+      predicted: {condition: [N] int32}, the class that is predicted under noise, and where a
+        modality's part is missing from the sum of an additive head.
       class_names: names of the C classes.
       dataset: name of the data set, which holds a digest of its settings.
       split: name of the split.
+      marginal: {names of modalities, sorted: [N, C]}, scores of the prediction from these alone,
+        see `tcmax_jax.evaluation.marginal`; none in outputs of earlier versions.
     """
 
     labels: np.ndarray
@@ -42,6 +53,7 @@ class Outputs(NamedTuple):
     class_names: Sequence[str]
     dataset: str
     split: str
+    marginal: Mapping[tuple[str, ...], np.ndarray] = MappingProxyType({})
 
     @property
     def modalities(self) -> list[str]:
@@ -57,6 +69,8 @@ def write_outputs(path: Path, outputs: Outputs) -> None:
     arrays |= {_FEATURES + m: np.asarray(x, np.float32) for m, x in outputs.features.items()}
     predicted = {write_name(under(c)): x for c, x in outputs.predicted.items()}
     arrays |= {_PREDICTED + key: np.asarray(x, np.int32) for key, x in predicted.items()}
+    marginal = {"+".join(known): x for known, x in outputs.marginal.items()}
+    arrays |= {_MARGINAL + key: np.asarray(x, np.float32) for key, x in marginal.items()}
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
@@ -79,6 +93,7 @@ def read_outputs(path: Path) -> Outputs:
                 scores=_named(arrays, _SCORES),
                 features=_named(arrays, _FEATURES),
                 predicted={read_name(key).of: x for key, x in _named(arrays, _PREDICTED).items()},
+                marginal={tuple(k.split("+")): x for k, x in _named(arrays, _MARGINAL).items()},
                 **{name: about[name] for name in ("class_names", "dataset", "split")},
             )
     except DAMAGED as error:
@@ -145,6 +160,9 @@ def analysis_numbers(analysis: Mapping) -> dict[Name, tuple]:
             case "total_correlation", {"terms": terms}:
                 chain = {Name("chain", term): x for term, x in terms.items()}
                 values |= {name: (x["nats"], x["standard_error"]) for name, x in chain.items()}
+            case "marginal", Mapping():
+                marginal = analysis_numbers(value)
+                values |= {name._replace(by=MARGINAL): x for name, x in marginal.items()}
             case "accuracy_without", _:
                 values |= {under(without(m.split("+"))): (x, None) for m, x in value.items()}
             case "accuracy_under_noise", _:

@@ -37,15 +37,23 @@ class Name(NamedTuple):
       kind: key of the quantity.
       of: what it is of: a modality, a prediction, a pair "a+b" or a condition; "" for the fused
         prediction or the whole classifier.
+      by: how modalities predict where others are missing, in quantities that depend on it:
+        `MARGINAL`, or "" for the parts of an additive head.
     """
 
     kind: str
     of: str | Condition = ""
+    by: str = ""
 
 
-def under(condition: Condition) -> Name:
-    """Returns the name of the fused accuracy under a condition."""
-    return Name("without" if condition.missing else "noise", condition)
+MARGINAL, _SPLIT = "marginal", "split"
+# Predictions from all modalities, which have no name of a modality.
+_WHOLE = ("fused", "recalibrated")
+
+
+def under(condition: Condition, by: str = "") -> Name:
+    """Returns the name of the fused accuracy under a condition, see `Name`."""
+    return Name("without" if condition.missing else "noise", condition, by)
 
 
 def write_name(name: Name) -> str:
@@ -56,16 +64,19 @@ def write_name(name: Name) -> str:
       ('probe/audio', 'without/a+b')
       >>> write_name(under(Condition(noisy="audio", strength=0.5)))
       'noise/audio=0.5'
+      >>> write_name(Name("accuracy", "audio", by="marginal"))
+      'marginal/accuracy/audio'
     """
+    kind = f"{name.by}/{name.kind}" if name.by else name.kind
     match name.of:
         case "":
-            return name.kind
+            return kind
         case Condition(missing=(), noisy=modality, strength=strength):
-            return f"{name.kind}/{modality}={strength:g}"
+            return f"{kind}/{modality}={strength:g}"
         case Condition(missing=modalities):
-            return f"{name.kind}/{'+'.join(modalities)}"
+            return f"{kind}/{'+'.join(modalities)}"
         case of:
-            return f"{name.kind}/{of}"
+            return f"{kind}/{of}"
 
 
 def read_name(key: str) -> Name:
@@ -76,6 +87,8 @@ def read_name(key: str) -> Name:
       (('a', 'b'), 0.5)
     """
     kind, _, of = key.partition("/")
+    if kind == MARGINAL and of:
+        return read_name(of)._replace(by=MARGINAL)
     if kind == "without" and of:
         return Name(kind, without(of.split("+")))
     if kind == "noise" and (match := re.fullmatch(r"(.+)=(\d+(?:\.\d+)?(?:e[+-]\d+)?)", of)):
@@ -98,6 +111,7 @@ class Quantity(NamedTuple):
       chance: function of the number of classes: its value where nothing is known of the label;
         None where there is no such level.
       signed: whether it is shown with its sign.
+      partial: whether it depends on how modalities predict where others are missing, see `Name.by`.
       shown: where: "comparison", "study", "epoch" (the line of an epoch), "curves", one of
         `ANALYSES`, the tables of a report, and figures of bars by their names.
     """
@@ -111,21 +125,23 @@ class Quantity(NamedTuple):
     better: str | None = None
     chance: Callable[[int], float] | None = None
     signed: bool = False
+    partial: bool = False
     shown: tuple[str, ...] = ()
 
 
 ANALYSES = ("losses", "weights", "agreement", "certainty", "conditions", "information")
 _OF_UNKNOWN = ("comparison", "study", "curves")
+# Where the split numbers stand beside the marginal ones; elsewhere only in place of them.
+_BESIDE = ("comparison", *ANALYSES)
 
 
-def _accuracy(key, title, short=None, shown=()):
-    return Quantity(
-        key, title, short=short, better="higher", chance=lambda classes: 1 / classes, shown=shown
-    )
+def _accuracy(key, title, short=None, shown=(), **fields):
+    chance = {"better": "higher", "chance": lambda classes: 1 / classes}
+    return Quantity(key, title, short=short, shown=shown, **chance, **fields)
 
 
-def _loss(key, title, shown):
-    return Quantity(key, title, "nats", better="lower", chance=math.log, shown=shown)
+def _loss(key, title, shown, **fields):
+    return Quantity(key, title, "nats", better="lower", chance=math.log, shown=shown, **fields)
 
 
 _POINTS = {"unit": "points", "digits": 2, "factor": 100, "better": "higher", "signed": True}
@@ -134,25 +150,28 @@ QUANTITIES = (
     _accuracy("accuracy", "fused accuracy", "fused", ("comparison", "study", "epoch", "curves")),
     _accuracy("recalibrated", "recalibrated accuracy", "recalibrated",
               ("comparison", "study", "weights")),
-    _accuracy("accuracy/", "accuracy of {} (split)", "{} (split)",
-              ("comparison", "study", "epoch", "curves")),
+    _accuracy("accuracy/", "accuracy of {}", "{}", ("comparison", "study", "epoch", "curves"),
+              partial=True),
     _accuracy("probe/", "accuracy of {} (probe)", "{} (probe)", ("comparison",)),
-    _accuracy("without/", "fused accuracy without {}", shown=("conditions", "missing")),
+    _accuracy("without/", "fused accuracy without {}", shown=("conditions", "missing"),
+              partial=True),
     _accuracy("noise/", "fused accuracy with noise on {}", shown=("conditions",)),
     Quantity("difference", "difference of fused accuracy", short="difference", shown=("study",),
              **_POINTS),
-    Quantity("multimodal_gain", "multimodal gain", shown=("agreement", "modalities"), **_POINTS),
+    Quantity("multimodal_gain", "multimodal gain", partial=True, shown=("agreement", "modalities"),
+             **_POINTS),
     _loss("train_cross_entropy", "cross-entropy in training", ("losses", "curves")),
     _loss("cross_entropy", "cross-entropy", ("study", "losses", "curves")),
-    _loss("cross_entropy/", "cross-entropy, {}", ("losses",)),
+    _loss("cross_entropy/", "cross-entropy, {}", ("losses",), partial=True),
     Quantity("tc_bound", "TC bound", "nats", better="higher", chance=lambda classes: 0.0,
              shown=("study", "epoch", "curves")),
     Quantity("weight/", "weight of {}", shown=("weights",)),
-    Quantity("js_divergence", "JS divergence", "nats", shown=("agreement", "modalities")),
-    Quantity("entropy_ratio", "entropy ratio", shown=("agreement", "modalities")),
+    Quantity("js_divergence", "JS divergence", "nats", partial=True,
+             shown=("agreement", "modalities")),
+    Quantity("entropy_ratio", "entropy ratio", partial=True, shown=("agreement", "modalities")),
     Quantity("cka/", "linear CKA, {}", shown=("agreement",)),
-    Quantity("entropy/", "entropy, {}", "nats", shown=("certainty", "entropy")),
-    Quantity("calibration_error/", "calibration error, {}", better="lower",
+    Quantity("entropy/", "entropy, {}", "nats", partial=True, shown=("certainty", "entropy")),
+    Quantity("calibration_error/", "calibration error, {}", better="lower", partial=True,
              shown=("certainty", "calibration")),
     Quantity("chain/", "{}, lower bound", "nats", shown=("information",)),
     Quantity("loss", "training loss", "nats", shown=("study", "curves")),
@@ -172,14 +191,19 @@ def quantity(name: Name) -> Quantity:
 
 
 def ordered(names: Iterable[Name], shown: str | None = None) -> list[Name]:
-    """Returns each name once, in the order of the table, unknown ones last, fused ones first.
+    """Returns each name once, in the order of the table, unknown ones last.
+
+    Those of one quantity begin with the fused prediction, then come the marginal ones.
 
     Args:
       names: of numbers.
       shown: the table or figure in which they are shown, see `Quantity`; all of them when None.
+        Where it does not show both, a split number is left out whose marginal is there.
     """
     unique = dict.fromkeys(n for n in names if shown is None or shown in quantity(n).shown)
-    return sorted(unique, key=lambda name: (_place(name), name.of not in ("", "fused")))
+    if shown is not None and shown not in _BESIDE:
+        unique = [n for n in unique if n.by or n._replace(by=MARGINAL) not in unique]
+    return sorted(unique, key=lambda n: (_place(n), n.of not in ("", "fused"), not n.by))
 
 
 def _place(name):
@@ -187,7 +211,7 @@ def _place(name):
 
 
 def title(name: Name, *, short: bool = False, unit: bool = True) -> str:
-    """Returns what a number is called, with its unit.
+    """Returns what a number is called, with how modalities predict and its unit.
 
     Args:
       name: of the number.
@@ -199,10 +223,14 @@ def title(name: Name, *, short: bool = False, unit: bool = True) -> str:
       ('fused accuracy', 'audio (split)')
       >>> title(Name("entropy", "fused")), title(Name("my_metric", "audio"))
       ('entropy, fused (nats)', 'my_metric/audio')
+      >>> title(Name("js_divergence", by="marginal"))
+      'JS divergence (marginal, nats)'
     """
     known = quantity(name)
     text = (known.short if short and known.short else known.title).replace("{}", _spelled(name.of))
-    return f"{text} ({known.unit})" if unit and known.unit else text
+    by = (name.by or _SPLIT) if known.partial and name.of not in _WHOLE else ""
+    notes = [note for note in (by, known.unit if unit else "") if note]
+    return f"{text} ({', '.join(notes)})" if notes else text
 
 
 def _spelled(of):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from tcmax_jax.losses import masked_mean
+from tcmax_jax.losses import marginal_logits, masked_mean
 from tcmax_jax.losses.collectives import all_sum
 from tcmax_jax.models import head_of
 from tcmax_jax.models.fusion import Fusion
@@ -213,6 +213,30 @@ class Turn(NamedTuple):
     gap: Any = jnp.inf
 
 
+def joint_logits(head, features):
+    """Returns the head's logits [B, C], the prediction rule of most methods."""
+    return head(features)
+
+
+def mean_posterior(predict, head, features, bank, known):
+    """Returns [B, C], the log of the mean of softmax(predict) over the missing modalities' rows.
+
+    For methods that train softmax(predict) by cross-entropy, which leaves a constant of each
+    example open; see `tcmax_jax.losses.marginal_logits`.
+    """
+    fused = head if predict is joint_logits else lambda z: predict(head, z)
+    return marginal_logits(fused, features, bank, known, normalize=True)
+
+
+def known_parts(predict, head, features, bank, known):
+    """Returns [B, C], what an additive head's parts of the known modalities predict.
+
+    For methods that train each part as a classifier of its own, offsets included.
+    """
+    del bank
+    return predict(head.only(known), features)
+
+
 class Method(NamedTuple):
     """A training method: pure functions, and a state that is a pytree of arrays.
 
@@ -229,6 +253,9 @@ class Method(NamedTuple):
       label_prior: [C] reference measure of the label under which the head is a critic; None for
         the uniform one.
       modalities: names of those that it trains; None for all.
+      marginal: `(predict, head, features, bank, known) -> [B, C]`, scores of the prediction from
+        the modalities `known` alone. It follows from what the method makes of its logits; `bank`
+        holds features {modality: [N, D]} of all modalities to average over.
     """
 
     predict: Callable
@@ -239,6 +266,7 @@ class Method(NamedTuple):
     epoch_share: float = 0.0
     label_prior: jax.Array | None = None
     modalities: Sequence[str] | None = None
+    marginal: Callable = mean_posterior
 
 
 @section
@@ -324,11 +352,6 @@ def follow(loss: Callable, predict: Callable, rule=None, **fields) -> Method:
     """
     turns = (descend(loss, predict, rule),)
     return Method(predict=predict, loss=loss, turns=turns, **fields)
-
-
-def joint_logits(head, features):
-    """Returns the head's logits [B, C], the prediction rule of most methods."""
-    return head(features)
 
 
 def correct(scores, labels):

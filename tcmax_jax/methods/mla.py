@@ -6,7 +6,15 @@ from typing import ClassVar, Literal
 import jax
 import jax.numpy as jnp
 
-from tcmax_jax.methods.base import Method, MethodOptions, Step, Turn, cross_entropy, encoder_group
+from tcmax_jax.methods.base import (
+    Method,
+    MethodOptions,
+    Step,
+    Turn,
+    cross_entropy,
+    encoder_group,
+    known_parts,
+)
 from tcmax_jax.models.fusion import SharedHead
 from tcmax_jax.section import section
 
@@ -60,7 +68,9 @@ class MLA(MethodOptions):
             return {"projection": jnp.eye(size), "turns": jnp.zeros((), jnp.int32)}
 
         turns = tuple(functools.partial(_turn, m, projected) for m in modalities)
-        return Method(predict=entropy_weighted, loss=None, turns=turns, init=init)
+        return Method(
+            predict=entropy_weighted, loss=None, turns=turns, init=init, marginal=known_parts
+        )
 
 
 def _turn(modality: str, projected: bool, step: Step, params, state) -> Turn:

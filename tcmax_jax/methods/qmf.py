@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from tcmax_jax.losses.collectives import all_gather, device_index, logsumexp
-from tcmax_jax.methods.base import Loss, Method, MethodOptions, cross_entropy, follow
+from tcmax_jax.methods.base import Loss, Method, MethodOptions, cross_entropy, follow, known_parts
 from tcmax_jax.models.fusion import AdditiveFusion
 from tcmax_jax.section import NonNegative, section
 
@@ -64,7 +64,7 @@ class QMF(MethodOptions):
             parts = head.modality_logits(features).values()
             return sum(lax.stop_gradient(_confidence(z))[:, None] * z for z in parts)
 
-        return follow(loss, predict, init=init)
+        return follow(loss, predict, init=init, marginal=known_parts)
 
 
 def _confidence(logits):

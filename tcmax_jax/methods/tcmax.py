@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from tcmax_jax.losses import (
     Adaptive,
     Sampled,
+    marginal_logits,
     sampled_tcmax_ceiling,
     tcmax_ceiling,
     tcmax_terms,
@@ -94,7 +95,10 @@ class TCMax(MethodOptions):
         def predict(head, features):
             return prior_added(head(features))
 
-        return follow(loss, predict, label_prior=label_prior)
+        def marginal(predict, head, features, bank, known):
+            return prior_added(marginal_logits(head, features, bank, known))
+
+        return follow(loss, predict, label_prior=label_prior, marginal=marginal)
 
     def _negatives(self, key):
         match self.num_negatives:

@@ -9,6 +9,7 @@ from tcmax_jax.methods.base import (
     cross_entropy,
     follow,
     joint_logits,
+    known_parts,
 )
 from tcmax_jax.models.fusion import AdditiveFusion
 from tcmax_jax.section import section
@@ -48,5 +49,5 @@ class Unimodal(MethodOptions):
             return head.modality_logits(features)[self.modality]
 
         if self.modality is None:
-            return follow(loss, joint_logits)
-        return follow(loss, predict_one, modalities=(self.modality,))
+            return follow(loss, joint_logits, marginal=known_parts)
+        return follow(loss, predict_one, modalities=(self.modality,), marginal=known_parts)

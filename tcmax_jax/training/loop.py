@@ -184,17 +184,19 @@ def _evaluations(setup: Setup, state, dropped) -> dict[str, Evaluation]:
     """Returns {split: evaluation} of a replicated state."""
     evaluate_on = passes.evaluator(setup)
     splits = [split for split in SPLITS if split in setup.dataset.sources]
-    # What is only looked at once is the last split, which nothing was chosen by.
-    return {
-        split: evaluate_on(
+    evaluations, bank = {}, None
+    for split in splits:
+        evaluations[split] = evaluate_on(
             state,
             split,
+            bank=bank,
             dropped=dropped,
+            # What is only looked at once is the last split, which nothing was chosen by.
             hard=split == splits[-1],
             noise=setup.config.training.noise,
         )
-        for split in splits
-    }
+        bank = evaluations["validation"].features
+    return evaluations
 
 
 def _outputs(setup: Setup, split: str, evaluation: Evaluation) -> Outputs:
@@ -203,6 +205,7 @@ def _outputs(setup: Setup, split: str, evaluation: Evaluation) -> Outputs:
         scores=evaluation.scores,
         features=evaluation.features,
         predicted=evaluation.predicted,
+        marginal=evaluation.marginal,
         class_names=list(setup.dataset.class_names),
         dataset=setup.dataset.name,
         split=split,

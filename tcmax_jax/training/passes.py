@@ -86,7 +86,7 @@ def split_encoder(setup: Setup):
 def evaluator(setup: Setup):
     """Returns a function (replicated state, split, options) -> `Evaluation`, compiled once.
 
-    Options are those of `evaluate_split`: dropped, hard and noise.
+    Options are those of `evaluate_split`: bank, dropped, hard and noise.
 
     Raises:
       NonFiniteError: an example has no finite scores; names it.

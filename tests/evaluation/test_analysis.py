@@ -124,6 +124,7 @@ def outputs():
         class_names=["a", "b", "c"],
         dataset="tiny/1.0.0",
         split="test",
+        marginal={(m,): x + np.arange(3, dtype=np.float32) for m, x in own.items()},
     )
 
 
@@ -134,10 +135,10 @@ def test_outputs_come_back_as_they_were(outputs, tmp_path):
         assert {f"predicted/{key}" for key in CONDITIONS} < set(file.files)
     assert [p.name for p in tmp_path.iterdir()] == ["outputs.npz"]
     back = read_outputs(path)
-    arrays = dict.fromkeys(("labels", "scores", "features", "predicted"))
+    arrays = dict.fromkeys(("labels", "scores", "features", "predicted", "marginal"))
     assert back._replace(**arrays) == outputs._replace(**arrays)
     np.testing.assert_array_equal(back.labels, outputs.labels)
-    for kind in ("scores", "features", "predicted"):
+    for kind in ("scores", "features", "predicted", "marginal"):
         assert list(getattr(back, kind)) == list(getattr(outputs, kind))
         for name, x in getattr(outputs, kind).items():
             np.testing.assert_array_equal(getattr(back, kind)[name], x, strict=True)
@@ -171,6 +172,39 @@ def test_analyse_gathers_them(outputs):
     p = np.exp(outputs.scores["audio"]) / np.exp(outputs.scores["audio"]).sum(-1, keepdims=True)
     expected = -LOG(p[np.arange(40), outputs.labels]).mean()
     assert found["cross_entropy"]["audio"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_same_is_said_of_single_modalities_by_their_marginals(outputs):
+    found = analysis.analyse(outputs)["marginal"]
+    alone = {m: outputs.marginal[m,] for m in ("audio", "visual")}
+    as_parts = analysis.analyse(outputs._replace(scores=outputs.scores | alone))
+    for key in ("accuracy", "cross_entropy", "entropy", "calibration_error", "reliability"):
+        assert found[key] == {m: as_parts[key][m] for m in alone}
+    for key in ("js_divergence", "entropy_ratio", "multimodal_gain"):
+        assert found[key] == as_parts[key] != analysis.analyse(outputs)[key]
+    # Without the sound the picture alone is known.
+    assert found["accuracy_without"] == {
+        "audio": found["accuracy"]["visual"],
+        "visual": found["accuracy"]["audio"],
+    }
+
+
+def test_three_modalities_are_missing_one_at_a_time_and_known_one_at_a_time(outputs):
+    names, x = ("audio", "lips", "visual"), outputs.scores["audio"]
+    known = [("audio",), ("lips",), ("audio", "lips"), ("audio", "visual")]
+    scores = {k: np.roll(x, shift, axis=1) for shift, k in enumerate(known)}
+    features = {m: outputs.features["audio"] for m in names}
+    coupled = {"fused": outputs.scores["fused"]}
+    found = analysis.analyse(
+        outputs._replace(features=features, scores=coupled, predicted={}, marginal=scores)
+    )
+    hits = {k: np.mean(s.argmax(-1) == outputs.labels) for k, s in scores.items()}
+    assert found["marginal"]["accuracy"] == {"audio": hits["audio",], "lips": hits["lips",]}
+    assert found["marginal"]["accuracy_without"] == {
+        "lips": hits["audio", "visual"],
+        "visual": hits["audio", "lips"],
+    }
+    assert "accuracy_without" not in found
 
 
 def test_accuracies_under_harder_conditions_come_from_the_stored_predictions(outputs):
@@ -299,13 +333,15 @@ def test_analyses_as_text(outputs):
     noisy = found["accuracy_under_noise"]["audio"]
     mean, error = (found["js_divergence"][x] for x in ("mean", "standard_error"))
     assert rows["fused accuracy with noise on audio (2 std)"] == f"{noisy['2']:.4f}"
-    without_visual = found["accuracy_without"]["visual"]
-    assert rows["fused accuracy without visual"] == f"{without_visual:.4f}"
-    assert rows["JS divergence (nats)"] == f"{mean:.4f} ±{error:.4f}"
+    for by, own in (("split", found), ("marginal", found["marginal"])):
+        without_visual = own["accuracy_without"]["visual"]
+        assert rows[f"fused accuracy without visual ({by})"] == f"{without_visual:.4f}"
+    assert rows["JS divergence (split, nats)"] == f"{mean:.4f} ±{error:.4f}"
     assert rows["recalibrated accuracy"] == "0.6250"
     assert rows["weight of visual"] == "2.0000"
-    assert rows["entropy ratio"] == f"{found['entropy_ratio']:.4f}"
-    assert rows["multimodal gain (points)"] == f"{100 * found['multimodal_gain']:+.2f}"
+    assert rows["entropy ratio (split)"] == f"{found['entropy_ratio']:.4f}"
+    gain = found["marginal"]["multimodal_gain"]
+    assert rows["multimodal gain (marginal, points)"] == f"{100 * gain:+.2f}"
     assert rows["entropy, fused (nats)"] == f"{found['entropy']['fused']:.4f}"
     assert rows["I(y;audio), lower bound (nats)"] == "0.5000 ±0.1000"
     # What the other split does not have is a dash there.
@@ -350,5 +386,7 @@ def test_a_new_analysis_is_told_without_further_ado():
 def test_analyse_without_scores_of_single_modalities(outputs):
     coupled = outputs._replace(scores={"fused": outputs.scores["fused"]})
     found = analysis.analyse(coupled)
+    assert found["marginal"] == analysis.analyse(outputs)["marginal"]
+    assert "marginal" not in analysis.analyse(coupled._replace(marginal={}))
     assert "js_divergence" not in found
     assert found["accuracy"].keys() == {"fused"}

@@ -4,12 +4,7 @@ import numpy as np
 import pytest
 
 from tcmax_jax import methods
-from tcmax_jax.evaluation.evaluate import (
-    evaluate_split,
-    missing,
-    noisy_views,
-    scores_without,
-)
+from tcmax_jax.evaluation.evaluate import evaluate_split, noisy_views, split_scores
 from tcmax_jax.evaluation.quantities import Condition, without
 from tcmax_jax.series import Series
 from tests.evaluation.test_metrics import FEATURES, HEAD, LABELS
@@ -27,83 +22,37 @@ THREE = FEATURES | {"text": np.array([[0, 0, 5], [0, 0, 5], [0, 0, 5], [9, 0, 0]
         (["audio", "visual"], "audio+visual", 0.5),
     ],
 )
-def test_accuracy_without_modalities(dropped, name, share):
-    got = scores_without(methods.Joint().make(), HEAD, THREE, dropped)
-    assert np.mean(np.argmax(got, axis=-1) == LABELS) == share
-    evaluation = evaluate_split(
-        lambda inputs: THREE, HEAD, methods.Joint().make(),
-        [{"inputs": None, "label": LABELS, "where": np.ones(4, bool), "index": np.arange(4)}],
-        dropped=dropped,
-    )  # fmt: skip
+def test_accuracy_without_parts(dropped, name, share):
+    evaluation = evaluate_three(methods.Joint().make(), dropped=dropped)
     assert evaluation.metrics[f"without/{name}"] == share
+
+
+def evaluate_three(method, head=HEAD, **options):
+    """Returns the evaluation of the four examples with three modalities."""
+    rows = {"inputs": None, "label": LABELS, "where": np.ones(4, bool), "index": np.arange(4)}
+    return evaluate_split(lambda inputs: THREE, head, method, [rows], **options)
 
 
 def test_a_method_predicts_by_its_own_rule_without_a_modality():
     # MLA weights by certainty: the sure text wins on row 1, where the sum is undecided.
     features = {"audio": np.float32([[0, 3, 0]]), "text": np.float32([[0, 0, 3.5]])}
     features["visual"] = np.float32([[9, 0, 0]])
-    got = scores_without(methods.MLA().make(tuple(features)), HEAD, features, ["visual"])
+    method = methods.MLA().make(tuple(features))
+    (got,) = split_scores(method, HEAD, features, [("audio", "text")]).values()
     assert int(np.argmax(got)) == 2
 
 
 @pytest.mark.parametrize(
-    ("method", "head", "dropped", "message"),
+    ("method", "dropped", "message"),
     [
-        (
-            methods.Joint().make(),
-            lambda z: z["audio"],
-            ["text"],
-            "modalities audio, visual .* got text",
-        ),
-        (
-            methods.Joint().make(),
-            HEAD,
-            ["text"],
-            "modalities audio, visual and to keep one .* got text",
-        ),
-        (methods.Joint().make(), HEAD, ["audio", "visual"], "got audio, visual"),
-        (
-            methods.Unimodal(modality="audio").make(),
-            HEAD,
-            ["audio"],
-            "that the method trains, got audio",
-        ),
+        (methods.Joint(), ["lips"], "modalities audio, text, visual and .* got lips"),
+        (methods.Joint(), ["audio", "visual", "text"], "got audio, visual, text"),
+        (methods.Unimodal(modality="audio"), ["audio"], "that the method trains, got audio"),
     ],
 )
-def test_modalities_that_cannot_be_dropped(method, head, dropped, message):
+def test_modalities_that_cannot_be_dropped(method, dropped, message):
     with pytest.raises(ValueError, match=message):
-        scores_without(method, head, FEATURES, dropped)
-
-
-def test_other_examples_stand_in_where_the_head_couples_the_modalities():
-    rng = np.random.default_rng(0)
-    features = {m: rng.normal(size=(6, 3)).astype(np.float32) for m in ("audio", "visual")}
-
-    def head(z):
-        return z["audio"] * z["visual"]
-
-    got = scores_without(methods.Joint().make(), head, features, ["visual"])
-    for i in range(6):
-        p = np.zeros(3)
-        for k in range(6):
-            e = np.exp(features["audio"][i] * features["visual"][k])
-            p += e / e.sum() / 6
-        np.testing.assert_allclose(np.exp(got[i]), p, rtol=1e-5)
-
-
-def test_stand_ins_are_few_and_spread_over_the_split():
-    # The prediction is the stand-in itself: the mean says which ones they were.
-    features = {"audio": np.zeros((200, 200)), "visual": 30 * np.eye(200)}
-    got = np.exp(
-        scores_without(methods.Joint().make(), lambda z: z["visual"], features, ["visual"])
-    )
-    chosen = np.flatnonzero(got[0] > 0.5 / 64)
-    np.testing.assert_array_equal(chosen, np.arange(0, 200, 4))
-
-
-def test_what_can_be_missing():
-    assert missing(methods.Joint().make(), THREE) == [("audio",), ("visual",), ("text",)]
-    assert missing(methods.Unimodal(modality="audio").make(), THREE) == [("visual",), ("text",)]
+        evaluate_three(method.make(), dropped=dropped)
 
 
 def batch(inputs, index):

@@ -12,9 +12,10 @@ from tcmax_jax.evaluation.outputs import Outputs
 from tcmax_jax.losses import AdditiveHead
 from tests.evaluation.test_metrics import FEATURES, HEAD, LABELS, padded_batches
 
+JOINT = methods.Joint().make()
 
-def evaluated(batches, head=HEAD, **options):
-    method = methods.Joint().make()
+
+def evaluated(batches, head=HEAD, method=JOINT, **options):
     return evaluate_split(lambda inputs: inputs, head, method, batches, **options)
 
 
@@ -59,21 +60,27 @@ def nan_where(broken, z):
     return jnp.where(broken, jnp.nan, 1.0) * z
 
 
+def needs_sound(head, features):
+    parts = head.modality_logits(features)
+    return nan_where("audio" not in parts, sum(parts.values()))
+
+
+NEEDS_SOUND = JOINT._replace(predict=needs_sound)
+
+
 @pytest.mark.parametrize(
     ("head", "options", "name"),
     [
         (AdditiveHead(lambda z: {**z, "audio": nan_where(True, z["audio"])}), {}, "fused"),
-        # Others stand in for the sound, the same for all examples.
+        # Sound and picture of different examples.
         (
-            lambda z: nan_where(jnp.all(z["audio"] == z["audio"][:1]), z["visual"]),
-            {"dropped": ["audio"]},
-            "without/audio",
+            lambda z: nan_where(len(z["audio"]) > len(LABELS), z["visual"]),
+            {},
+            "from audio alone",
         ),
-        (
-            lambda z: nan_where(jnp.all(z["audio"] == z["audio"][:1]), z["visual"]),
-            {"hard": True},
-            "without/audio",
-        ),
+        # A rule that needs the sound.
+        (HEAD, {"method": NEEDS_SOUND, "dropped": ["audio"]}, "without/audio"),
+        (HEAD, {"method": NEEDS_SOUND, "hard": True}, "without/audio"),
         (
             lambda z: nan_where(jnp.any(z["audio"] != jnp.round(z["audio"])), z["visual"]),
             {"hard": True, "noise": (2.0,)},

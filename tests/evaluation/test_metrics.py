@@ -88,7 +88,8 @@ def test_padding_is_left_out():
     np.testing.assert_array_equal(labels, LABELS)
     np.testing.assert_array_equal(features["audio"], FEATURES["audio"])
     evaluation = evaluate_split(lambda inputs: inputs, HEAD, methods.Joint().make(), batches)
-    assert evaluation.metrics == evaluated(methods.Joint().make())
+    expected = evaluated(methods.Joint().make())
+    assert expected.items() < evaluation.metrics.items()
     assert evaluation.collapsed == []
 
 

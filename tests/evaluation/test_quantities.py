@@ -22,8 +22,8 @@ from tcmax_jax.evaluation.quantities import (
 
 HARD = [
     (without(["visual", "audio"]), "without/audio+visual",
-     "fused accuracy without audio and visual"),
-    (without(["lips"]), "without/lips", "fused accuracy without lips"),
+     "fused accuracy without audio and visual (split)"),
+    (without(["lips"]), "without/lips", "fused accuracy without lips (split)"),
     (Condition(noisy="a=b", strength=0.5), "noise/a=b=0.5",
      "fused accuracy with noise on a=b (0.5 std)"),
     (Condition(noisy="audio", strength=1e-5), "noise/audio=1e-05",
@@ -41,8 +41,13 @@ def test_a_condition_comes_back_from_its_key(condition, key, text):
 
 
 @pytest.mark.parametrize(
-    "key", ["accuracy", "probe/audio", "cka/audio+visual", "chain/I(y;audio)", "f1/a/b", "noise/x"]
-)
+    "key",
+    [
+        "accuracy", "probe/audio", "cka/audio+visual", "chain/I(y;audio)", "f1/a/b", "noise/x",
+        "marginal/accuracy/audio", "marginal/without/a+b", "marginal/js_divergence",
+        "accuracy/marginal", "marginal",
+    ],
+)  # fmt: skip
 def test_other_keys_come_back_too(key):
     assert write_name(read_name(key)) == key
 
@@ -58,6 +63,29 @@ def test_one_name_for_one_quantity():
     assert (
         len(set(titles)) == len(set(shorts)) == len({own.key for own in QUANTITIES}) == len(titles)
     )
+
+
+def test_marginal_and_split_are_two_names_of_one_quantity():
+    split, marginal = read_name("without/b+a"), read_name("marginal/without/b+a")
+    assert marginal == under(without(["a", "b"]), by="marginal") == split._replace(by="marginal")
+    assert quantity(marginal) is quantity(split)
+    assert title(marginal) == "fused accuracy without a and b (marginal)"
+    assert title(Name("accuracy", "a", "marginal"), short=True) == "a (marginal)"
+    assert title(Name("js_divergence")) == "JS divergence (split, nats)"
+    # What is of the fused prediction or of no prediction has no such note.
+    plain = map(read_name, ["entropy/fused", "calibration_error/recalibrated", "cka/a+b"])
+    assert not [t for t in map(title, plain) if "split" in t or "marginal" in t]
+
+
+def test_split_numbers_stand_beside_the_marginal_ones_in_tables_and_else_in_place_of_them():
+    keys = ["accuracy/b", "accuracy/a", "marginal/accuracy/a", "js_divergence", "accuracy"]
+    names = list(map(read_name, keys))
+    there = lambda shown: list(map(write_name, ordered(names, shown)))
+    beside = ["accuracy", "marginal/accuracy/a", "accuracy/b", "accuracy/a"]
+    assert there("comparison") == beside
+    for place in ("epoch", "curves", "study"):
+        assert there(place) == beside[:-1]
+    assert there("modalities") == there("agreement") == ["js_divergence"]
 
 
 def test_what_stands_for_one_of_several_says_so():

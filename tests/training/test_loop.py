@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 from tensorboardX.proto import plugin_hparams_pb2
 
 from tcmax_jax.data import pipeline
@@ -102,6 +103,10 @@ def test_results_are_those_of_the_best_validation(finished):
         "tc_bound",
         "accuracy/audio",
         "accuracy/visual",
+        "marginal/accuracy/audio",
+        "marginal/accuracy/visual",
+        "marginal/cross_entropy/audio",
+        "marginal/cross_entropy/visual",
         "cross_entropy/audio",
         "cross_entropy/visual",
         "probe/audio",
@@ -119,6 +124,13 @@ def test_outputs_of_every_example_are_stored_and_analysed(finished):
         hits = {m: np.mean(x.argmax(-1) == outputs.labels) for m, x in outputs.scores.items()}
         assert hits["fused"] == pytest.approx(metrics["accuracy"])
         assert hits["audio"] == pytest.approx(metrics["accuracy/audio"])
+        # TCMax, with a head that is a sum: the part and the log-mean-exp of the other one over the
+        # validation split.
+        bank = read_outputs(workdir / "outputs-validation.npz").scores["visual"]
+        expected = outputs.scores["audio"] + logsumexp(bank, axis=0) - np.log(len(bank))
+        np.testing.assert_allclose(outputs.marginal["audio",], expected, rtol=1e-4, atol=1e-5)
+        share = np.mean(expected.argmax(-1) == outputs.labels)
+        assert metrics["marginal/accuracy/audio"] == pytest.approx(share)
         recalibration = analyses[split].pop("recalibration")
         assert recalibration["accuracy"] == metrics["recalibrated"]
         assert analyses[split] == analyse(outputs)
@@ -133,7 +145,7 @@ def test_harder_conditions_are_predicted_on_the_last_split_alone(data_dir, tmp_p
         without(["audio"]), without(["visual"]),
         Condition(noisy="audio", strength=2), Condition(noisy="visual", strength=2),
     ]  # fmt: skip
-    # Without the picture the head's part for the sound is what is left.
+    # Without the picture the head's part for the sound is what is left of the sum.
     np.testing.assert_array_equal(
         test.predicted[without(["visual"])], test.scores["audio"].argmax(-1)
     )

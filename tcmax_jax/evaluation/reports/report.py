@@ -11,7 +11,15 @@ from tcmax_jax.evaluation.comparison import (
     comparison_failures,
     comparison_reading,
 )
-from tcmax_jax.evaluation.quantities import ANALYSES, Name, mean, ordered, title, write_name
+from tcmax_jax.evaluation.quantities import (
+    ANALYSES,
+    MARGINAL,
+    Name,
+    mean,
+    ordered,
+    title,
+    write_name,
+)
 from tcmax_jax.evaluation.reports.draw import draw_runs, draw_study
 from tcmax_jax.evaluation.reports.figures import writes_names
 from tcmax_jax.evaluation.reports.page import write_page
@@ -34,9 +42,9 @@ _CAPTIONS = {
     "one method alone; cross-entropy, of the fused prediction, compares all of them, on a "
     "logarithmic axis. That of training is of batches, while the parameters change; MLA, which "
     "trains modalities in turn, has none. A TC bound far below 0 is cut off. Dotted: chance.",
-    "modalities": "How the modalities differ. The Jensen-Shannon divergence is 0 where they "
-    "predict the same; an entropy ratio of 1 says that they are equally certain; the gain is fused "
-    f"accuracy less that of the best modality. {_BARS}",
+    "modalities": "How the predictions of single modalities differ. The Jensen-Shannon divergence "
+    "is 0 where they are the same; an entropy ratio of 1 says that they are equally certain; the "
+    f"gain is fused accuracy less that of the best modality. {_BARS}",
     "entropy": "How uncertain the predictions are: 0 for certain ones, the logarithm of the number "
     f"of classes where all classes are as likely. {_BARS}",
     "calibration": "Expected calibration error: how far confidence and share of correct "
@@ -44,13 +52,17 @@ _CAPTIONS = {
     "reliability": "Reliability: share of correct predictions by their confidence, all seeds "
     "together. Below the diagonal predictions are too confident. Dots grow with the examples; "
     "bins with less than 1 % of them are left out.",
-    "missing": "Fused accuracy without a modality: the head's sum without its part; heads that "
-    f"couple the modalities predict with those of 64 examples of the split in its place. {_BARS}",
+    "missing": f"Fused accuracy without a modality. {_BARS}",
     "noise": "Fused accuracy with Gaussian noise on the input of one modality, in standard "
     f"deviations of the example's own input. {_BAND}",
     "confusion": "Confusion of the fused prediction, all seeds together; a row for each true "
     "class.",
 }
+_PARTIAL_READING = (
+    "Marginal: what the classifier itself predicts from some modalities, the others averaged over "
+    "the validation split. Split: by their parts of an additive head, in which class offsets show "
+    "that cancel in the sum. Probe: a linear classifier on the frozen feature."
+)
 _TRAINING_READING = "Cross-entropy in training is the mean over the last epoch."
 _RECALIBRATION_READING = (
     "Recalibrated: a weight for each modality and an offset for each class, fitted on validation. "
@@ -152,7 +164,8 @@ def _about_runs(runs, failed, heading):
         {"heading": "Training", "level": 2},
         *_figures(pictures, "curves"),
         {"heading": "Modalities", "level": 2},
-        *_additive_note(rows),
+        {"text": _PARTIAL_READING},
+        *_undefined_note(rows),
         *_figures(pictures, "modalities", "entropy"),
         *([{"heading": "Missing and noisy modalities", "level": 2}] if hard else []),
         *_figures(pictures, "missing", "noise"),
@@ -223,11 +236,14 @@ def _warnings(rows):
     return [{"items": lines}] if lines else []
 
 
-def _additive_note(rows):
-    without = [row["label"] for row in rows if Name("js_divergence") not in row["measures"]]
+def _undefined_note(rows):
+    name = Name("js_divergence")
+    told = {name, name._replace(by=MARGINAL)}
+    without = [row["label"] for row in rows if not told & set(row["measures"])]
     text = (
-        "Heads that are no sum over modalities have no prediction of a modality alone, so that "
-        f"these are not defined for: {', '.join(without)}."
+        "These compare the predictions of two single modalities or more, and are not defined for: "
+        f"{', '.join(without)}. Where an earlier version evaluated a head that is no sum over "
+        "modalities, --mode=evaluate adds them."
     )
     return [{"text": text}] if without else []
 

@@ -44,7 +44,7 @@ def make_rows(runs: Sequence[Mapping], split: str) -> list[dict]:
                 "measures": {name: interval(each) for name, each in values.items()},
                 "curves": collected([curves(run["log"]) for run in group]),
                 "noise": collected(list(map(_noise, told))),
-                "reliability": _pooled([each["reliability"] for each in analyses]),
+                "reliability": _pooled(list(map(_reliability, analyses))),
                 "confusion": np.sum([each["confusion"] for each in analyses], axis=0).tolist(),
             }
         )
@@ -94,6 +94,11 @@ def curves(log: Sequence[Mapping]) -> dict[Name, dict[int, float]]:
     for (name, epoch), (total, count) in sums.items():
         drawn.setdefault(name, {})[epoch] = total / count
     return drawn
+
+
+def _reliability(analysis):
+    """Returns {prediction: bins}, those of single modalities by their marginals if there are."""
+    return analysis["reliability"] | analysis.get("marginal", {}).get("reliability", {})
 
 
 def _noise(numbers):

@@ -61,7 +61,7 @@ def test_the_page_says_what_the_files_say(pair, tmp_path):
     a, b = (json.loads((f / "analysis.json").read_text())["test"] for f in pair)
     js = [x["js_divergence"]["mean"] for x in (a, b)]
     change = f"{js[1] - js[0]:.4f}"
-    assert told["JS divergence (nats)"] == [f"{js[0]:.4f}", f"{js[1]:.4f}", change, "-"]
+    assert told["JS divergence (split, nats)"] == [f"{js[0]:.4f}", f"{js[1]:.4f}", change, "-"]
     splits = [json.loads((f / "results.json").read_text())["splits"]["test"] for f in pair]
     for title, key, sign in (
         ("fused accuracy", "accuracy", 1), ("cross-entropy (nats)", "cross_entropy", -1)

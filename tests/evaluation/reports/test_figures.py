@@ -104,7 +104,7 @@ def test_curves_are_means_over_seeds_in_the_colour_of_the_method(rows):
 def test_bars_are_means_with_dots_for_the_runs(rows):
     name = Name("js_divergence")
     (ax,) = figures.bars_figure(rows, [name], {"js_divergence": math.log(2)}).axes
-    assert (ax.get_title(), ax.get_xlabel()) == ("JS divergence", "nats")
+    assert (ax.get_title(), ax.get_xlabel()) == ("JS divergence (split)", "nats")
     assert [label.get_text() for label in ax.get_yticklabels()] == [row["label"] for row in rows]
     assert [bar.get_width() for bar in ax.patches] == pytest.approx(
         [row["measures"][name]["mean"] for row in rows[:2]]
@@ -153,7 +153,7 @@ def test_bars_of_accuracies_have_names_and_an_end(rows):
     names = [read_name(f"without/{m}") for m in ("audio", "visual")]
     axes = figures.bars_figure(rows, names, {"without": 1}).axes
     titles = [ax.get_title().replace("\n", " ") for ax in axes]
-    assert titles == ["fused accuracy without audio", "fused accuracy without visual"]
+    assert titles == [f"fused accuracy without {m} (split)" for m in ("audio", "visual")]
     assert all(ax.get_xlim()[1] <= 1.1 for ax in axes)
 
 

@@ -46,6 +46,7 @@ def report(tmp_path_factory):
                 folder / "runs" / f"{number}-{seed}",
                 make() | {"seed": seed},
                 additive=row[1] != "film",
+                marginal=row[0] != "joint",  # evaluated by an earlier version
                 checksum="0123abcd",
             )
             for seed in SEEDS
@@ -122,8 +123,9 @@ def share(values):
 def test_every_number_of_the_results_comes_from_the_files(report):
     runs, out = report
     head, *rows = tables((out / "report.md").read_text())[0]
-    assert head == ["method", "fusion", "seeds", "fused", "recalibrated", "audio (split)",
-                    "visual (split)", "audio (probe)", "minus joint"]  # fmt: skip
+    assert head == ["method", "fusion", "seeds", "fused", "recalibrated", "audio (marginal)",
+                    "visual (marginal)", "audio (split)", "visual (split)", "audio (probe)",
+                    "minus joint"]  # fmt: skip
     metrics = {
         row: [read(folder, "results")["splits"]["test"] for folder in folders]
         for row, folders in runs.items()
@@ -132,7 +134,8 @@ def test_every_number_of_the_results_comes_from_the_files(report):
         for own, folder in zip(metrics[row], folders, strict=True):
             if found := recalibration(folder):
                 own["recalibrated"] = found["accuracy"]
-    names = ("accuracy", "recalibrated", "accuracy/audio", "accuracy/visual", "probe/audio")
+    names = ("accuracy", "recalibrated", "marginal/accuracy/audio", "marginal/accuracy/visual",
+             "accuracy/audio", "accuracy/visual", "probe/audio")  # fmt: skip
     base = [m["accuracy"] for m in metrics["joint", "concat"]]
     assert len(rows) == len(runs)
     for method, fusion, seeds, *cells, difference in rows:
@@ -153,24 +156,34 @@ def test_every_number_of_the_analyses_comes_from_the_files(report):
         "calibration error, recalibrated": lambda a: a["recalibration"]["calibration_error"],
         "weight of audio": lambda a: a["recalibration"]["weights"]["audio"],
         "weight of visual": lambda a: a["recalibration"]["weights"]["visual"],
-        "JS divergence (nats)": lambda a: a["js_divergence"]["mean"],
-        "entropy ratio": lambda a: a["entropy_ratio"],
-        "multimodal gain (points)": lambda a: 100 * a["multimodal_gain"],
         "linear CKA, audio and visual": lambda a: a["cka"]["audio+visual"],
+        "entropy, fused (nats)": lambda a: a["entropy"]["fused"],
+        "calibration error, fused": lambda a: a["calibration_error"]["fused"],
     }
-    for p in ("fused", "audio", "visual"):
-        wanted[f"entropy, {p} (nats)"] = lambda a, p=p: a["entropy"][p]
-        wanted[f"calibration error, {p}"] = lambda a, p=p: a["calibration_error"][p]
-    for m, other in (("audio", "visual"), ("visual", "audio")):
-        wanted[f"fused accuracy without {m}"] = lambda a, m=m: a["accuracy_without"][m]
+    for by, of in (("split", lambda a: a), ("marginal", lambda a: a["marginal"])):
+        wanted |= {
+            f"JS divergence ({by}, nats)": lambda a, of=of: of(a)["js_divergence"]["mean"],
+            f"entropy ratio ({by})": lambda a, of=of: of(a)["entropy_ratio"],
+            f"multimodal gain ({by}, points)": lambda a, of=of: 100 * of(a)["multimodal_gain"],
+        }
+        for title, key in (
+            ("entropy, {} ({}, nats)", "entropy"),
+            ("calibration error, {} ({})", "calibration_error"),
+            ("fused accuracy without {} ({})", "accuracy_without"),
+        ):
+            for m in ("audio", "visual"):
+                wanted[title.format(m, by)] = lambda a, of=of, key=key, m=m: of(a)[key][m]
+    for other in ("audio", "visual"):
         for s in ("0.5", "1", "2"):
             wanted[f"fused accuracy with noise on {other} ({s} std)"] = lambda a, m=other, s=s: a[
                 "accuracy_under_noise"
             ][m][s]
     (losses, *tables_of_analyses) = tables((out / "report.md").read_text())[1:6]
     assert losses[0][2:] == [
-        "cross-entropy in training (nats)", "cross-entropy (nats)", "cross-entropy, audio (nats)",
-        "cross-entropy, visual (nats)", "cross-entropy, recalibrated (nats)",
+        "cross-entropy in training (nats)", "cross-entropy (nats)",
+        "cross-entropy, audio (marginal, nats)", "cross-entropy, visual (marginal, nats)",
+        "cross-entropy, audio (split, nats)", "cross-entropy, visual (split, nats)",
+        "cross-entropy, recalibrated (nats)",
     ]  # fmt: skip
     for method, fusion, *cells in losses[1:]:
         logs = [(f / "metrics.jsonl").read_text().splitlines() for f in runs[method, fusion]]
@@ -181,10 +194,16 @@ def test_every_number_of_the_analyses_comes_from_the_files(report):
         ]
         trained = [(3 * first + second) / 4 for first, second in windows]
         own = [read(f, "results")["splits"]["test"]["cross_entropy"] for f in runs[method, fusion]]
-        analyses = [read(f, "analysis")["test"]["cross_entropy"] for f in runs[method, fusion]]
-        split = [[x[m] for x in analyses if m in x] for m in ("audio", "visual")]
+        analyses = [read(f, "analysis")["test"] for f in runs[method, fusion]]
+        by_parts = [each["cross_entropy"] for each in analyses]
+        by_marginals = [each.get("marginal", {}).get("cross_entropy", {}) for each in analyses]
+        alone = [
+            [x[m] for x in told if m in x]
+            for told in (by_marginals, by_parts)
+            for m in ("audio", "visual")
+        ]
         again = [x["cross_entropy"] for x in map(recalibration, runs[method, fusion]) if x]
-        for values, cell in zip((trained, own, *split, again), cells, strict=True):
+        for values, cell in zip((trained, own, *alone, again), cells, strict=True):
             assert cell == (f"{np.mean(values):.3f} ±{spread(values):.3f}" if values else "-")
     seen = []
     for head, *rows in tables_of_analyses:
@@ -195,11 +214,12 @@ def test_every_number_of_the_analyses_comes_from_the_files(report):
                 try:
                     values = [wanted[title](analysis) for analysis in analyses]
                 except KeyError:
-                    assert (fusion, cell) == ("film", "-")
+                    assert cell == "-"
+                    assert "marginal" in title if method == "joint" else fusion == "film"
                     continue
-                if title.endswith("(nats)"):
+                if title.endswith("nats)"):
                     expected = f"{np.mean(values):.3f} ±{spread(values):.3f}"
-                elif title.endswith("(points)"):
+                elif title.endswith("points)"):
                     expected = f"{np.mean(values):+.1f} ±{spread(values):.1f}"
                 else:
                     expected = share(values)
