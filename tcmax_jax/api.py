@@ -66,8 +66,8 @@ class Classifier:
           inputs: {modality: [N, ...], or N arrays}, as in training.
 
         Returns:
-          {"fused": [N, C]} probabilities; additive heads add {modality: [N, C]}, what each modality
-          says alone.
+          {"fused": [N, C]} probabilities; additive heads add {modality: [N, C]}, what their part of
+          each modality says.
 
         Raises:
           RawDataError: a modality is missing, an array does not fit, or an example has no finite

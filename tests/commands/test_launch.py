@@ -40,7 +40,7 @@ def test_prepare_train_evaluate(tmp_path):
     assert max(map(len, lines)) <= 80
     for title in (
         "fused accuracy",
-        "accuracy of audio (split)",
+        "accuracy of audio (marginal)",
         "cross-entropy",
         "TC bound (nats)",
     ):
@@ -73,9 +73,9 @@ def test_compare_again_and_probe(tmp_path):
     first = launch_here("--mode=compare", *arguments, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     *head, joint, mla = first.stdout.splitlines()[:4]
-    assert head[-1].split() == ["method", "fusion", "seeds", "fused", "recalibrated", "(split)",
-                                "(split)", "minus", "joint"]  # fmt: skip
-    assert head[-2].split() == ["audio", "visual"]
+    assert head[-1].split() == ["method", "fusion", "seeds", "fused", "recalibrated", "(marginal)",
+                                "(marginal)", "(split)"]  # fmt: skip
+    assert head[-2].split() == ["audio", "visual", "audio"]
     assert joint.startswith("joint")
     assert mla.startswith("mla     share_head  1  ")
     again = launch_here("--mode=compare", *arguments, cwd=tmp_path)
