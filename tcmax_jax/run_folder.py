@@ -36,9 +36,8 @@ class RunFolder:
 
     def owns(self, path: Path) -> bool:
         """Returns whether a path is that of something that a run has left."""
-        own = [
-            x.__get__(self, RunFolder) for x in vars(RunFolder).values() if isinstance(x, _Entry)
-        ]
+        named = (name for name, x in vars(RunFolder).items() if isinstance(x, _Entry))
+        own = [getattr(self, name) for name in named]
         own += [*self.path.glob("outputs-*.npz"), *self.path.glob("events.*"), self.path / "steps"]
         path = path.resolve()
         return any(path == x.resolve() or x.resolve() in path.parents for x in own)
