@@ -1,4 +1,4 @@
-"""Where TCMax helps: fused accuracy by redundancy, synergy and difficulty of the pictures.
+"""Where TCMax helps: fused accuracy by redundancy, synergy and difficulty.
 
     python experiments/benchmarks/phase.py --out=phase.json           # an hour on two cores
     python experiments/benchmarks/phase.py --out=phase.json --quick   # two minutes, to see it run
@@ -7,13 +7,15 @@ On the built-in set in four classes, whose examples tell the label by both modal
 or by both together alone (`tcmax_jax.data.sources.shares`). What is neither redundant nor
 synergistic is unique, half to each modality. Two-layer MLP encoders, SGD with momentum, a cosine
 rate and the recipes' bound on steps; all seeds are trained at once, and the last epoch counts. The
-best accuracy is that of the most probable label given the two variables, without noise.
+best accuracy is that of the most probable label given the two variables, without noise. Cells that
+the file has already are not measured again.
 
 Results: experiments/results/phase.md, which phase_page.py writes of the JSON.
 """
 
 import argparse
 import dataclasses
+import datetime
 import functools
 import json
 import time
@@ -38,8 +40,8 @@ SOURCE = SyntheticData(
     audio_shape=(16, 16),
     visual_shape=(1, 12, 12),
 )
-# The contrast of the pictures' patterns; that of the noise is 1.
-DIFFICULTIES = {"easy": 1.0, "hard": 0.5}
+# Strength of the patterns in the sound and in the pictures; that of the noise is 1.
+DIFFICULTIES = {"easy": (0.35, 1.0), "hard": (0.35, 0.5), "both hard": (0.15, 0.35)}
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 BATCH_SIZE, SIZES = 64, (64, 32)
 # Name: (method, head). The ensemble is of classifiers trained apart.
@@ -71,7 +73,8 @@ def source_of(cell: dict, seed: int, **sizes) -> SyntheticData:
         unique_audio=unique,
         unique_visual=unique,
         synergy=cell["synergy"],
-        visual_signal=DIFFICULTIES[cell["visual"]],
+        audio_signal=DIFFICULTIES[cell["visual"]][0],
+        visual_signal=DIFFICULTIES[cell["visual"]][1],
         seed=seed,
         **sizes,
     )
@@ -143,8 +146,14 @@ def main() -> None:
     if asked.quick:
         seeds, epochs, todo = range(2), 4, [todo[0], todo[-1]]
         sizes = {"train_examples": 640, "test_examples": 640}
+    number = sizes.get("train_examples", SOURCE.train_examples)
+    about = {"examples": number, "epochs": epochs, "seeds": len(seeds)}
     rows = []
-    for cell in todo:
+    if asked.out.exists():
+        before = json.loads(asked.out.read_text())
+        rows = before.pop("cells") if about.items() <= before.items() else []
+    done = [{name: row[name] for name in ("redundancy", "synergy", "visual")} for row in rows]
+    for cell in (cell for cell in todo if cell not in done):
         made = [arrays_of(source_of(cell, seed, **sizes)) for seed in seeds]
         data = jax.tree.map(lambda *x: jnp.stack(x), *made)
         told = source_of(cell, 0).shares.information(SOURCE.num_classes)
@@ -154,8 +163,8 @@ def main() -> None:
             got = accuracies(data, jnp.array(seeds), method=method, head=head, epochs=epochs)
             rows[-1]["accuracy"][name] = [round(float(x), 4) for x in got]
             print(cell, name, rows[-1]["accuracy"][name], f"{time.monotonic() - begun:.0f} s")
-        about = {"examples": SOURCE.train_examples, "epochs": epochs, "seeds": len(seeds)}
-        asked.out.write_text(json.dumps(about | {"cells": rows}, indent=1) + "\n")
+        where = {"date": datetime.date.today().isoformat(), "jax": jax.__version__}
+        asked.out.write_text(json.dumps(about | where | {"cells": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
