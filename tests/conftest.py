@@ -26,6 +26,9 @@ if importlib.metadata.version("jaxlib").startswith("0.10."):
     # the process that asks for it.
     os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 os.environ["NPROC"] = "16"
+# The threads of BLAS spin while they wait for each other, and take the time of other workers; the
+# matrices here are far too small for several.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     # Many tests compile the same programs, in several processes; one folder for them all.
