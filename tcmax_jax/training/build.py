@@ -1,8 +1,9 @@
 """From a configuration to what it describes: data, model, method, optimiser."""
 
 import contextlib
+import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,7 @@ from tcmax_jax.training.config import Config
 from tcmax_jax.training.locks import locked
 from tcmax_jax.training.parallel import AXIS_NAME, KINDS, Parallel
 from tcmax_jax.training.processes import primary_first, say
+from tcmax_jax.training.step import encode_step
 
 
 class Epochs(NamedTuple):
@@ -67,6 +69,8 @@ class Setup(NamedTuple):
       schedule: learning rate by step.
       optimizer: the update rule.
       parallel: the devices, and how steps are mapped over them.
+      encode: function (replicated state, inputs) -> features over the devices, compiled once for
+        all evaluations.
       epochs: how long it trains.
     """
 
@@ -78,6 +82,7 @@ class Setup(NamedTuple):
     schedule: optax.Schedule
     optimizer: optax.GradientTransformation
     parallel: Parallel
+    encode: Callable
     epochs: Epochs
 
 
@@ -181,15 +186,17 @@ def assemble(config: Config, dataset: Dataset, parallel: Parallel) -> Setup:
     scales = measure_scales(dataset.sources["train"], inputs, config.data.forms, dataset.folder)
     steps = steps_per_epoch(dataset.sources["train"], training.batch_size)
     schedule = config.optimizer.rate(epochs=training.epochs, steps_per_epoch=steps)
+    model = make_model(config, len(dataset.class_names), scales)
     return Setup(
         config=config,
         dataset=dataset,
         inputs=inputs,
-        model=make_model(config, len(dataset.class_names), scales),
+        model=model,
         method=make_method(config, label_prior_of(config, dataset)),
         schedule=schedule,
         optimizer=config.optimizer.make(schedule),
         parallel=parallel,
+        encode=parallel.encode_step(functools.partial(encode_step, model=model)),
         epochs=Epochs(training.epochs, steps),
     )
 

@@ -15,7 +15,7 @@ from tcmax_jax.models.classifier import broken_modality
 from tcmax_jax.training.build import Setup
 from tcmax_jax.training.processes import gather, is_primary
 from tcmax_jax.training.state import TrainState, init_state
-from tcmax_jax.training.step import encode_step, train_step
+from tcmax_jax.training.step import train_step
 
 SMALLER_STEPS = "lower optimizer.learning_rate, or set optimizer.clip_norm, in a new --workdir."
 _SILENT_SECONDS = 2.0  # before a bar appears
@@ -71,33 +71,31 @@ def training_batches(setup: Setup, first_step: int, process: Process | None = No
 
 
 def split_encoder(setup: Setup):
-    """Returns a function (replicated state, source) -> (features, labels), compiled once.
+    """Returns a function (replicated state, source) -> (features, labels).
 
     Features are those of all examples of the source, in its order and in every process.
     """
-    encoder = _encoder(setup)
 
     def encode(state, source):
-        return encode_split(encoder(state), _eval_batches(setup, source), gather)
+        return encode_split(_encoder(setup, state), _eval_batches(setup, source), gather)
 
     return encode
 
 
 def evaluator(setup: Setup):
-    """Returns a function (replicated state, split, options) -> `Evaluation`, compiled once.
+    """Returns a function (replicated state, split, options) -> `Evaluation`.
 
     Options are those of `evaluate_split`: bank, dropped, hard and noise.
 
     Raises:
       NonFiniteError: an example has no finite scores; names it.
     """
-    encoder = _encoder(setup)
 
     def evaluate_on(state, split, **options) -> Evaluation:
         head = head_of(setup.model, setup.parallel.first(state.params))
         batches = _eval_batches(setup, setup.dataset.sources[split])
         options |= {"gather": gather, "about": about_example(setup, split)}
-        return evaluate_split(encoder(state), head, setup.method, batches, **options)
+        return evaluate_split(_encoder(setup, state), head, setup.method, batches, **options)
 
     return evaluate_on
 
@@ -151,14 +149,10 @@ def evaluation_batches(setup: Setup, split: str, size: int):
     return _eval_batches(setup, setup.dataset.sources[split], size, Process())
 
 
-def _encoder(setup):
-    """Returns a function replicated state -> (inputs -> features on the host), compiled once."""
-    step = setup.parallel.encode_step(functools.partial(encode_step, model=setup.model))
-
-    def encoder(state):
-        return lambda inputs: setup.parallel.rows(step(state, setup.parallel.put(inputs)))
-
-    return encoder
+def _encoder(setup, state):
+    """Returns a function inputs -> features on the host, with a replicated state."""
+    over = setup.parallel
+    return lambda inputs: over.rows(setup.encode(state, over.put(inputs)))
 
 
 def _eval_batches(setup, source, batch_size=None, process=None):
