@@ -99,6 +99,8 @@ def run_comparison(
         run_folders.check(folder, each)
     for number, (each, folder) in enumerate(planned, start=1):
         finished = is_finished(folder)
+        if not finished and number > 1:
+            jax.clear_caches()  # nothing that the run before has compiled is of use to this one
         note = "finished before" if finished else "training"
         say(f"[{number}/{len(planned)}] {folder.name}: {note}")
         run = {**_names(each), "seed": each.seed}
@@ -111,7 +113,6 @@ def run_comparison(
             _check_same_data(folder, results, datasets)
             split = "test" if "test" in results["splits"] else "validation"
             runs.append(run | {"metrics": results["splits"][split]})
-        jax.clear_caches()  # nothing that this run has compiled is of use to the next
         if runs and not references:
             references = _references(config, workdir, data_dir, split)
         comparison = compare_runs(runs, failed)

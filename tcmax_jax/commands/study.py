@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import jax
+
 from tcmax_jax.commands.compare import is_finished, plan, run_comparison, run_name
 from tcmax_jax.commands.modes import Options, Outcome
 from tcmax_jax.commands.recipe import data_folder, recipe_of, workdir_of
@@ -94,6 +96,8 @@ def run_study(
     for number, (text, recipe) in enumerate(recipes.items(), start=1):
         say(f"({number}/{len(recipes)}) {study['field']} = {text}")
         folder = workdir / point_folder(study["field"], json.loads(text))
+        if number > 1:
+            jax.clear_caches()  # nothing that the point before has compiled is of use to this one
         comparison = run_comparison(recipe, folder, data_dir, say)
         costs = _costs(recipe, folder, data_dir, memory.get(text, {}))
         rows = [
