@@ -16,51 +16,55 @@ from tcmax_jax.estimators import (
     ground_truth,
 )
 from tcmax_jax.estimators.club import categorical_log_likelihood, gaussian_log_likelihood
+from tests.models.random_params import randomised
 
 NAMES = ("a", "b", "c")
 RNG = np.random.default_rng(0)
-SAMPLES = {m: jnp.asarray(RNG.normal(size=(6, i + 1)), jnp.float32) for i, m in enumerate(NAMES)}
+SAMPLES = {m: RNG.normal(size=(6, i + 1)).astype(np.float32) for i, m in enumerate(NAMES)}
 
 
-def random_params(critic):
-    params = critic.init(jax.random.key(0), SAMPLES)
-    rng = np.random.default_rng(1)
-    return jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), jnp.float32), params)
+def random_params(critic, samples=SAMPLES, seed=1):
+    return randomised(jax.eval_shape(critic.init, jax.random.key(0), samples), seed)
+
+
+def compiled(model):
+    """Returns its function (params, samples, method=None); single operations take far longer."""
+    return jax.jit(model.apply, static_argnames="method")
 
 
 @pytest.mark.parametrize("critic", [JointCritic, SeparableCritic, AdditiveCritic])
 def test_tuples_of_embedded_rows_score_as_embedded_tuples(critic):
     critic = critic(NAMES, (4,))
-    params = random_params(critic)
+    params, apply = random_params(critic), compiled(critic)
     tuples = RNG.integers(0, 6, (10, 3))
-    embeddings = critic.apply(params, SAMPLES, method="embed")
+    embeddings = jax.device_get(apply(params, SAMPLES, method="embed"))
     picked = {m: embeddings[m][tuples[:, i]] for i, m in enumerate(NAMES)}
-    scores = critic.apply(params, picked, method="score")
-    direct = critic.apply(params, {m: SAMPLES[m][tuples[:, i]] for i, m in enumerate(NAMES)})
+    scores = apply(params, picked, method="score")
+    direct = apply(params, {m: SAMPLES[m][tuples[:, i]] for i, m in enumerate(NAMES)})
     assert scores.shape == (10,)
     np.testing.assert_allclose(scores, direct, rtol=2e-4)
     assert np.ptp(scores) > 0.1
     # Pairs of groups: entry [i, j] joins (a, b) of example i and c of example j.
     spread = {m: e[None] if m == "c" else e[:, None] for m, e in embeddings.items()}
-    grid = critic.apply(params, spread, method="score")
+    grid = apply(params, spread, method="score")
     assert grid.shape == (6, 6)
-    mixed = critic.apply(params, SAMPLES | {"c": SAMPLES["c"][::-1]})
-    np.testing.assert_allclose(jnp.diagonal(grid[:, ::-1]), mixed, rtol=2e-4)
+    mixed = apply(params, SAMPLES | {"c": SAMPLES["c"][::-1]})
+    np.testing.assert_allclose(np.diagonal(grid[:, ::-1]), mixed, rtol=2e-4)
 
 
 def test_separable_critic_is_a_mean_of_products():
     critic = SeparableCritic(NAMES, (4,), 5)
-    params = random_params(critic)
-    factors = critic.apply(params, SAMPLES, method="embed")
+    params, apply = random_params(critic), compiled(critic)
+    factors = apply(params, SAMPLES, method="embed")
     expected = np.mean(np.prod([factors[m] for m in NAMES], axis=0), axis=-1)
-    np.testing.assert_allclose(critic.apply(params, SAMPLES), expected, rtol=1e-4)
+    np.testing.assert_allclose(apply(params, SAMPLES), expected, rtol=1e-4)
 
 
 def test_additive_critic_has_no_interaction_of_three():
     critic = AdditiveCritic(NAMES, (4,), 5)
-    params = random_params(critic)
+    params, apply = random_params(critic), compiled(critic)
     changed = lambda names: {m: SAMPLES[m] + (1.0 if m in names else 0.0) for m in NAMES}
-    score = lambda *names: np.asarray(critic.apply(params, changed(names)), np.float64)
+    score = lambda *names: np.asarray(apply(params, changed(names)), np.float64)
     third = score("a", "b", "c") - score("a", "b") - score("a", "c") - score("b", "c")
     third += score("a") + score("b") + score("c") - score()
     np.testing.assert_allclose(third, 0, atol=2e-3)
@@ -71,12 +75,9 @@ def test_additive_critic_has_no_interaction_of_three():
 @pytest.mark.parametrize("seed", range(3))
 def test_additive_critic_is_blind_to_xor(seed):
     cube = np.array(list(np.ndindex(2, 2, 2)))
-    samples = {m: jnp.eye(2)[cube[:, i]] for i, m in enumerate(NAMES)}
+    samples = {m: np.eye(2, dtype=np.float32)[cube[:, i]] for i, m in enumerate(NAMES)}
     critic = AdditiveCritic(NAMES, (4,))
-    params = critic.init(jax.random.key(0), samples)
-    rng = np.random.default_rng(seed)
-    params = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), jnp.float32), params)
-    scores = critic.apply(params, samples)
+    scores = compiled(critic)(random_params(critic, samples, seed), samples)
     even = jnp.asarray(cube.sum(1) % 2 == 0, jnp.float32)
     assert donsker_varadhan(scores, scores, joint_weights=even) <= 1e-4
 
@@ -111,13 +112,14 @@ def test_club_is_an_upper_bound_with_the_exact_conditional_and_not_with_a_poor_o
 
 
 def test_conditional_models_several_variables_of_both_kinds():
-    samples = {"x": SAMPLES["c"], "y": jnp.eye(2)[jnp.array([0, 1, 1, 0, 1, 0])], "z": SAMPLES["b"]}
+    labels = np.eye(2, dtype=np.float32)[[0, 1, 1, 0, 1, 0]]
+    samples = {"x": SAMPLES["c"], "y": labels, "z": SAMPLES["b"]}
     model = Conditional(("x",), ("y", "z"), frozenset("y"), (4,))
-    params = model.init(jax.random.key(0), samples)
-    value = model.apply(params, samples)
-    embeddings = model.apply(params, samples, method="embed")
-    average, raw = jnp.split(embeddings["prediction of z"], 2, axis=-1)
+    params, apply = random_params(model, samples), compiled(model)
+    value = apply(params, samples)
+    embeddings = jax.device_get(apply(params, samples, method="embed"))
+    average, raw = np.split(embeddings["prediction of z"], 2, axis=-1)
     expected = categorical_log_likelihood(samples["y"], embeddings["prediction of y"])
-    expected += gaussian_log_likelihood(samples["z"], average, 8 * jnp.tanh(raw / 8))
+    expected += gaussian_log_likelihood(samples["z"], average, 8 * np.tanh(raw / 8))
     assert embeddings["prediction of y"].shape == (6, 2)
     np.testing.assert_allclose(value, expected, rtol=1e-5)
