@@ -125,12 +125,18 @@ def shard_map(step, in_axes, axis_name):
     )
 
 
-# Without a mask nothing depends on the mapping that does not with one.
+LOSSES = (additive, exhaustive, multilinear, sampled, adaptive)
+
+
+# Without a mask nothing depends on the mapping that does not with one. All losses use the same few
+# collectives: by the other mappings go those that do so in a sum over all tuples, at a place of
+# their own among the devices, and in a loop that all devices leave together.
 @pytest.mark.parametrize(
-    ("mapping", "masked"),
-    [(jax.pmap, False), (jax.pmap, True), (vmap, True), (shard_map, True)],
+    ("loss", "mapping", "masked"),
+    [(loss, jax.pmap, masked) for loss in LOSSES for masked in (False, True)]
+    + [(loss, vmap, True) for loss in (exhaustive, adaptive)]
+    + [(loss, shard_map, True) for loss in (sampled, adaptive)],
 )
-@pytest.mark.parametrize("loss", [additive, exhaustive, multilinear, sampled, adaptive])
 def test_four_devices_equal_one(devices, problem, loss, mapping, masked):
     params, inputs, labels, where = problem
     value, losses, gradient = whole(loss, masked)

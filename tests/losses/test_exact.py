@@ -64,16 +64,18 @@ FORMS = [
     pytest.param(dispatched_product, product_head, id="tcmax_loss-product"),
     pytest.param(dispatched_multilinear, product_head, id="tcmax_loss-multilinear"),
 ]
+WHERE = {"where": np.array([True, False, True, True, False])}
+# A mask changes the number of tuples, which depends on that of the modalities; priors do not.
 OPTIONS = [
-    pytest.param({}, id="plain"),
-    pytest.param({"where": np.array([True, False, True, True, False])}, id="where"),
-    pytest.param({"label_prior": np.array([0.2, 0.5, 0.3])}, id="prior"),
-    pytest.param({"label_prior": np.array([0.6, 0.4, 0.0])}, id="prior-with-zero"),
+    pytest.param({}, 2, id="plain-2"),
+    pytest.param(WHERE, 2, id="where-2"),
+    pytest.param(WHERE, 3, id="where-3"),
+    pytest.param({"label_prior": np.array([0.2, 0.5, 0.3])}, 3, id="prior-3"),
+    pytest.param({"label_prior": np.array([0.6, 0.4, 0.0])}, 2, id="prior-with-zero-2"),
 ]
 
 
-@pytest.mark.parametrize("modalities", [2, 3])
-@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize(("options", "modalities"), OPTIONS)
 @pytest.mark.parametrize(("loss", "head"), FORMS)
 def test_values_and_gradients_equal_brute_force(loss, head, options, modalities):
     features, labels = make_batch(0, batch_size=5 if modalities == 2 else 4, modalities=modalities)
@@ -196,9 +198,11 @@ def test_exhaustive_takes_features_of_any_rank():
     )
 
 
-@pytest.mark.parametrize("modalities", [2, 3])
-@pytest.mark.parametrize("chunk_size", [1, 4, 1000])
-@pytest.mark.parametrize("batch_size", [2, 5])  # fewer rows than classes, and more
+# Fewer rows than classes, and more. Each two values of two of the three come together.
+@pytest.mark.parametrize(
+    ("batch_size", "chunk_size", "modalities"),
+    [(2, 1, 2), (2, 4, 3), (2, 1000, 3), (5, 1, 3), (5, 4, 2), (5, 1000, 2)],
+)
 def test_multilinear_equals_exhaustive_in_value_and_gradient(batch_size, chunk_size, modalities):
     rng = np.random.default_rng(0)
     names, width, num_classes = [f"m{i}" for i in range(modalities)], 4, 3
