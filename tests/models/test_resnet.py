@@ -19,6 +19,28 @@ def tiny(**options):
     return ResNet(stage_sizes=(1, 1), width=4, **options)
 
 
+# By single operations initialising and applying take far longer.
+@functools.cache
+def compiled_init(model):
+    return jax.jit(functools.partial(model.init, train=False))
+
+
+def initialised(model, x):
+    """Returns the variables that training starts from."""
+    return compiled_init(model)(jax.random.key(0), x)
+
+
+@functools.cache
+def compiled(model):
+    return jax.jit(functools.partial(model.apply, train=False))
+
+
+@functools.cache
+def compiled_training(model):
+    """Returns a function to the features and the updated statistics."""
+    return jax.jit(functools.partial(model.apply, train=True, mutable=["batch_stats"]))
+
+
 def pictures(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
@@ -38,8 +60,8 @@ def test_parameter_count(channels, parameters):
 
 
 def test_initialisation_is_he_fan_out():
-    variables = resnet18(width=16).init(jax.random.key(0), pictures(1, 32, 32, 1), train=False)
-    kernel = variables["params"]["stage3_block2"]["conv2"]["kernel"]
+    variables = initialised(ResNet(stage_sizes=(1,), width=64), pictures(1, 32, 32, 1))
+    kernel = variables["params"]["stage1_block1"]["conv2"]["kernel"]
     assert kernel.shape == (3, 3, 64, 64)
     np.testing.assert_allclose(kernel.std(), np.sqrt(2 / (9 * 64)), rtol=0.02)
 
@@ -47,21 +69,21 @@ def test_initialisation_is_he_fan_out():
 def test_clips_are_the_mean_over_their_frames():
     clips = pictures(2, 3, 33, 40, 2)
     model = tiny()
-    variables = model.init(jax.random.key(0), clips, train=False)
-    features = model.apply(variables, clips, train=False)
+    variables = initialised(model, clips)
+    features = compiled(model)(variables, clips)
     assert features.shape == (2, 8)
-    by_frame = [model.apply(variables, clips[:, t], train=False) for t in range(3)]
+    by_frame = [compiled(model)(variables, clips[:, t]) for t in range(3)]
     np.testing.assert_allclose(features, np.mean(by_frame, axis=0), rtol=1e-5)
 
 
 def test_bfloat16_computes_low_and_keeps_float32_state():
     x = pictures(4, 32, 32, 3)
     model, reference = tiny(dtype=jnp.bfloat16), tiny()
-    variables = model.init(jax.random.key(0), x, train=True)
-    features, updated = model.apply(variables, x, train=True, mutable=["batch_stats"])
+    variables = initialised(model, x)
+    features, updated = compiled_training(model)(variables, x)
     assert features.dtype == jnp.float32
     assert {leaf.dtype for leaf in jax.tree.leaves((variables, updated))} == {jnp.dtype("float32")}
-    exact, _ = reference.apply(variables, x, train=True, mutable=["batch_stats"])
+    exact, _ = compiled_training(reference)(variables, x)
     np.testing.assert_allclose(features, exact, rtol=0.1, atol=0.05)
     assert not np.allclose(features, exact, rtol=1e-5)
 
@@ -71,8 +93,8 @@ def test_batch_statistics_over_devices(devices, shared):
     x = pictures(8, 32, 32, 1)
     axis_name = "batch" if shared else None
     model, reference = tiny(axis_name=axis_name), tiny()
-    variables = reference.init(jax.random.key(0), x, train=False)
-    whole, _ = reference.apply(variables, x, train=True, mutable=["batch_stats"])
+    variables = initialised(reference, x)
+    whole, _ = compiled_training(reference)(variables, x)
 
     def apply(x):
         return model.apply(variables, x, train=True, mutable=["batch_stats"])
@@ -88,11 +110,11 @@ def test_integer_pictures_are_scaled_and_normalised_by_channel():
     x = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
     mean, std = (0.4, 0.5, 0.6), (0.1, 0.2, 0.3)
     model, plain = tiny(mean=mean, std=std), tiny()
-    variables = model.init(jax.random.key(0), x, train=False)
+    variables = initialised(model, x)
     by_hand = ((x / 255 - np.array(mean)) / np.array(std)).astype(np.float32)
     np.testing.assert_allclose(
-        model.apply(variables, x, train=False),
-        plain.apply(variables, by_hand, train=False),
+        compiled(model)(variables, x),
+        compiled(plain)(variables, by_hand),
         rtol=1e-4,
         atol=1e-5,
     )
@@ -101,12 +123,12 @@ def test_integer_pictures_are_scaled_and_normalised_by_channel():
 def test_mlp_equals_its_formula():
     x = pictures(3, 4, 5)
     model = MLP(sizes=(7, 6), mean=(0.5,), std=(2.0,))
-    variables = model.init(jax.random.key(0), x, train=False)
+    variables = initialised(model, x)
     h = ((x - 0.5) / 2).reshape(3, 20)
     for name in ("Dense_0", "Dense_1"):
         p = variables["params"][name]
         h = np.maximum(h @ np.asarray(p["kernel"]) + np.asarray(p["bias"]), 0)
-    np.testing.assert_allclose(model.apply(variables, x, train=False), h, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(compiled(model)(variables, x), h, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -124,8 +146,8 @@ def test_wrong_inputs_are_refused(x, message):
 def test_statistics_follow_the_running_mean():
     x = pictures(4, 32, 32, 1)
     model = tiny()
-    variables = model.init(jax.random.key(0), x, train=False)
-    _, updated = model.apply(variables, x, train=True, mutable=["batch_stats"])
+    variables = initialised(model, x)
+    _, updated = compiled_training(model)(variables, x)
     kernel = np.asarray(variables["params"]["stem_conv"]["kernel"])
     stem = lax.conv_general_dilated(
         x, kernel, (2, 2), [(3, 3)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")

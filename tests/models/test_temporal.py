@@ -1,5 +1,6 @@
 """Temporal convolutions equal loops over steps; what fills up a series changes nothing."""
 
+import functools
 import math
 
 import jax
@@ -49,9 +50,15 @@ def slow(params, series, depth, kernel):
     return np.mean([norm(step, params["norm"]) for step in x], axis=0)
 
 
+# By single operations applying a module takes far longer.
+@functools.cache
+def compiled(module):
+    return jax.jit(lambda params, x: module.apply({"params": params}, x, False))
+
+
 def random_params(module, x):
     rng = np.random.default_rng(1)
-    params = module.init(jax.random.key(0), x, False)["params"]
+    params = jax.eval_shape(lambda: module.init(jax.random.key(0), x, False))["params"]
     return jax.tree.map(lambda p: rng.normal(0, 0.5, p.shape).astype(np.float64), params)
 
 
@@ -59,11 +66,11 @@ def random_params(module, x):
 def test_features_equal_a_loop_over_steps(depth, kernel):
     module, x = Temporal(6, depth, kernel), make()
     params = random_params(module, x)
-    got = jax.jit(module.apply, static_argnums=2)({"params": params}, x, False)
+    got = compiled(module)(params, x)
     for row, length in enumerate(LENGTHS):
         expected = slow(params, x.values[row, :length].astype(np.float64), depth, kernel)
         np.testing.assert_allclose(got[row], expected, rtol=1e-4, atol=1e-5)
-    alone = module.apply({"params": params}, x.values[:1], False)
+    alone = compiled(module)(params, x.values[:1])
     np.testing.assert_allclose(alone, got[:1], rtol=1e-5, atol=1e-6)
 
 
@@ -71,26 +78,26 @@ def test_what_fills_up_has_no_influence_and_no_gradient():
     module, x = Temporal(4, 2, 3), make()
     params = jax.tree.map(np.float32, random_params(module, x))
     other = Series(np.where(x.mask[..., None], x.values, 1e4).astype(np.float32), x.mask)
-    total = lambda values: jnp.sum(module.apply({"params": params}, Series(values, x.mask), False))
-    np.testing.assert_array_equal(
-        module.apply({"params": params}, x, False), module.apply({"params": params}, other, False)
-    )
-    gradient = jax.grad(total)(jnp.asarray(other.values))
+    apply = compiled(module)
+    np.testing.assert_array_equal(apply(params, x), apply(params, other))
+    total = lambda values: jnp.sum(apply(params, Series(values, x.mask)))
+    gradient = jax.jit(jax.grad(total))(other.values)
     assert np.all(np.asarray(gradient)[~x.mask] == 0) and np.isfinite(gradient).all()
 
 
 def test_a_series_without_steps_is_zero():
     x = make()
     empty = Series(x.values, np.zeros_like(x.mask))
-    features = Temporal(4, 1, 3).init_with_output(jax.random.key(0), empty, False)[0]
+    module = Temporal(4, 1, 3)
+    features = compiled(module)(random_params(module, x), empty)
     np.testing.assert_array_equal(features, np.zeros((3, 4), np.float32), strict=True)
 
 
 def test_half_precision_stays_near():
     module, x = Temporal(8, 2, 3), make()
-    params = module.init(jax.random.key(0), x, False)
-    exact = module.apply(params, x, False)
-    half = Temporal(8, 2, 3, dtype=jnp.bfloat16).apply(params, x, False)
+    params = jax.jit(module.init, static_argnums=2)(jax.random.key(0), x, False)["params"]
+    exact = compiled(module)(params, x)
+    half = compiled(Temporal(8, 2, 3, dtype=jnp.bfloat16))(params, x)
     assert half.dtype == jnp.float32
     np.testing.assert_allclose(half, exact, atol=0.1)
 
