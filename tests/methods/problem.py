@@ -17,7 +17,7 @@ from tcmax_jax.training.step import train_step
 
 MODALITIES = ("audio", "visual")
 B, C, N = 16, 3, 48
-MLP_ENCODER = functools.partial(MLP, sizes=(8, 4))
+MLP_ENCODER = functools.partial(MLP, sizes=(4,))  # compiling is most of the time of a test
 
 
 def make_batch(number=0, *, batch_size=B, modalities=MODALITIES, where=None):

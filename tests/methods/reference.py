@@ -1,5 +1,7 @@
 """Slow float64 versions of what the methods share, and single turns on the toy problem."""
 
+import functools
+
 import jax
 import numpy as np
 
@@ -63,7 +65,8 @@ def take_turn(toy, params, number=0, state=None, modalities=MODALITIES, **fields
     batch = make_batch(modalities=modalities)
     step = Step(toy.model, toy.state.batch_stats, batch, **(defaults | fields))
     state = toy.state.method_state if state is None else state
-    return toy.method.turns[number](step, params, state)
+    turn = functools.partial(toy.method.turns[number], step)
+    return jax.jit(turn)(params, state)  # by single operations it takes far longer
 
 
 def gradient_of(toy, params, logits, batch=None):
@@ -74,7 +77,7 @@ def gradient_of(toy, params, logits, batch=None):
         log_p = jax.nn.log_softmax(logits({"params": params}, batch["inputs"]))
         return -sum(log_p[i, y] for i, y in enumerate(batch["label"])) / len(log_p)
 
-    return jax.grad(loss)(params)
+    return jax.jit(jax.grad(loss))(params)
 
 
 def assert_trees_close(one, other, rtol=1e-4, atol=1e-6):

@@ -184,7 +184,7 @@ def shapley_part(toy, modality):
 )
 def test_a_turn_scales_what_flows_through_each_response(response, fusion, part, alpha):
     toy = Problem("agm", fusion=fusion, response=response, alpha=alpha, clip=None)
-    params = random_params(toy, scale=0.2)
+    params = random_params(toy, 3, scale=0.2)
     batch = toy_batch()
     parts = {m: part(toy, m) for m in ("audio", "visual")}
     values = {m: f({"params": params}, batch["inputs"]) for m, f in parts.items()}
