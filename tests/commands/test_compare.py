@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 
 import pytest
 
@@ -22,6 +23,25 @@ def comparing(*methods, fusions=("concat",), seeds=(0,), **overrides):
     tree = to_dict(tiny_config(**overrides))
     tree["comparison"] = to_dict(Comparison(methods=methods, fusions=fusions, seeds=seeds))
     return from_dict(tree)
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory, data_dir):
+    """Returns the recipe, the folder and the results of a comparison."""
+    config, folder = comparing(Joint(), TCMax()), tmp_path_factory.mktemp("compared") / "all"
+    return config, folder, compare.run_comparison(config, folder, data_dir, str)
+
+
+@pytest.fixture
+def compared(trained_once, tmp_path):
+    """Returns the same, in a copy of its folder."""
+    config, folder, first = trained_once
+    return config, shutil.copytree(folder, tmp_path / "all"), first
 
 
 def test_plan_goes_seed_by_seed_and_gives_each_method_a_head_it_can_train():
@@ -71,49 +91,47 @@ def test_every_planned_run_is_a_valid_configuration():
         assert from_dict(to_dict(each)) == each
 
 
-def test_finished_runs_are_not_repeated(tmp_path, monkeypatch):
-    config, data_dir, said = comparing(Joint(), TCMax()), str(tmp_path / "data"), []
-    first = compare.run_comparison(config, tmp_path / "all", data_dir, said.append)
+def test_finished_runs_are_not_repeated(compared, data_dir, monkeypatch):
+    config, folder, first = compared
     assert [row["method"] for row in first["rows"]] == ["joint", "tcmax"]
-    stored = json.loads((tmp_path / "all" / "tcmax-concat-seed0" / "results.json").read_text())
+    stored = json.loads((folder / "tcmax-concat-seed0" / "results.json").read_text())
     assert first["runs"][1]["metrics"] == stored["splits"]["test"]
-    rows = list(csv.DictReader(io.StringIO((tmp_path / "all" / "comparison.csv").read_text())))
+    rows = list(csv.DictReader(io.StringIO((folder / "comparison.csv").read_text())))
     assert float(rows[1]["accuracy"]) == stored["splits"]["test"]["accuracy"]
-    assert "| joint | concat | 1 |" in (tmp_path / "all" / "comparison.md").read_text()
-    assert json.loads((tmp_path / "all" / "comparison.json").read_text()) == first
+    assert "| joint | concat | 1 |" in (folder / "comparison.md").read_text()
+    assert json.loads((folder / "comparison.json").read_text()) == first
 
+    said = []
     monkeypatch.setattr(loop, "train", lambda *args: pytest.fail("trained again"))
-    assert compare.run_comparison(config, tmp_path / "all", data_dir, said.append) == first
+    assert compare.run_comparison(config, folder, data_dir, said.append) == first
     assert said[-1] == "[2/2] tcmax-concat-seed0: finished before"
 
 
-def test_finished_runs_on_other_data_are_not_mixed(tmp_path):
-    config, data_dir = comparing(Joint(), TCMax()), str(tmp_path / "data")
-    compare.run_comparison(config, tmp_path / "all", data_dir, str)
-    path = tmp_path / "all" / "tcmax-concat-seed0" / "results.json"
+def test_finished_runs_on_other_data_are_not_mixed(compared, data_dir):
+    config, folder, _ = compared
+    path = folder / "tcmax-concat-seed0" / "results.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"dataset": "older"}))
     message = r"one data set in .*all, got joint-concat-seed0 on synthetic/.* and tcmax-.* on older"
     with pytest.raises(ConfigError, match=message):
-        compare.run_comparison(config, tmp_path / "all", data_dir, str)
+        compare.run_comparison(config, folder, data_dir, str)
 
 
-def test_two_entries_of_one_method_have_folders_and_rows_of_their_own(tmp_path):
-    config = comparing(Joint(), Unimodal(), Unimodal(modality="audio"))
-    comparison = compare.run_comparison(config, tmp_path / "all", str(tmp_path / "data"), str)
-    rows = ["joint", "unimodal", "unimodal-modality=audio"]
+def test_two_entries_of_one_method_have_folders_and_rows_of_their_own(tmp_path, data_dir):
+    config = comparing(Unimodal(), Unimodal(modality="audio"))
+    comparison = compare.run_comparison(config, tmp_path / "all", data_dir, str)
+    rows = ["unimodal", "unimodal-modality=audio"]
     assert [row["method"] for row in comparison["rows"]] == rows
     assert [run["method"] for run in comparison["runs"]] == rows
     for name in rows:
         assert (tmp_path / "all" / f"{name}-concat-seed0" / "results.json").exists()
 
 
-def test_a_changed_recipe_is_refused_before_anything_is_trained(tmp_path):
-    data_dir = str(tmp_path / "data")
-    compare.run_comparison(comparing(Joint()), tmp_path / "all", data_dir, str)
-    changed = comparing(TCMax(), Joint(), training__batch_size=8)
+def test_a_changed_recipe_is_refused_before_anything_is_trained(compared, data_dir):
+    _, folder, _ = compared
+    changed = comparing(Unimodal(), Joint(), training__batch_size=8)
     with pytest.raises(ConfigError, match=r"training.batch_size: 16 -> 8"):
-        compare.run_comparison(changed, tmp_path / "all", data_dir, str)
-    assert not (tmp_path / "all" / "tcmax-concat-seed0").exists()
+        compare.run_comparison(changed, folder, data_dir, str)
+    assert not (folder / "unimodal-concat-seed0").exists()
 
 
 @pytest.fixture
@@ -129,9 +147,9 @@ def joint_fails(monkeypatch):
     monkeypatch.setattr(loop, "train", failing)
 
 
-def test_a_failed_run_is_listed_and_the_others_go_on(tmp_path, joint_fails):
+def test_a_failed_run_is_listed_and_the_others_go_on(tmp_path, data_dir, joint_fails):
     config = comparing(Joint(), TCMax())
-    comparison = compare.run_comparison(config, tmp_path / "all", str(tmp_path / "data"), str)
+    comparison = compare.run_comparison(config, tmp_path / "all", data_dir, str)
     assert [(r["method"], r["seeds"], r["failed"]) for r in comparison["rows"]] == [
         ("tcmax", [0], []),
         ("joint", [], [0]),
@@ -159,13 +177,13 @@ def test_the_command_says_a_failure_once_and_fails(tmp_path, joint_fails):
     assert "0 (failed: seed 0)" in result.stdout
 
 
-def test_where_every_run_fails_the_failures_are_written_down(tmp_path, monkeypatch):
+def test_where_every_run_fails_the_failures_are_written_down(tmp_path, data_dir, monkeypatch):
     def failing(*args):
         raise NonFiniteError("loss = nan at step 3")
 
     monkeypatch.setattr(loop, "train", failing)
     with pytest.raises(ArithmeticError, match=r"got 2 that failed; the reasons are above"):
-        compare.run_comparison(comparing(Joint(), TCMax()), tmp_path, str(tmp_path / "data"), str)
+        compare.run_comparison(comparing(Joint(), TCMax()), tmp_path, data_dir, str)
     assert len(json.loads((tmp_path / "comparison.json").read_text())["failed"]) == 2
 
 
@@ -177,10 +195,12 @@ def test_repetition_is_refused():
         comparing(Joint(), seeds=(1, 1))
 
 
-def test_a_method_with_state_trains_through_the_loop_and_resumes_bit_equal(tmp_path, monkeypatch):
+def test_a_method_with_state_trains_through_the_loop_and_resumes_bit_equal(
+    tmp_path, data_dir, monkeypatch
+):
     # PMR has all of it: state, and a look at the data before each epoch. That the state of every
     # method survives a checkpoint is tested in tests/methods/test_conformance.py.
-    config, data_dir = tiny_config(method__kind="pmr", training__epochs=2), str(tmp_path / "data")
+    config = tiny_config(method__kind="pmr", training__epochs=2)
     whole = loop.train(config, tmp_path / "whole", data_dir)
     assert 0 <= whole["splits"]["test"]["probe/audio"] <= 1
 

@@ -1,5 +1,6 @@
 """Whole tiny runs away from the defaults: heads, optimiser, dtype, workers, priors, own clips."""
 
+import contextlib
 import dataclasses
 import math
 
@@ -9,7 +10,7 @@ from tcmax_jax.data.forms import Frames, LogSpectrogram
 from tcmax_jax.data.inputs import FramesInput, SpectrogramInput
 from tcmax_jax.data.sources.manifest import ManifestData
 from tcmax_jax.models import MLPEncoder
-from tcmax_jax.training import loop
+from tcmax_jax.training import loop, run_folders
 from tcmax_jax.training.config import Modality
 from tcmax_jax.training.config.overrides import load_experiment, override
 from tcmax_jax.training.config.tree import ConfigError
@@ -24,7 +25,6 @@ VARIANTS = {
         "optimizer__learning_rate": 0.001,
         "training__workers": 1,
     },
-    "sampled-gated": {"model__fusion": "gated", "method__num_negatives": 50},
     "empirical-prior": {"method__label_prior": "empirical", "model__fusion": "share_head"},
     "unimodal-own-heads": {"method__kind": "unimodal", "model__fusion": "concat_msh"},
 }
@@ -51,10 +51,10 @@ def test_the_input_kind_has_to_be_that_of_the_data():
         tiny_config(modalities__audio__input__kind="frames")
 
 
-@pytest.fixture
-def manifest(tmp_path):
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
     """Returns the list of two clips, whose folder has a space in its name, without a test split."""
-    folder = tmp_path / "my clips"
+    folder = tmp_path_factory.mktemp("own") / "my clips"
     folder.mkdir()
     for name, level, hertz in (("cat", 50, 300.0), ("dog", 200, 900.0)):
         frames, sound = flat_frames([level] * 4), tone(0.4, hertz=hertz)
@@ -85,17 +85,30 @@ def manifest_config(path):
     return dataclasses.replace(config, data=data, modalities=modalities)
 
 
-def test_own_clips_from_any_folder_and_without_test_split(tmp_path, manifest, monkeypatch):
-    workdir, data_dir = tmp_path / "run", str(tmp_path / "data")
-    monkeypatch.chdir(manifest.parent)
-    results = loop.train(manifest_config("clips.csv"), workdir, data_dir)
+@pytest.fixture(scope="module")
+def own_clips(tmp_path_factory, manifest):
+    """Returns the folder of a run that was trained beside the list, that of its data, its results.
+
+    Tests only read them.
+    """
+    folder = tmp_path_factory.mktemp("own_clips")
+    workdir, data_dir = folder / "run", str(folder / "data")
+    with contextlib.chdir(manifest.parent):
+        results = loop.train(manifest_config("clips.csv"), workdir, data_dir)
+    return workdir, data_dir, results
+
+
+def test_own_clips_from_any_folder_and_without_test_split(own_clips, tmp_path, monkeypatch):
+    workdir, data_dir, results = own_clips
     assert list(results["splits"]) == ["validation"]
     monkeypatch.chdir(tmp_path)
     assert loop.evaluate(workdir, data_dir) == results
 
 
 @pytest.mark.parametrize("method", ["joint", "unimodal"])
-def test_the_recipe_for_own_clips_stands_dense_encoders_on_raw_inputs(tmp_path, manifest, method):
+def test_the_recipe_for_own_clips_stands_dense_encoders_on_raw_inputs(
+    tmp_path, manifest, data_dir, method
+):
     fields = {
         "data.manifest": str(manifest),
         "data.processes": "1",
@@ -113,16 +126,22 @@ def test_the_recipe_for_own_clips_stands_dense_encoders_on_raw_inputs(tmp_path, 
     config = override(load_experiment("own_clips"), fields)
     # No mean and no deviation: log-magnitudes down to -16 go in as they are.
     assert config.modalities["audio"].encoder == MLPEncoder()
-    results = loop.train(config, tmp_path / "run", str(tmp_path / "data"))
+    results = loop.train(config, tmp_path / "run", data_dir)
     assert results["splits"]["validation"]["accuracy"] == 1.0
     assert all(math.isfinite(v) for v in results["splits"]["validation"].values())
 
 
-def test_a_run_refuses_other_data_than_it_was_trained_on(tmp_path, manifest):
-    workdir, data_dir = tmp_path / "run", str(tmp_path / "data")
-    config = manifest_config(manifest)
-    loop.train(config, workdir, data_dir)
+@pytest.fixture
+def longer_manifest(manifest):
+    """Has two more rows in the list for a while."""
     write_manifest(manifest, rows=26)
+    yield manifest
+    write_manifest(manifest, rows=24)
+
+
+def test_a_run_refuses_other_data_than_it_was_trained_on(own_clips, longer_manifest):
+    workdir, data_dir, _ = own_clips
+    config = run_folders.stored_config(workdir)
     message = (
         r"run on the data set manifest/my_clips-\w+/1.0.0 \(2 classes, list \w+\), .*now gives the "
         "data set manifest/my"
