@@ -62,7 +62,6 @@ FAST = (
 METHODS = '["smoothed"]'
 COMMANDS = (
     (*RECIPE, *FAST, "--workdir=run"),
-    (*RECIPE, *FAST, "--workdir=run"),  # finished: it evaluates again
     (*RECIPE, "--mode=evaluate", "--workdir=run"),
     (
         *RECIPE, *FAST, "--mode=compare", "--workdir=compare", "--config.comparison.seeds=[0]",

@@ -27,7 +27,6 @@ RUNS = {
     "sampled": {
         "model__fusion": "gated", "method__num_negatives": 50, "training__parallel": "shard_map",
     },
-    "ogm_ge": {"method__kind": "ogm_ge", "model__fusion": "share_head"},
     "pmr": {"method__kind": "pmr"},
 }  # fmt: skip
 
