@@ -71,7 +71,7 @@ def test_analyses_of_large_logits_are_json(tmp_path):
     assert known.pop(Name("entropy_ratio")) is None
     assert all(map(math.isfinite, known.values()))
     (line,) = [x for x in analysis_text(analyses).splitlines() if x.startswith("entropy ratio")]
-    assert line.split() == ["entropy", "ratio", "-"]
+    assert line.split() == ["entropy", "ratio", "(split)", "-"]
 
 
 @pytest.mark.parametrize("written", ["null", "Infinity"])
@@ -84,7 +84,7 @@ def test_a_report_shows_that_a_number_is_not_finite(tmp_path, written):
     write_report([str(folder) for folder in folders], tmp_path / "report")
     page = (tmp_path / "report" / "report.md").read_text()
     head, _, row = next(
-        block.splitlines() for block in page.split("\n\n") if "| entropy ratio |" in block
+        block.splitlines() for block in page.split("\n\n") if "| entropy ratio (split) |" in block
     )
     cells = dict(zip(head.split("|"), row.split("|"), strict=True))
-    assert cells[" entropy ratio "] == " - "
+    assert cells[" entropy ratio (split) "] == " - "

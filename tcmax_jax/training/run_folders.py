@@ -10,7 +10,7 @@ import numpy as np
 
 from tcmax_jax.data.datasets import Dataset
 from tcmax_jax.data.scales import Scale
-from tcmax_jax.files import json_text, write_atomically
+from tcmax_jax.files import json_text, parse_json, write_atomically
 from tcmax_jax.packages import versions
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training.config import Config
@@ -75,7 +75,7 @@ def check_agreement(config: Config) -> None:
       ConfigError: another process has others than the first; says in what they differ.
     """
     own = {"configuration": to_dict(config), "environment": versions() | {"commit": commit()}}
-    first, *others = map(json.loads, gather_texts(json.dumps(own)))
+    first, *others = map(parse_json, gather_texts(json_text(own)))
     for number, other in enumerate(others, start=1):
         lines = [*_differences(first["configuration"], from_dict(other["configuration"]))]
         lines += differences(first["environment"], other["environment"])
@@ -88,7 +88,7 @@ def check_one_dataset(dataset: Dataset) -> None:
     Raises:
       ConfigError: another process has other data than the first.
     """
-    first, *others = map(json.loads, gather_texts(json.dumps(_identity(dataset))))
+    first, *others = map(parse_json, gather_texts(json_text(_identity(dataset))))
     for number, other in enumerate(others, start=1):
         _refuse_differences(differences(first, other), number)
 
