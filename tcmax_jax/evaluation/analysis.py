@@ -16,7 +16,12 @@ from tcmax_jax.evaluation.comparison import mean_and_error
 from tcmax_jax.evaluation.finite import check_finite
 from tcmax_jax.evaluation.metrics import accuracy, mean_cross_entropy
 from tcmax_jax.evaluation.outputs import BINS, SPLITS, Outputs, read_outputs, store
-from tcmax_jax.evaluation.recalibration import cross_recalibrate, fit_recalibration, recalibrate
+from tcmax_jax.evaluation.recalibration import (
+    cross_recalibrate,
+    enough_examples,
+    fit_recalibration,
+    recalibrate,
+)
 from tcmax_jax.files import parse_json
 from tcmax_jax.run_folder import RunFolder
 
@@ -239,10 +244,13 @@ def analyse_recalibrated(validation: Outputs, others: Mapping[str, Outputs]) -> 
     Returns:
       {split: what `fit_recalibration` returns, and "accuracy", "cross_entropy" (nats) and
       "calibration_error" of the recalibrated prediction}, the validation split among them; there
-      the prediction of an example is of a fit without it, see `cross_recalibrate`.
+      the prediction of an example is of a fit without it, see `cross_recalibrate`. Where validation
+      has too few examples, see `enough_examples`, there is the fit alone.
     """
     unimodal = {m: validation.scores[m] for m in validation.modalities}
     fitted = fit_recalibration(unimodal, validation.labels)
+    if not enough_examples(*validation.scores["fused"].shape):
+        return dict.fromkeys(["validation", *others], fitted)
     scores = {"validation": (cross_recalibrate(unimodal, validation.labels), validation.labels)}
     scores |= {split: (recalibrate(fitted, x.scores), x.labels) for split, x in others.items()}
     of = {kind: _MEASURES[kind] for kind in ("accuracy", "cross_entropy", "calibration_error")}

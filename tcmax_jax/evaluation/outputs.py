@@ -157,6 +157,8 @@ def analysis_numbers(analysis: Mapping) -> dict[Name, tuple]:
                 values |= {Name("weight", m): (w, None) for m, w in weights.items()}
                 gains.pop("offsets", None)
                 values |= {Name(kind, "recalibrated"): (x, None) for kind, x in gains.items()}
+            case "recalibration", _:
+                pass  # of a validation split that is too small to tell anything
             case "total_correlation", {"terms": terms}:
                 chain = {Name("chain", term): x for term, x in terms.items()}
                 values |= {name: (x["nats"], x["standard_error"]) for name, x in chain.items()}

@@ -1,10 +1,23 @@
-"""Recalibration: how much each modality is worth in the sum, found on validation."""
+"""Recalibration: how much each modality is worth in the sum, found on validation.
+
+What is better on validation is better on new examples where these are alike. Where they are of
+speakers, patients or other groups that validation does not have, it says little, and nothing here
+knows of groups: see docs/reports.md.
+"""
 
 from collections.abc import Mapping
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax
+
+# A fit to fewer examples is one to chance.
+_LEAST_OF_A_CLASS, _LEAST = 10, 50
+
+
+def enough_examples(examples: int, classes: int) -> bool:
+    """Returns whether validation tells a recalibration: 50 examples, and 10 times the classes."""
+    return examples >= max(_LEAST, _LEAST_OF_A_CLASS * classes)
 
 
 def fit_recalibration(scores: Mapping[str, np.ndarray], labels: np.ndarray) -> dict:

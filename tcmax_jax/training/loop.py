@@ -134,7 +134,7 @@ def _evaluate(setup: Setup, workdir: Path, *, probe=False, dropped=(), step=None
         for split, accuracies in _probe(setup, state, list(metrics)).items():
             metrics[split] |= {f"probe/{m}": value for m, value in accuracies.items()}
     for split, analysis in analyses.items():
-        if recalibration := analysis.get("recalibration"):
+        if "accuracy" in (recalibration := analysis.get("recalibration", {})):
             metrics[split]["recalibrated"] = recalibration["accuracy"]
     results = {
         "run": workdir.name,

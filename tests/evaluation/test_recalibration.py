@@ -5,7 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from tcmax_jax.evaluation.recalibration import cross_recalibrate, fit_recalibration, recalibrate
+from tcmax_jax.evaluation.recalibration import (
+    cross_recalibrate,
+    enough_examples,
+    fit_recalibration,
+    recalibrate,
+)
 
 N, C = 60, 3
 
@@ -117,6 +122,13 @@ def test_no_example_is_judged_by_a_fit_that_has_seen_it():
         kept = [j for j in range(N) if j % 5 != i % 5]
         fitted = fit_recalibration({m: z[kept] for m, z in scores.items()}, labels[kept])
         np.testing.assert_allclose(got[i], recalibrate(fitted, scores)[i], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("examples", "classes", "enough"), [
+    (4, 2, False), (49, 2, False), (50, 2, True), (509, 51, False), (510, 51, True),
+])  # fmt: skip
+def test_how_many_examples_tell_a_recalibration(examples, classes, enough):
+    assert enough_examples(examples, classes) == enough
 
 
 def test_fewer_examples_than_folds():

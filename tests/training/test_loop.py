@@ -98,7 +98,6 @@ def test_results_are_those_of_the_best_validation(finished):
     assert results["splits"]["validation"]["accuracy"] == best["accuracy"]
     assert set(results["splits"]["test"]) == {
         "accuracy",
-        "recalibrated",
         "cross_entropy",
         "tc_bound",
         "accuracy/audio",
@@ -132,7 +131,8 @@ def test_outputs_of_every_example_are_stored_and_analysed(finished):
         share = np.mean(expected.argmax(-1) == outputs.labels)
         assert metrics["marginal/accuracy/audio"] == pytest.approx(share)
         recalibration = analyses[split].pop("recalibration")
-        assert recalibration["accuracy"] == metrics["recalibrated"]
+        # 30 examples of validation are too few to say how good it is.
+        assert set(recalibration) == {"weights", "offsets"}
         assert analyses[split] == analyse(outputs)
 
 
