@@ -17,6 +17,7 @@ import pytest
 from tcmax_jax.evaluation.analysis import analyse_splits
 from tcmax_jax.evaluation.comparison import comparison_csv
 from tcmax_jax.evaluation.outputs import read_outputs
+from tcmax_jax.evaluation.quantities import number, read_name
 from tcmax_jax.evaluation.reports.report import write_report
 from tcmax_jax.evaluation.text import results_table
 from tcmax_jax.training import build, passes, run_folders
@@ -82,7 +83,7 @@ def test_a_run_is_read(run):
     table = results_table(results)
     for metrics in results["splits"].values():
         for name in ("accuracy", "accuracy/audio", "probe/visual", "cross_entropy", "tc_bound"):
-            assert f"{metrics[name]:.4f}" in table
+            assert number(read_name(name), metrics[name]) in table
     outputs = {s: read_outputs(run / f"outputs-{s}.npz") for s in ("validation", "test")}
     analyses = json.loads((run / "analysis.json").read_text())
     again = analyse_splits(outputs)
@@ -104,7 +105,7 @@ def test_a_report_is_made_of_runs_and_a_study(tmp_path):
     report = (tmp_path / "report" / "report.md").read_text()
     comparison = golden("comparison/comparison.json")
     for row in comparison["rows"]:
-        assert f"{row['metrics']['accuracy']['mean']:.3f}".removeprefix("0") in report
+        assert f"{100 * row['metrics']['accuracy']['mean']:.1f}" in report
     for point in golden("study/study.json")["points"]:
         assert f"{point['rows'][0]['metrics']['cross_entropy']['mean']:.4f}" in report
 

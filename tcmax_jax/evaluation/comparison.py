@@ -10,14 +10,24 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from tcmax_jax.evaluation.quantities import Name, mean, ordered, read_name, title, write_name
+from tcmax_jax.evaluation.quantities import (
+    Name,
+    mean,
+    number,
+    ordered,
+    quantity,
+    read_name,
+    title,
+    write_name,
+)
 from tcmax_jax.evaluation.tables import csv_table, markdown_table, markdown_text, text_table
 
 _CONFIDENCE = 0.95
 RUN = ("method", "fusion", "seed")  # what tells runs apart
 _RECALIBRATED = (
     " Recalibrated: fused, with a weight for each modality and an offset for each class that were "
-    "fitted on validation."
+    "fitted on validation; where test is of other speakers or groups than validation, a gain on "
+    "validation says little of test."
 )
 
 
@@ -178,16 +188,17 @@ def comparison_csv(runs: Sequence[Mapping], failed: Sequence[Mapping] = ()) -> s
 
 def comparison_warnings(comparison: Mapping) -> list[str]:
     """Returns a sentence for each row that is below what learns no representation."""
-    references, sentences = comparison.get("references", {}), []
+    references, sentences, name = comparison.get("references", {}), [], Name("accuracy")
     for row in comparison["rows"]:
         reached = row["metrics"].get("accuracy", {}).get("mean")
         above = [name for name, x in references.items() if reached is not None and reached < x]
         if above:
             best = max(above, key=references.get)
             sentences.append(
-                f"{row['method']}, {row['fusion']}: the fused accuracy, {reached:.3f}, is below "
-                f"that of the {best}, {references[best]:.3f}. It says nothing about the method: "
-                "train longer, or at another rate."
+                f"{row['method']}, {row['fusion']}: the {title(name, unit=False)}, "
+                f"{number(name, reached, short=True)} {quantity(name).unit}, is below that of the "
+                f"{best}, {number(name, references[best], short=True)}. It says nothing about the "
+                "method: train longer, or at another rate."
             )
     return sentences
 

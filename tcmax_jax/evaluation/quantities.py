@@ -110,6 +110,8 @@ class Quantity(NamedTuple):
       better: "higher" or "lower", None where neither is.
       chance: function of the number of classes: its value where nothing is known of the label;
         None where there is no such level.
+      whole: largest value that can be, to which axes reach from 0 whatever the numbers are; None
+        where axes follow the numbers.
       signed: whether it is shown with its sign.
       partial: whether it depends on how modalities predict where others are missing, see `Name.by`.
       shown: where: "comparison", "study", "epoch" (the line of an epoch), "curves", one of
@@ -124,27 +126,38 @@ class Quantity(NamedTuple):
     factor: float = 1
     better: str | None = None
     chance: Callable[[int], float] | None = None
+    whole: float | None = None
     signed: bool = False
     partial: bool = False
     shown: tuple[str, ...] = ()
 
 
-ANALYSES = ("losses", "weights", "agreement", "certainty", "conditions", "information")
+# Tables of a report, and their headings.
+ANALYSES = {
+    "losses": "Cross-entropy",
+    "weights": "Recalibration",
+    "agreement": "Agreement of the modalities",
+    "certainty": "Certainty and calibration",
+    "conditions": "Missing and noisy inputs",
+    "information": "Information",
+}
 _OF_UNKNOWN = ("comparison", "study", "curves")
 # Where the split numbers stand beside the marginal ones; elsewhere only in place of them.
 _BESIDE = ("comparison", *ANALYSES)
+# Accuracies are stored as shares of 1, and shown in percent, so that their differences are points.
+_HUNDREDTHS = {"digits": 2, "factor": 100}
 
 
 def _accuracy(key, title, short=None, shown=(), **fields):
-    chance = {"better": "higher", "chance": lambda classes: 1 / classes}
-    return Quantity(key, title, short=short, shown=shown, **chance, **fields)
+    fields |= {"better": "higher", "chance": lambda classes: 1 / classes, "whole": 1}
+    return Quantity(key, title, "%", short, shown=shown, **_HUNDREDTHS, **fields)
 
 
 def _loss(key, title, shown, **fields):
     return Quantity(key, title, "nats", better="lower", chance=math.log, shown=shown, **fields)
 
 
-_POINTS = {"unit": "points", "digits": 2, "factor": 100, "better": "higher", "signed": True}
+_POINTS = {"unit": "points", **_HUNDREDTHS, "better": "higher", "signed": True}
 # In the order in which they are shown.
 QUANTITIES = (
     _accuracy("accuracy", "fused accuracy", "fused", ("comparison", "study", "epoch", "curves")),
@@ -171,8 +184,8 @@ QUANTITIES = (
     Quantity("entropy_ratio", "entropy ratio", partial=True, shown=("agreement", "modalities")),
     Quantity("cka/", "linear CKA, {}", shown=("agreement",)),
     Quantity("entropy/", "entropy, {}", "nats", partial=True, shown=("certainty", "entropy")),
-    Quantity("calibration_error/", "calibration error, {}", better="lower", partial=True,
-             shown=("certainty", "calibration")),
+    Quantity("calibration_error/", "calibration error, {}", "points", better="lower", partial=True,
+             shown=("certainty", "calibration"), **_HUNDREDTHS),
     Quantity("chain/", "{}, lower bound", "nats", shown=("information",)),
     Quantity("loss", "training loss", "nats", shown=("study", "curves")),
     Quantity("seconds_per_step", "time of a step", "ms", digits=2, factor=1000, better="lower",
@@ -220,7 +233,7 @@ def title(name: Name, *, short: bool = False, unit: bool = True) -> str:
 
     Example:
       >>> title(Name("accuracy")), title(Name("accuracy", "audio"), short=True)
-      ('fused accuracy', 'audio (split)')
+      ('fused accuracy (%)', 'audio (split, %)')
       >>> title(Name("entropy", "fused")), title(Name("my_metric", "audio"))
       ('entropy, fused (nats)', 'my_metric/audio')
       >>> title(Name("js_divergence", by="marginal"))
@@ -256,7 +269,7 @@ def number(
 
     Example:
       >>> number(Name("accuracy"), 0.91, 0.0248), number(Name("accuracy"), 0.91, 0.0248, short=True)
-      ('0.9100 ±0.0248', '.910 ±.025')
+      ('91.00 ±2.48', '91.0 ±2.5')
       >>> number(Name("difference"), 0.02)
       '+2.00'
     """

@@ -102,8 +102,8 @@ def test_a_study_is_run_once_and_told(tmp_path, monkeypatch):
         assert row["cost"]["loss"]["mean"] == pytest.approx(sum(losses) / len(losses))
     assert json.loads((tmp_path / "study" / "study.json").read_text()) == found
     lines = (tmp_path / "study" / "study.md").read_text().splitlines()
-    assert lines[0].startswith("| method.num_negatives | method | fusion | seeds | fused |")
-    assert lines[2].startswith("| 8 | tcmax-num_negatives=8 | concat | 2 | 0.")
+    assert lines[0].startswith("| method.num_negatives | method | fusion | seeds | fused (%) |")
+    assert lines[2].startswith("| 8 | tcmax-num_negatives=8 | concat | 2 | ")
 
     monkeypatch.setattr(loop, "train", lambda *args: pytest.fail("trained again"))
     monkeypatch.setattr(study, "step_memory", lambda setup: pytest.fail("compiled again"))
@@ -134,9 +134,9 @@ def test_the_table_says_what_there_is():
     ]
     table = study_markdown({"field": "data.audio_signal", "points": points}).splitlines()
     assert table[:4] == [
-        "| data.audio_signal | method | fusion | seeds | fused | audio (split) "
+        "| data.audio_signal | method | fusion | seeds | fused (%) | audio (split, %) "
         "| difference (points) | time of a step (ms) | memory of a step (MiB) | f1 |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-        "| 0.1 | joint | sum | 1 | 0.5000 | 0.2500 ±0.1250 | - | 12.50 ±1.00 | 321.4 | - |",
+        "| 0.1 | joint | sum | 1 | 50.00 | 25.00 ±12.50 | - | 12.50 ±1.00 | 321.4 | - |",
         "| null | joint | sum | 1 | - | - | +12.50 ±6.25 | - | - | 2.0000 |",
     ]

@@ -114,13 +114,13 @@ def test_cka_against_its_kernel_form_and_its_limits():
 @pytest.fixture
 def outputs():
     rng = np.random.default_rng(1)
-    labels = rng.integers(0, 3, 40)
-    own = {m: rng.normal(size=(40, 3)).astype(np.float32) for m in ("audio", "visual")}
+    labels = rng.integers(0, 3, 60)
+    own = {m: rng.normal(size=(60, 3)).astype(np.float32) for m in ("audio", "visual")}
     return Outputs(
         labels=labels.astype(np.int32),
         scores={"fused": own["audio"] + own["visual"], **own},
-        features={m: rng.normal(size=(40, 5)).astype(np.float32) for m in own},
-        predicted={c: rng.integers(0, 3, 40, dtype=np.int32) for c in CONDITIONS.values()},
+        features={m: rng.normal(size=(60, 5)).astype(np.float32) for m in own},
+        predicted={c: rng.integers(0, 3, 60, dtype=np.int32) for c in CONDITIONS.values()},
         class_names=["a", "b", "c"],
         dataset="tiny/1.0.0",
         split="test",
@@ -160,17 +160,17 @@ def test_analyse_gathers_them(outputs):
     divergence = analysis.js_divergence(own)
     assert found["js_divergence"] == {
         "mean": pytest.approx(divergence.mean()),
-        "standard_error": pytest.approx(divergence.std(ddof=1) / np.sqrt(40)),
+        "standard_error": pytest.approx(divergence.std(ddof=1) / np.sqrt(60)),
     }
     assert found["entropy_ratio"] == analysis.entropy_ratio(own)
-    assert found["examples"] == np.sum(found["confusion"]) == 40
-    trace = np.trace(found["confusion"]) / 40
+    assert found["examples"] == np.sum(found["confusion"]) == 60
+    trace = np.trace(found["confusion"]) / 60
     assert found["accuracy"]["fused"] == pytest.approx(trace)
     gain = found["accuracy"]["fused"] - max(found["accuracy"][m] for m in own)
     assert found["multimodal_gain"] == pytest.approx(gain)
     assert found["cka"].keys() == {"audio+visual"}
     p = np.exp(outputs.scores["audio"]) / np.exp(outputs.scores["audio"]).sum(-1, keepdims=True)
-    expected = -LOG(p[np.arange(40), outputs.labels]).mean()
+    expected = -LOG(p[np.arange(60), outputs.labels]).mean()
     assert found["cross_entropy"]["audio"] == pytest.approx(expected, rel=1e-5)
 
 
@@ -301,6 +301,25 @@ def test_on_validation_no_example_is_judged_by_a_fit_that_has_seen_it(outputs):
     assert found["accuracy"] == pytest.approx(np.mean(hits))
 
 
+@pytest.mark.parametrize(("examples", "told"), [(49, False), (50, True)])
+def test_few_examples_of_validation_tell_no_recalibrated_accuracy(
+    outputs, examples, told, tmp_path
+):
+    few = outputs._replace(
+        labels=outputs.labels[:examples],
+        scores={m: x[:examples] for m, x in outputs.scores.items()},
+    )
+    found = analysis.analyse_recalibrated(few, {"test": outputs})
+    fit = {"weights", "offsets"}
+    measures = {"accuracy", "cross_entropy", "calibration_error"}
+    assert all(set(own) == (fit | measures if told else fit) for own in found.values())
+    numbers = analysis_numbers({"recalibration": found["test"]})
+    assert (Name("recalibrated") in numbers) == (Name("weight", "audio") in numbers) == told
+    # The fit can be used all the same.
+    store(tmp_path, {}, {"validation": {"recalibration": found["validation"]}})
+    assert set(stored_recalibration(tmp_path)) == fit
+
+
 def test_heads_that_are_no_sum_and_runs_without_validation_have_no_recalibration(outputs, tmp_path):
     coupled = outputs._replace(scores={"fused": outputs.scores["fused"]})
     for splits in ({"validation": coupled, "test": coupled}, {"test": outputs}):
@@ -332,12 +351,12 @@ def test_analyses_as_text(outputs):
     rows = dict(re.fullmatch(r"(.+?)  +\S+  +(\S.*)", line).groups() for line in lines[1:-1])
     noisy = found["accuracy_under_noise"]["audio"]
     mean, error = (found["js_divergence"][x] for x in ("mean", "standard_error"))
-    assert rows["fused accuracy with noise on audio (2 std)"] == f"{noisy['2']:.4f}"
+    assert rows["fused accuracy with noise on audio (2 std) (%)"] == f"{100 * noisy['2']:.2f}"
     for by, own in (("split", found), ("marginal", found["marginal"])):
         without_visual = own["accuracy_without"]["visual"]
-        assert rows[f"fused accuracy without visual ({by})"] == f"{without_visual:.4f}"
+        assert rows[f"fused accuracy without visual ({by}, %)"] == f"{100 * without_visual:.2f}"
     assert rows["JS divergence (split, nats)"] == f"{mean:.4f} ±{error:.4f}"
-    assert rows["recalibrated accuracy"] == "0.6250"
+    assert rows["recalibrated accuracy (%)"] == "62.50"
     assert rows["weight of visual"] == "2.0000"
     assert rows["entropy ratio (split)"] == f"{found['entropy_ratio']:.4f}"
     gain = found["marginal"]["multimodal_gain"]
@@ -345,8 +364,9 @@ def test_analyses_as_text(outputs):
     assert rows["entropy, fused (nats)"] == f"{found['entropy']['fused']:.4f}"
     assert rows["I(y;audio), lower bound (nats)"] == "0.5000 ±0.1000"
     # What the other split does not have is a dash there.
-    assert lines[1].split() == ["fused", "accuracy", "0.5000", f"{found['accuracy']['fused']:.4f}"]
-    assert lines[2].split() == ["recalibrated", "accuracy", "-", "0.6250"]
+    share = f"{100 * found['accuracy']['fused']:.2f}"
+    assert lines[1].split() == ["fused", "accuracy", "(%)", "50.00", share]
+    assert lines[2].split() == ["recalibrated", "accuracy", "(%)", "-", "62.50"]
 
 
 def test_numbers_of_an_analysis_have_the_names_of_the_metrics(outputs):

@@ -164,11 +164,12 @@ def test_a_comparison_is_plain_data_and_leaves_its_runs_alone():
 def test_table_is_aligned():
     # 4.3027 * .01 / sqrt(3) = .0248, for both accuracies and for the difference.
     assert comparison_table(compare_runs(three_methods()), 80).splitlines() == [
-        "                                       audio       audio",
-        "method  fusion      seeds  fused       (split)     (probe)     minus joint",
-        "joint   concat      3      .910 ±.025  .500 ±.000  -           -",
-        "tcmax   concat      3      .930 ±.025  .750 ±.000  .625 ±.000  +2.0 ±2.5",
-        "mla     share_head  1      1.000       -           .250        +10.0 (concat)",
+        "                                      audio      audio",
+        "                                      (split,    (probe)",
+        "method  fusion      seeds  fused (%)  %)         (%)        minus joint",
+        "joint   concat      3      91.0 ±2.5  50.0 ±0.0  -          -",
+        "tcmax   concat      3      93.0 ±2.5  75.0 ±0.0  62.5 ±0.0  +2.0 ±2.5",
+        "mla     share_head  1      100.0      -          25.0       +10.0 (concat)",
     ]
 
 
@@ -179,8 +180,8 @@ def test_table_groups_split_accuracies_before_probes_and_leaves_other_metrics_ou
     ]
     runs[0]["metrics"] |= {"cross_entropy": 1.5, "tc_bound": 0.5}
     titles = comparison_cells(compare_runs(runs))[0]
-    assert titles[:4] == ["method", "fusion", "seeds", "fused"]
-    assert [title.split()[1] for title in titles[4:8]] == ["(split)"] * 2 + ["(probe)"] * 2
+    assert titles[:4] == ["method", "fusion", "seeds", "fused (%)"]
+    assert [title.split()[1] for title in titles[4:8]] == ["(split,"] * 2 + ["(probe)"] * 2
     assert {title.split()[0] for title in titles[4:8]} == {"audio", "lips"}
     assert titles[8:] == ["minus joint"]
 
@@ -194,11 +195,12 @@ def test_markdown_has_the_cells_of_the_table():
     comparison = compare_runs(three_methods())
     *table, blank, reading = comparison_markdown(comparison).splitlines()
     assert table == [
-        "| method | fusion | seeds | fused | audio (split) | audio (probe) | minus joint |",
+        "| method | fusion | seeds | fused (%) | audio (split, %) | audio (probe) (%) "
+        "| minus joint |",
         "| --- | --- | --- | --- | --- | --- | --- |",
-        "| joint | concat | 3 | .910 ±.025 | .500 ±.000 | - | - |",
-        "| tcmax | concat | 3 | .930 ±.025 | .750 ±.000 | .625 ±.000 | +2.0 ±2.5 |",
-        "| mla | share_head | 1 | 1.000 | - | .250 | +10.0 (concat) |",
+        "| joint | concat | 3 | 91.0 ±2.5 | 50.0 ±0.0 | - | - |",
+        "| tcmax | concat | 3 | 93.0 ±2.5 | 75.0 ±0.0 | 62.5 ±0.0 | +2.0 ±2.5 |",
+        "| mla | share_head | 1 | 100.0 | - | 25.0 | +10.0 (concat) |",
     ]
     assert blank == ""
     for words in ("±", "95 % t-interval", "paired difference", "against joint", "points"):
@@ -211,10 +213,11 @@ def test_recalibrated_accuracy_has_a_column_where_there_is_one():
     tcmax["metrics"]["recalibrated"] = 0.875
     *table, _, reading = comparison_markdown(compare_runs([joint, tcmax])).splitlines()
     assert table == [
-        "| method | fusion | seeds | fused | recalibrated | audio (split) | minus joint |",
+        "| method | fusion | seeds | fused (%) | recalibrated (%) | audio (split, %) "
+        "| minus joint |",
         "| --- | --- | --- | --- | --- | --- | --- |",
-        "| joint | concat | 1 | .500 | - | .250 | - |",
-        "| tcmax | concat | 1 | .750 | .875 | - | +25.0 |",
+        "| joint | concat | 1 | 50.0 | - | 25.0 | - |",
+        "| tcmax | concat | 1 | 75.0 | 87.5 | - | +25.0 |",
     ]
     assert "Recalibrated: fused, with a weight for each modality" in reading
     assert "Recalibrated" not in comparison_markdown(compare_runs([joint]))
@@ -233,10 +236,10 @@ def test_failed_seeds_are_named_in_their_row():
     assert row["difference"]["n"] == 2
     assert comparison["failed"] == [failure("agm", 1)]
     assert comparison_table(comparison).splitlines() == [
-        "                                                minus",
-        "method  fusion  seeds               fused       joint",
-        "joint   concat  3                   .500 ±.000  -",
-        "agm     concat  2 (failed: seed 1)  .750 ±.000  +25.0 ±0.0",
+        "                                               minus",
+        "method  fusion  seeds               fused (%)  joint",
+        "joint   concat  3                   50.0 ±0.0  -",
+        "agm     concat  2 (failed: seed 1)  75.0 ±0.0  +25.0 ±0.0",
     ]
     *_, last = comparison_markdown(comparison).splitlines()
     assert last == "- failed: agm, concat, seed 1: agm: loss = nan"
@@ -248,9 +251,9 @@ def test_a_method_that_failed_on_every_seed_keeps_a_row_and_is_no_baseline():
     row = row_of(comparison, "joint")
     assert (row["seeds"], row["failed"], row["metrics"]) == ([], [0, 1], {})
     assert row_of(comparison, "tcmax")["against"] == {"method": "joint", "fusion": "film"}
-    lines = comparison_table(comparison).splitlines()
-    assert lines[2] == "tcmax   concat  1                      .750   +25.0 (film)"
-    assert lines[3] == "joint   concat  0 (failed: seed 0, 1)  -      -"
+    *_, tcmax, joint = comparison_table(comparison).splitlines()
+    assert tcmax == "tcmax   concat  1                      75.0   +25.0 (film)"
+    assert joint == "joint   concat  0 (failed: seed 0, 1)  -      -"
     assert compare_runs([], failed)["rows"] == [row]
 
 
@@ -288,7 +291,7 @@ def test_a_new_metric_has_a_column_under_its_key():
     runs = [run("joint", 0, 0.5), run("tcmax", 0, 0.75, probe_lips=0.25)]
     runs[1]["metrics"] |= {"f1/lips": 2.5}
     head, joint, tcmax = comparison_cells(compare_runs(runs))
-    assert head[3:] == ["fused", "lips (probe)", "f1/lips", "minus joint"]
+    assert head[3:] == ["fused (%)", "lips (probe) (%)", "f1/lips", "minus joint"]
     assert (joint[5], tcmax[5]) == ("-", "2.500")
 
 

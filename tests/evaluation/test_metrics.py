@@ -145,13 +145,13 @@ def test_table_shows_every_number():
     assert lines[0] == "r: best checkpoint on validation, epoch 3 (step 12)"
     assert [line.split()[-1] for line in lines[1:]] == [
         "test",
-        "0.9125",
-        "0.5000",
-        "0.7500",
+        "91.25",
+        "50.00",
+        "75.00",
         "0.2500",
         "1.5000",
     ]
-    assert "accuracy of lips (split)" in lines[3]
+    assert "accuracy of lips (split, %)" in lines[3]
     assert "fused accuracy without lips" in lines[4]
 
 
@@ -160,7 +160,7 @@ def test_a_new_metric_stands_under_its_key_below_the_others():
     results = {"run": "r", "epoch": 3, "step": 12, "splits": {"test": metrics}}
     lines = results_table(results).splitlines()
     assert [line.rsplit(maxsplit=1) for line in lines[2:]] == [
-        ["fused accuracy", "0.5000"], ["TC bound (nats)", "0.1250"], ["f1/lips", "0.2500"],
+        ["fused accuracy (%)", "50.00"], ["TC bound (nats)", "0.1250"], ["f1/lips", "0.2500"],
     ]  # fmt: skip
 
 
@@ -168,7 +168,7 @@ def test_many_splits_fit_the_width():
     splits = {f"test of domain {number}": {"accuracy": number / 8} for number in range(5)}
     table = results_table({"run": "r", "epoch": 3, "step": 12, "splits": splits}, width=50)
     assert max(map(len, table.splitlines()[1:])) <= 50
-    assert all(f"{number / 8:.4f}" in table for number in range(5))
+    assert all(f"{100 * number / 8:.2f}" in table for number in range(5))
     # Each block has the names of the metrics.
     assert table.count("fused accuracy") == 2
 
@@ -186,7 +186,7 @@ def test_what_one_split_alone_has_is_a_dash_in_the_others():
     test = {"accuracy": 0.25, "probe/lips": 0.5, "recalibrated": 0.75}
     splits = {"validation": {"accuracy": 0.5}, "test": test}
     lines = results_table({"run": "r", "step": 1, "epoch": 1, "splits": splits}).splitlines()
-    assert lines[3].split() == ["recalibrated", "accuracy", "-", "0.7500"]
+    assert lines[3].split() == ["recalibrated", "accuracy", "(%)", "-", "75.00"]
 
 
 def test_table_says_what_share_of_the_data_was_there():

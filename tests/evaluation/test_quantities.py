@@ -22,14 +22,14 @@ from tcmax_jax.evaluation.quantities import (
 
 HARD = [
     (without(["visual", "audio"]), "without/audio+visual",
-     "fused accuracy without audio and visual (split)"),
-    (without(["lips"]), "without/lips", "fused accuracy without lips (split)"),
+     "fused accuracy without audio and visual (split, %)"),
+    (without(["lips"]), "without/lips", "fused accuracy without lips (split, %)"),
     (Condition(noisy="a=b", strength=0.5), "noise/a=b=0.5",
-     "fused accuracy with noise on a=b (0.5 std)"),
+     "fused accuracy with noise on a=b (0.5 std) (%)"),
     (Condition(noisy="audio", strength=1e-5), "noise/audio=1e-05",
-     "fused accuracy with noise on audio (1e-05 std)"),
+     "fused accuracy with noise on audio (1e-05 std) (%)"),
     (Condition(noisy="audio", strength=2.0), "noise/audio=2",
-     "fused accuracy with noise on audio (2 std)"),
+     "fused accuracy with noise on audio (2 std) (%)"),
 ]  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def test_other_keys_come_back_too(key):
 def test_one_name_for_one_quantity():
     keys = ("accuracy", "accuracy/audio", "probe/audio", "cross_entropy", "tc_bound", "cka/a+b")
     assert [title(read_name(key)) for key in keys] == [
-        "fused accuracy", "accuracy of audio (split)", "accuracy of audio (probe)",
+        "fused accuracy (%)", "accuracy of audio (split, %)", "accuracy of audio (probe) (%)",
         "cross-entropy (nats)", "TC bound (nats)", "linear CKA, a and b",
     ]  # fmt: skip
     titles = [own.title for own in QUANTITIES]
@@ -69,8 +69,8 @@ def test_marginal_and_split_are_two_names_of_one_quantity():
     split, marginal = read_name("without/b+a"), read_name("marginal/without/b+a")
     assert marginal == under(without(["a", "b"]), by="marginal") == split._replace(by="marginal")
     assert quantity(marginal) is quantity(split)
-    assert title(marginal) == "fused accuracy without a and b (marginal)"
-    assert title(Name("accuracy", "a", "marginal"), short=True) == "a (marginal)"
+    assert title(marginal) == "fused accuracy without a and b (marginal, %)"
+    assert title(Name("accuracy", "a", "marginal"), short=True) == "a (marginal, %)"
     assert title(Name("js_divergence")) == "JS divergence (split, nats)"
     # What is of the fused prediction or of no prediction has no such note.
     plain = map(read_name, ["entropy/fused", "calibration_error/recalibrated", "cka/a+b"])
@@ -146,10 +146,10 @@ def test_the_order_is_that_of_the_table_and_unknown_ones_come_last():
 @pytest.mark.parametrize(
     ("key", "value", "spread", "full", "short"),
     [
-        ("accuracy", 0.91, 0.02484, "0.9100 ±0.0248", ".910 ±.025"),
-        ("accuracy", 1.0, None, "1.0000", "1.000"),
+        ("accuracy", 0.91, 0.02484, "91.00 ±2.48", "91.0 ±2.5"),
+        ("accuracy", 1.0, None, "100.00", "100.0"),
         ("accuracy", None, None, "-", "-"),
-        ("accuracy", 0.5, 0.0, "0.5000 ±0.0000", ".500 ±.000"),
+        ("accuracy", 0.5, 0.0, "50.00 ±0.00", "50.0 ±0.0"),
         ("weight/a", -0.25, None, "-0.2500", "-.250"),
         ("cross_entropy", 0.25, 0.125, "0.2500 ±0.1250", "0.250 ±0.125"),
         ("cross_entropy", 0.00025, None, "0.0003", "2.5e-04"),

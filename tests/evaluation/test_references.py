@@ -77,11 +77,11 @@ def runs(*accuracies):
 def test_they_have_rows_and_those_below_are_named():
     comparison = compare_runs(runs(0.3, 0.8)) | {"references": {FREQUENT: 0.25, LINEAR: 0.5}}
     frequent, linear = comparison_cells(comparison)[-2:]
-    assert (frequent[0], frequent[3]) == ("(most frequent class)", ".250")
-    assert (linear[0], linear[3]) == ("(linear classifier)", ".500")
+    assert (frequent[0], frequent[3]) == ("(most frequent class)", "25.0")
+    assert (linear[0], linear[3]) == ("(linear classifier)", "50.0")
     (warning,) = comparison_warnings(comparison)
     assert warning == (
-        "joint, concat: the fused accuracy, 0.300, is below that of the linear classifier, 0.500. "
+        "joint, concat: the fused accuracy, 30.0 %, is below that of the linear classifier, 50.0. "
         "It says nothing about the method: train longer, or at another rate."
     )
     assert f"\nwarning: {warning}" in comparison_table(comparison)

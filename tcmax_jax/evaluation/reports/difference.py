@@ -11,15 +11,21 @@ from tcmax_jax.evaluation.reports.draw import draw_difference
 from tcmax_jax.evaluation.reports.page import write_page
 from tcmax_jax.evaluation.reports.provenance import plain
 from tcmax_jax.evaluation.reports.rows import curves, last_split, numbers
-from tcmax_jax.evaluation.reports.runs import check_same_data, differing_fields, read_evaluated
+from tcmax_jax.evaluation.reports.runs import (
+    check_same_data,
+    differing_fields,
+    labels,
+    read_evaluated,
+)
 from tcmax_jax.run_folder import RunFolder
 
 _MOST_CLASSES = 20
 _TITLE = "What changed"
 _CHANGE = Name("difference")
 _CAPTION = (
-    "Loss and cross-entropy in training; cross-entropy (both on a logarithmic axis), TC bound and "
-    "accuracies of the validation split; A solid, B dashed."
+    "Accuracies of the validation split, cross-entropy in training and on validation (both on a "
+    "logarithmic axis), TC bound, and training loss, on an axis for each objective. A solid, B "
+    "dashed; dotted: chance. What leaves a panel is cut, and marked."
 )
 
 
@@ -50,7 +56,9 @@ def write_difference(first: Path, second: Path, out: Path) -> list[Path]:
     if runs[0]["run"] == runs[1]["run"]:
         pictures, drawn = {}, {"text": "Two checkpoints of one training."}
     else:
-        pictures = {"curves": draw_difference([curves(run["log"]) for run in runs])}
+        methods = labels([run["config"]["method"] for run in runs])
+        logged, classes = [curves(run["log"]) for run in runs], len(outputs[0].class_names)
+        pictures = {"curves": draw_difference(logged, methods, classes)}
         drawn = {"figure": "curves", "caption": _CAPTION}
     fields = differing_fields([run["config"] for run in runs])
     changed = [["field", "A", "B"], *([path, *map(plain, values)] for path, values in fields)]

@@ -1,4 +1,4 @@
-"""All figures of a report as PNG."""
+"""All figures of a report, each as its panels in SVG."""
 
 import io
 import math
@@ -7,16 +7,18 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 
 from tcmax_jax.evaluation.quantities import ordered
-from tcmax_jax.evaluation.reports import figures
+from tcmax_jax.evaluation.reports import figures, matrices
 from tcmax_jax.evaluation.reports.studies import study_lines
 from tcmax_jax.evaluation.reports.style import DPI, PAIR, RC
 
 # Beyond these a confusion matrix has cells that nobody can see.
 _MOST_CONFUSED_CLASSES = 60
+# Without the version of matplotlib and the date, so that equal panels are equal files.
+_NO_METADATA = dict.fromkeys(("Creator", "Date"))
 
 
-def draw_runs(rows: Sequence[Mapping], class_names: Sequence[str]) -> dict[str, bytes]:
-    """Returns {name: PNG} of all figures that rows, see `make_rows`, have something for."""
+def draw_runs(rows: Sequence[Mapping], class_names: Sequence[str]) -> dict[str, list[bytes]]:
+    """Returns {name: its panels} of all figures that rows, see `make_rows`, have something for."""
     classes = len(class_names)
     names = [name for row in rows for name in row["measures"]]
     predictions = {name for row in rows for name in row["reliability"]}
@@ -25,50 +27,47 @@ def draw_runs(rows: Sequence[Mapping], class_names: Sequence[str]) -> dict[str, 
         "js_divergence": math.log(max(len(predictions) - 1, 1)),
         "entropy": math.log(classes),
         "calibration_error": 1,
-        "without": 1,
     }
     with _styled():
         drawn = {"curves": figures.curves_figure(rows, classes)}
         if any(row["noise"] for row in rows):
-            drawn["noise"] = figures.noise_figure(rows)
+            drawn["noise"] = figures.noise_figure(rows, classes)
         for figure in ("modalities", "missing", "entropy", "calibration"):
             if shown := ordered(names, figure):
-                drawn[figure] = figures.bars_figure(rows, shown, limits)
-        for name, some in _parts("reliability", rows, 9):
-            drawn[name] = figures.reliability_figure(some)
-        for name, some in _parts("confusion", rows if classes <= _MOST_CONFUSED_CLASSES else [], 4):
-            drawn[name] = figures.confusion_figure(some, class_names)
-        return {name: _png(figure) for name, figure in drawn.items()}
+                drawn[figure] = figures.bars_figure(rows, shown, limits, classes)
+        drawn["reliability"] = matrices.reliability_figure(rows)
+        if classes <= _MOST_CONFUSED_CLASSES:
+            drawn["confusion"] = matrices.confusion_figure(rows, class_names)
+        return {name: list(map(_svg, panels)) for name, panels in drawn.items()}
 
 
-def draw_study(study: Mapping) -> bytes:
-    """Returns the PNG of a study, see `read_study`."""
+def draw_study(study: Mapping) -> list[bytes]:
+    """Returns the panels of a study, see `read_study`."""
     with _styled():
-        return _png(figures.study_figure(study, study_lines(study)))
+        return list(map(_svg, figures.study_figure(study, study_lines(study))))
 
 
-def draw_difference(curves: Sequence[Mapping]) -> bytes:
-    """Returns the PNG of the curves of two runs, see `tcmax_jax.evaluation.reports.rows.curves`."""
+def draw_difference(curves: Sequence[Mapping], methods: Sequence[str], classes: int) -> list[bytes]:
+    """Returns the panels of the curves of two runs.
+
+    Args:
+      curves: of each run, see `tcmax_jax.evaluation.reports.rows.curves`.
+      methods: of each run, with the options in which they differ.
+      classes: their number.
+    """
     rows = [
-        {"label": letter, "look": look, "curves": {name: [x] for name, x in curve.items()}}
-        for letter, curve, look in zip("AB", curves, PAIR, strict=True)
+        {"label": label, "look": look, "method": method, "curves": {n: [x] for n, x in own.items()}}
+        for label, own, look, method in zip("AB", curves, PAIR, methods, strict=True)
     ]
     with _styled():
-        return _png(figures.curves_figure(rows))
+        return list(map(_svg, figures.curves_figure(rows, classes)))
 
 
 def _styled():
     return matplotlib.rc_context({**matplotlib.rcParamsDefault, **RC, "backend": "agg"})
 
 
-def _parts(name, rows, most):
-    """Yields rows in parts that fit on a printed page, with the name of the figure of each."""
-    for number, first in enumerate(range(0, len(rows), most), start=1):
-        yield (name if number == 1 else f"{name}-{number}"), rows[first : first + most]
-
-
-def _png(figure):
+def _svg(figure):
     file = io.BytesIO()
-    # Without the version of matplotlib in it, so that equal figures are equal files.
-    figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+    figure.savefig(file, format="svg", dpi=DPI, metadata=_NO_METADATA)
     return file.getvalue()

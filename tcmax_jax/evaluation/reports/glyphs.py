@@ -19,19 +19,19 @@ _NORMAL = 400
 _UNASSIGNED = "\u0378"
 
 
-def literal(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Decorates a function of a figure: dollars begin no formula, and characters have a font."""
+def literal(draw: Callable[..., list[Figure]]) -> Callable[..., list[Figure]]:
+    """Decorates a function of figures: dollars begin no formula, and characters have a font."""
 
     @functools.wraps(draw)
     def drawn(*arguments, **options):
-        figure = draw(*arguments, **options)
-        texts = figure.findobj(Text)
+        figures = draw(*arguments, **options)
+        texts = [text for figure in figures for text in figure.findobj(Text)]
         for text in texts:
             text.set_parse_math(False)
         fonts = families("".join(text.get_text() for text in texts))
         for text in texts if len(fonts) > 1 else ():
             text.set_fontfamily(fonts)
-        return figure
+        return figures
 
     return drawn
 

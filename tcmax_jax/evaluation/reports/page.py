@@ -32,7 +32,9 @@ th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0;
   border-bottom: 1px solid #e3e3e3; min-width: 3.2rem; }
 th { border-bottom: 1px solid #888; }
 figure { margin: 1rem 0 1.6rem; }
-img { display: block; width: 100%; min-width: 32rem; height: auto; }
+.wide + .wide { margin-top: 1.4rem; }
+.panels { display: flex; flex-wrap: wrap; gap: .8rem 1rem; align-items: flex-start; }
+img { display: block; max-width: 100%; height: auto; }
 figcaption { font-size: .875rem; color: #444; margin-top: .4rem; }
 pre { font-size: .78rem; background: #f5f5f5; padding: .7rem; overflow-x: auto; }
 aside { border: 2px dashed #888; padding: 0 1rem .3rem; margin: 1.5rem 0; background: #fafafa; }
@@ -40,17 +42,18 @@ aside h3 { margin-top: .8rem; }
 @media print {
   body { max-width: none; padding: 0; font-size: 10.5pt; }
   h2, h3 { break-after: avoid; }
-  figure, aside, tr { break-inside: avoid; }
+  img, aside, tr { break-inside: avoid; }
   table { font-size: 8pt; }
   th, td { padding-right: .5rem; min-width: 0; }
   .wide { overflow: visible; }
-  img { min-width: 0; width: auto; max-width: 100%; max-height: 21cm; }
+  .panels { display: block; }
+  img { display: inline-block; max-height: 21cm; }
   pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 7pt; }
 }
 """
 
 
-def to_html(title: str, blocks: Sequence[Mapping], pictures: Mapping[str, bytes]) -> str:
+def to_html(title: str, blocks: Sequence[Mapping], pictures: Mapping[str, Sequence[bytes]]) -> str:
     """Returns a whole page, see `write_page`, that needs nothing beside it."""
     body = "\n".join(_html_block(block, pictures) for block in blocks)
     return (
@@ -61,9 +64,22 @@ def to_html(title: str, blocks: Sequence[Mapping], pictures: Mapping[str, bytes]
     )
 
 
-def to_markdown(blocks: Sequence[Mapping]) -> str:
-    """Returns the same as Markdown, with pictures at figures/<name>.png beside it."""
-    return "\n\n".join(_markdown_block(block) for block in blocks) + "\n"
+def to_markdown(blocks: Sequence[Mapping], pictures: Mapping[str, Sequence[bytes]]) -> str:
+    """Returns the same as Markdown, with the files of `_panel_files` beside it."""
+    return "\n\n".join(_markdown_block(block, pictures) for block in blocks) + "\n"
+
+
+def _panel_files(pictures):
+    """Returns {path in the folder of the page: panel} of all figures."""
+    return {
+        _panel_file(name, number): panel
+        for name, panels in pictures.items()
+        for number, panel in enumerate(panels, start=1)
+    }
+
+
+def _panel_file(name, number):
+    return f"figures/{name}-{number}.svg"
 
 
 def _html_block(block, pictures):
@@ -80,11 +96,15 @@ def _html_block(block, pictures):
             table = f"<table>\n{top}<tbody>\n{''.join(lines)}</tbody>\n</table>"
             return f'<div class="wide">{table}</div>'
         case {"figure": name, "caption": caption}:
-            data, text = base64.b64encode(pictures[name]).decode(), _html_text(caption)
-            # The caption says what the picture shows; the tables have its numbers.
+            # The caption says what the panels show; the tables have their numbers.
+            panels = "".join(
+                f'<img alt="{_html_text(name)}, panel {number}" '
+                f'src="data:image/svg+xml;base64,{base64.b64encode(panel).decode()}">'
+                for number, panel in enumerate(pictures[name], start=1)
+            )
             return (
-                f'<figure><div class="wide"><img alt="{_html_text(name)}" '
-                f'src="data:image/png;base64,{data}"></div><figcaption>{text}</figcaption></figure>'
+                f'<figure><div class="panels">{panels}</div>'
+                f"<figcaption>{_html_text(caption)}</figcaption></figure>"
             )
         case {"code": text}:
             return f"<pre>{html.escape(text)}</pre>"
@@ -102,7 +122,7 @@ def _html_row(cells, tag):
     return f"<tr>{''.join(f'<{tag}>{text}</{tag}>' for text in texts)}</tr>\n"
 
 
-def _markdown_block(block):
+def _markdown_block(block, pictures):
     match block:
         case {"heading": text, "level": level}:
             return f"{'#' * level} {markdown_text(text)}"
@@ -113,11 +133,13 @@ def _markdown_block(block):
         case {"table": rows}:
             return markdown_table(rows)
         case {"figure": name, "caption": caption}:
-            return f"![{name}](figures/{name}.png)\n\n*{markdown_text(caption)}*"
+            files = [_panel_file(name, n) for n in range(1, len(pictures[name]) + 1)]
+            links = (f"![{name}, panel {n}]({file})" for n, file in enumerate(files, start=1))
+            return "\n".join([*links, "", f"*{markdown_text(caption)}*"])
         case {"code": text}:
             return markdown_code(text)
         case {"aside": inner}:
-            text = "\n\n".join(map(_markdown_block, inner))
+            text = "\n\n".join(_markdown_block(each, pictures) for each in inner)
             return "\n".join(f"> {line}".rstrip() for line in text.splitlines())
 
 
@@ -126,7 +148,7 @@ def write_page(
     name: str,
     title: str,
     blocks: Sequence[Mapping],
-    pictures: Mapping[str, bytes],
+    pictures: Mapping[str, Sequence[bytes]],
     tables: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Path]:
     """Writes a page and its tables, and removes files of an earlier page that are not among them.
@@ -139,7 +161,7 @@ def write_page(
       name: of the page's files <name>.html and <name>.md.
       title: of the page.
       blocks: see the module.
-      pictures: {name of a figure: PNG}, written to figures/<name>.png.
+      pictures: {name of a figure: its panels as SVG}, written to figures/<name>-<number>.svg.
       tables: {name of a file: its text}.
 
     Returns:
@@ -148,11 +170,12 @@ def write_page(
     Raises:
       FileExistsError: a file that no page has written has one of the names; nothing was written.
     """
-    texts = {f"{name}.html": to_html(title, blocks, pictures), f"{name}.md": to_markdown(blocks)}
+    texts = {f"{name}.html": to_html(title, blocks, pictures)}
+    texts |= {f"{name}.md": to_markdown(blocks, pictures)}
     texts |= tables
     # Names of files may hold bytes that are no text.
     files = {name: text.encode(errors="backslashreplace") for name, text in texts.items()}
-    files |= {f"figures/{name}.png": png for name, png in pictures.items()}
+    files |= _panel_files(pictures)
     before = _read(out)
     ours = {name for name, digest in before.items() if _digest_of(out / name) == digest}
     strangers = [

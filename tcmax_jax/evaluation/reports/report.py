@@ -21,27 +21,30 @@ from tcmax_jax.evaluation.quantities import (
     write_name,
 )
 from tcmax_jax.evaluation.reports.draw import draw_runs, draw_study
-from tcmax_jax.evaluation.reports.figures import writes_names
+from tcmax_jax.evaluation.reports.findings import findings
+from tcmax_jax.evaluation.reports.matrices import writes_names
 from tcmax_jax.evaluation.reports.page import write_page
 from tcmax_jax.evaluation.reports.provenance import provenance
 from tcmax_jax.evaluation.reports.rows import last_split, make_rows, numbers
 from tcmax_jax.evaluation.reports.runs import differing_fields, find_folders, read_runs
 from tcmax_jax.evaluation.reports.studies import read_study, studies_csv, study_blocks
+from tcmax_jax.evaluation.reports.style import reference
 
-_BASELINE = "joint"
-_SHARES = "Accuracies as shares of 1."
+_SHARES = "Accuracies in percent."
 _MEANS = "Mean over seeds ± half the 95 % t-interval of the mean"
 _BAND = "Lines are means over seeds, bands reach from the lowest seed to the highest."
 _BARS = (
     "Bars are means over seeds, dots single seeds, lines the 95 % t-interval of the mean (none for "
-    "one seed; cut off where it leaves the axis)."
+    "one seed; cut off where it leaves the axis). A bar that would flatten all others is cut, with "
+    "its number."
 )
 _CAPTIONS = {
     "curves": f"Training: all but the training loss and the cross-entropy in training is of the "
-    f"validation split. {_BAND} Each method has a loss of its own, so that losses compare runs of "
-    "one method alone; cross-entropy, of the fused prediction, compares all of them, on a "
-    "logarithmic axis. That of training is of batches, while the parameters change; MLA, which "
-    "trains modalities in turn, has none. A TC bound far below 0 is cut off. Dotted: chance.",
+    f"validation split. {_BAND} TCMax and what it is compared with are bold. Cross-entropy, of the "
+    "fused prediction, compares all methods, on a logarithmic axis. That of training is of "
+    "batches, while the parameters change; MLA, which trains modalities in turn, has none. Each "
+    "method has a loss of its own, and so an axis of its own. Dotted: chance. What leaves a panel "
+    "is cut, and marked at its edge, such as a TC bound far below 0.",
     "modalities": "How the predictions of single modalities differ. The Jensen-Shannon divergence "
     "is 0 where they are the same; an entropy ratio of 1 says that they are equally certain; the "
     f"gain is fused accuracy less that of the best modality. {_BARS}",
@@ -50,13 +53,14 @@ _CAPTIONS = {
     "calibration": "Expected calibration error: how far confidence and share of correct "
     f"predictions lie apart. {_BARS}",
     "reliability": "Reliability: share of correct predictions by their confidence, all seeds "
-    "together. Below the diagonal predictions are too confident. Dots grow with the examples; "
-    "bins with less than 1 % of them are left out.",
-    "missing": f"Fused accuracy without a modality. {_BARS}",
+    "together. Below the diagonal predictions are too confident. n: examples in each bin of the "
+    "fused prediction; bins with less than 1 % of them have no dot.",
+    "missing": f"Fused accuracy without a modality. {_BARS} Dotted: chance.",
     "noise": "Fused accuracy with Gaussian noise on the input of one modality, in standard "
-    f"deviations of the example's own input. {_BAND}",
-    "confusion": "Confusion of the fused prediction, all seeds together; a row for each true "
-    "class.",
+    f"deviations of the example's own input. {_BAND} Dotted: chance.",
+    "confusion": "Confusion of the fused prediction, all seeds together: a row for each true "
+    "class, as grey as the share of it that is taken for the class of the column. Up to 12 classes "
+    "have the number of examples in the cells.",
 }
 _PARTIAL_READING = (
     "Marginal: what the classifier itself predicts from some modalities, the others averaged over "
@@ -66,7 +70,9 @@ _PARTIAL_READING = (
 _TRAINING_READING = "Cross-entropy in training is the mean over the last epoch."
 _RECALIBRATION_READING = (
     "Recalibrated: a weight for each modality and an offset for each class, fitted on validation. "
-    "Where that is far better than the plain sum, a modality speaks louder than what it knows."
+    "Where that is far better than the plain sum, a modality speaks louder than what it knows. "
+    "Choose it by validation only if what is to be predicted is like validation: where it is of "
+    "other speakers or groups, a gain on validation does not hold."
 )
 _CHAIN_READING = (
     "I and TC are lower bounds of mutual information and total correlation, estimated on a part of "
@@ -142,7 +148,7 @@ def _about_runs(runs, failed, heading):
         for run in runs
     ]
     methods = [run["method"] for run in runs]
-    comparison = compare_runs(told, failed, _BASELINE if _BASELINE in methods else methods[0])
+    comparison = compare_runs(told, failed, reference(methods))
     failures = comparison_failures(comparison)
     data, examples = runs[0]["data"], runs[0]["analysis"][split]["examples"]
     pictures = draw_runs(rows, data["class_names"])
@@ -156,6 +162,7 @@ def _about_runs(runs, failed, heading):
     blocks = [
         {"heading": heading, "level": 1},
         {"text": summary},
+        {"text": findings(comparison, rows, len(data["class_names"]), examples)},
         *_warnings(rows),
         {"heading": "Results", "level": 2},
         *_results(comparison),
@@ -194,25 +201,20 @@ def _results(comparison):
 
 def _measures_tables(rows):
     """Returns tables of all analyses that are one number: a line for each row, after a head."""
-    tables = []
-    for table in ANALYSES:
+    blocks = []
+    for table, heading in ANALYSES.items():
         if names := ordered((name for row in rows for name in row["measures"]), table):
             lines = [["method", "fusion", *map(title, names)]]
             for row in rows:
                 cells = [mean(name, row["measures"].get(name), short=True) for name in names]
                 lines.append([row["method"], row["fusion"], *cells])
-            tables.append({"table": lines})
-    return tables
+            blocks += [{"heading": heading, "level": 3}, {"table": lines}]
+    return blocks
 
 
 def _figures(there, *names):
-    """Returns blocks of those figures that there are, and of their further parts (<name>-2)."""
-    return [
-        {"figure": figure, "caption": _CAPTIONS[name] if figure == name else "Continued."}
-        for name in names
-        for figure in there
-        if figure.partition("-")[0] == name
-    ]
+    """Returns blocks of those figures that there are."""
+    return [{"figure": name, "caption": _CAPTIONS[name]} for name in names if name in there]
 
 
 def _numbers_of_classes(class_names):

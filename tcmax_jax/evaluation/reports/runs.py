@@ -170,12 +170,12 @@ def read_evaluated(folder: Path) -> dict:
 
 
 def read_provenance(folder: Path) -> dict:
-    """Returns {"config", "environments"} of a run, see `read_runs`.
+    """Returns {"config", "data", "environments"} of a run, see `read_runs`.
 
     Raises:
       ValueError: damaged files.
     """
-    return {name: _file(folder, name) for name in ("config", "environments")}
+    return {name: _file(folder, name) for name in ("config", "data", "environments")}
 
 
 def run_folder_name(run: Mapping) -> str:

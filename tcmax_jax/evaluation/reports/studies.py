@@ -22,7 +22,9 @@ _READING = (
 _CAPTION = (
     "Means over seeds with the 95 % t-interval of the mean (none for one seed), evenly spaced "
     "whatever the values are. Accuracies and cross-entropy are of the best checkpoint on "
-    "validation. Dotted: no difference."
+    "validation. Dotted: chance, or no difference. What leaves a panel is cut, and marked. "
+    "Training losses of different methods have axes of their own; where the study changes options "
+    "of the method, the table alone has them."
 )
 
 
@@ -36,7 +38,8 @@ def read_study(folder: Path) -> dict:
 
     Returns:
       {"folder", "field", "points": see `tcmax_jax.commands.study.run_study`, "runs": those whose
-      folders are there, see `read_runs`}.
+      folders are there, see `read_runs`, "classes": their number where all runs have as many, None
+      where they do not, or no folder is there}.
 
     Raises:
       ValueError: study.json is damaged or has no point yet.
@@ -58,7 +61,9 @@ def read_study(folder: Path) -> dict:
     places = [folder / point_folder(study["field"], p["value"]) for p in study["points"]]
     folders = [path.parent for place in places for path in sorted(place.glob("*/config.json"))]
     runs = [read_provenance(run) for run in folders]
-    return {"folder": str(folder), **study, "runs": runs}
+    classes = {len(run["data"]["class_names"]) for run in runs}
+    known = classes.pop() if len(classes) == 1 else None
+    return {"folder": str(folder), **study, "runs": runs, "classes": known}
 
 
 def study_numbers(row: Mapping) -> dict[Name, Mapping]:

@@ -63,12 +63,13 @@ def test_the_page_says_what_the_files_say(pair, tmp_path):
     change = f"{js[1] - js[0]:.4f}"
     assert told["JS divergence (split, nats)"] == [f"{js[0]:.4f}", f"{js[1]:.4f}", change, "-"]
     splits = [json.loads((f / "results.json").read_text())["splits"]["test"] for f in pair]
-    for title, key, sign in (
-        ("fused accuracy", "accuracy", 1), ("cross-entropy (nats)", "cross_entropy", -1)
-    ):  # fmt: skip
-        first, second = (metrics[key] for metrics in splits)
+    for title, key, sign, factor, digits in (
+        ("fused accuracy (%)", "accuracy", 1, 100, 2),
+        ("cross-entropy (nats)", "cross_entropy", -1, 1, 4),
+    ):
+        first, second = (factor * metrics[key] for metrics in splits)
         better = "B" if sign * (second - first) > 0 else "A"
-        expected = [f"{first:.4f}", f"{second:.4f}", f"{second - first:.4f}", better]
+        expected = [*(f"{x:.{digits}f}" for x in (first, second, second - first)), better]
         assert told[title] == expected
     assert len(classes) == 1 + 4
     for name, count, first, second, _ in classes[1:]:
@@ -76,11 +77,11 @@ def test_the_page_says_what_the_files_say(pair, tmp_path):
         assert int(count) == sum(a["confusion"][c])
         for share, analysis in ((first, a), (second, b)):
             row = analysis["confusion"][c]
-            assert share == f"{row[c] / sum(row):.4f}"
+            assert share == f"{100 * row[c] / sum(row):.2f}"
     shares = [x["accuracy"]["fused"] for x in (a, b)]
     assert f"fused accuracy {100 * (shares[1] - shares[0]):+.2f} ±" in text
-    assert (tmp_path / "out" / "figures" / "curves.png").read_bytes().startswith(b"\x89PNG")
-    assert "data:image/png" in html.read_text()
+    assert b"<svg" in (tmp_path / "out" / "figures" / "curves-1.svg").read_bytes()
+    assert "data:image/svg+xml" in html.read_text()
 
 
 def test_two_checkpoints_of_one_run(pair, tmp_path):
@@ -100,7 +101,7 @@ def test_equal_logs_of_two_runs_are_two_trainings(pair, tmp_path):
     shutil.copytree(pair[0], tmp_path / "copy")
     _, markdown = write_difference(pair[0], tmp_path / "copy", tmp_path / "out")
     assert "Two checkpoints" not in markdown.read_text()
-    assert (tmp_path / "out" / "figures" / "curves.png").exists()
+    assert (tmp_path / "out" / "figures" / "curves-1.svg").exists()
 
 
 def test_what_cannot_be_compared(pair, tmp_path):

@@ -2,13 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
 from tcmax_jax.evaluation.quantities import Name, read_name
-from tcmax_jax.evaluation.reports import figures
+from tcmax_jax.evaluation.reports import figures, matrices
 from tcmax_jax.evaluation.reports.rows import curves, make_rows
-from tcmax_jax.evaluation.reports.style import METHODS, styles
+from tcmax_jax.evaluation.reports.style import METHODS, reference, styles
 from tests.evaluation.reports.made_runs import config, read_found, write_run
 
 
@@ -23,18 +24,30 @@ def rows(tmp_path_factory):
     return make_rows(read_found([f"{folder}/*"])["runs"], "test")
 
 
+def axes_of(panels):
+    """Returns {title: axes} of all panels but the legend."""
+    return {panel.axes[0].get_title(): panel.axes[0] for panel in panels if panel.axes}
+
+
 def test_each_method_has_a_look_of_its_own_whatever_it_stands_beside():
     looks = styles(METHODS)
-    assert len({(look["colour"], look["marker"]) for look in looks}) == len(METHODS)
+    for second in ("marker", "line"):
+        assert len({(look["colour"], look[second]) for look in looks}) == len(METHODS)
+    assert len({look["marker"] for look in looks}) == len(METHODS)
     assert styles(["tcmax"]) == [looks[METHODS.index("tcmax")]]
     assert styles(["new"])[0]["colour"] not in {look["colour"] for look in looks}
 
 
-def test_rows_of_one_method_differ_in_line_and_hatch_alone():
+def test_rows_of_one_method_differ_in_line_fill_and_hatch_alone():
     one, _, other = styles(["mla", "joint", "mla"])
-    assert (one["colour"], one["marker"]) == (other["colour"], other["marker"])
-    assert one["line"] != other["line"]
-    assert one["hatch"] != other["hatch"]
+    assert {key for key in one if one[key] != other[key]} == {"line", "fill", "hatch"}
+
+
+def test_tcmax_and_what_it_is_compared_with_are_bold():
+    bold = lambda names: [n for n, look in zip(names, styles(names), strict=True) if look["bold"]]
+    assert bold(METHODS) == ["joint", "tcmax"]
+    assert bold(["qmf", "tcmax", "mla"]) == ["qmf", "tcmax"]
+    assert reference(["qmf", "joint"]) == "joint"
 
 
 def test_the_loss_of_an_epoch_is_the_mean_over_its_steps():
@@ -61,7 +74,7 @@ def test_runs_that_did_not_log_their_cross_entropy_have_no_curve_of_it(rows):
     logged = Name("train_cross_entropy")
     old = [row | {"curves": {n: c for n, c in row["curves"].items() if n != logged}}
            for row in rows]  # fmt: skip
-    titles = [ax.get_title() for ax in figures.curves_figure(old).axes if ax.get_visible()]
+    titles = list(axes_of(figures.curves_figure(old)))
     assert "cross-entropy in training" not in titles
     assert "TC bound" in titles
 
@@ -78,44 +91,106 @@ def test_bins_of_several_runs_are_those_of_all_their_examples(rows):
 
 
 def test_curves_are_means_over_seeds_in_the_colour_of_the_method(rows):
-    figure = figures.curves_figure(rows, classes=4)
-    titles = [ax.get_title() for ax in figure.axes if ax.get_visible()]
-    assert titles == [
+    legend, *panels = figures.curves_figure(rows, 4)
+    axes = axes_of(panels)
+    assert list(axes) == [
         "fused accuracy", "accuracy of audio (split)", "accuracy of visual (split)",
-        "cross-entropy in training", "cross-entropy", "TC bound", "training loss",
+        "cross-entropy in training", "cross-entropy", "TC bound", "training loss, joint",
+        "training loss, tcmax",
     ]  # fmt: skip
-    scales = [ax.get_yscale() for ax in figure.axes[:7]]
-    assert scales == ["linear"] * 3 + ["log"] * 2 + ["linear"] * 2
-    fused = figure.axes[0]
-    for line, row in zip(fused.lines, rows, strict=False):
+    scales = [ax.get_yscale() for ax in axes.values()]
+    assert scales == ["linear"] * 3 + ["log"] * 2 + ["linear"] * 3
+    for line, row in zip(axes["fused accuracy"].lines, rows, strict=False):
         assert to_hex(line.get_color()) == row["look"]["colour"].lower()
+        assert (line.get_marker(), line.get_linestyle(), line.get_fillstyle()) == tuple(
+            row["look"][key] for key in ("marker", "line", "fill")
+        )
         first, second = row["curves"][Name("accuracy")]
-        expected = [(first[e] + second[e]) / 2 for e in (1, 2, 3)]
+        expected = [50 * (first[e] + second[e]) for e in (1, 2, 3)]
         assert line.get_ydata() == pytest.approx(expected)
     # Heads that are no sum have no line for a modality alone; the last one is chance.
-    assert len(figure.axes[1].lines) == len(rows[:2]) + 1
-    for place, chance in ((0, 1 / 4), (1, 1 / 4), (4, math.log(4)), (5, 0)):
-        assert set(figure.axes[place].lines[-1].get_ydata()) == {chance}
-    assert len(figure.axes[6].lines) == len(rows)
-    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert len(axes["accuracy of audio (split)"].lines) == len(rows[:2]) + 1
+    labels = [text.get_text() for text in legend.legends[0].get_texts()]
     assert labels == ["joint, concat", "tcmax, concat", "tcmax, film"]
+
+
+def test_accuracies_reach_from_nothing_to_all_and_chance_is_seen(rows):
+    _, *noise = figures.noise_figure(rows, 4)
+    axes = list(axes_of(figures.curves_figure(rows, 4)).values())[:3] + [n.axes[0] for n in noise]
+    for ax in axes:
+        assert ax.get_ylim() == (0, 100)
+        (text,) = [text.get_text() for text in ax.texts]
+        assert text == "chance 25.0"
+        assert any(set(line.get_ydata()) == {25} for line in ax.lines)
+    names = [read_name("without/audio")]
+    (bars,) = axes_of(figures.bars_figure(rows, names, {}, 4)).values()
+    assert bars.get_xlim() == (0, 100)
+    assert "chance 25.0" in [text.get_text() for text in bars.texts]
+    assert any(set(line.get_xdata()) == {25} for line in bars.lines)
+
+
+def test_other_levels_of_chance_lie_in_their_panels(rows):
+    axes = axes_of(figures.curves_figure(rows, 4))
+    for title, chance in (("cross-entropy", math.log(4)), ("TC bound", 0)):
+        low, high = axes[title].get_ylim()
+        assert low < chance < high
+        assert any(set(line.get_ydata()) == {chance} for line in axes[title].lines)
+
+
+def test_losses_of_two_methods_are_never_on_one_axis(rows):
+    axes = axes_of(figures.curves_figure(rows, 4))
+    losses = {title: len(ax.lines) for title, ax in axes.items() if "training loss" in title}
+    # The two heads of TCMax have one objective.
+    assert losses == {"training loss, joint": 1, "training loss, tcmax": 2}
+
+
+def test_a_row_that_diverges_does_not_flatten_the_others(rows):
+    name = Name("cross_entropy")
+    wild = rows[0] | {"label": "wild", "curves": {name: [{1: 2.0, 2: 4e4, 3: 9e9}]}}
+    quiet = [rows[0] | {"curves": {name: [{1: x, 2: x / 2, 3: x / 3}]}} for x in (1, 1.1, 1.2)]
+    _, panel = figures.curves_figure([*quiet, wild], 4)
+    (ax,) = panel.axes
+    assert ax.get_ylim()[1] < 10
+    assert "cut, lines go up to 9e+09" in [text.get_text() for text in ax.texts]
+    assert "^" in [line.get_marker() for line in ax.lines]
+
+
+def test_a_bound_that_falls_is_cut_and_marked(rows):
+    name = Name("tc_bound")
+    falling = [rows[0] | {"curves": {name: [{1: 0.5, 2: -50.0, 3: -900.0}]}}]
+    _, panel = figures.curves_figure(falling, 4)
+    assert -math.log(4) * 1.5 < panel.axes[0].get_ylim()[0] < -math.log(4)
+    assert [t.get_text() for t in panel.axes[0].texts][-1] == "cut, lines go down to -900"
 
 
 def test_bars_are_means_with_dots_for_the_runs(rows):
     name = Name("js_divergence")
-    (ax,) = figures.bars_figure(rows, [name], {"js_divergence": math.log(2)}).axes
+    (panel,) = figures.bars_figure(rows, [name], {"js_divergence": math.log(2)})
+    (ax,) = panel.axes
     assert (ax.get_title(), ax.get_xlabel()) == ("JS divergence (split)", "nats")
     assert [label.get_text() for label in ax.get_yticklabels()] == [row["label"] for row in rows]
+    assert {label.get_fontweight() for label in ax.get_yticklabels()} == {"bold"}
     assert [bar.get_width() for bar in ax.patches] == pytest.approx(
         [row["measures"][name]["mean"] for row in rows[:2]]
     )
     assert [text.get_text() for text in ax.texts] == ["not defined"]
 
 
+def test_a_bar_that_would_flatten_the_others_is_cut_with_its_number(rows):
+    name = Name("new_metric")
+    some = [
+        rows[0] | {"measures": {name: {"mean": x, "half_width": None}}, "values": {name: [x]}}
+        for x in (1.0, 1.2, 0.9, 500.0)
+    ]
+    (panel,) = figures.bars_figure(some, [name], {})
+    assert panel.axes[0].get_xlim()[1] < 2
+    assert [text.get_text() for text in panel.axes[0].texts] == ["cut, 500.000"]
+
+
 def test_an_infinite_ratio_is_said_and_not_drawn(rows):
     name = Name("entropy_ratio")
     broken = [rows[0] | {"measures": {name: {"mean": None, "half_width": None}}}]
-    (ax,) = figures.bars_figure(broken, [name], {}).axes
+    (ax,) = axes_of(figures.bars_figure(broken, [name], {})).values()
     assert [text.get_text() for text in ax.texts] == ["not finite"]
     assert not ax.patches
 
@@ -124,21 +199,41 @@ def test_an_interval_does_not_shrink_the_bars(rows):
     wide = {"mean": 0.5, "half_width": 12.0, "n": 2}
     name = Name("new_metric")
     own = [rows[0] | {"measures": {name: wide}, "values": {name: [0.4, 0.6]}}]
-    (ax,) = figures.bars_figure(own, [name], {}).axes
+    (ax,) = axes_of(figures.bars_figure(own, [name], {})).values()
     assert 0.6 < ax.get_xlim()[1] < 1.2
 
 
-def test_confusion_is_in_shares_of_the_true_class(rows):
-    figure = figures.confusion_figure(rows, [f"class {c}" for c in range(4)])
-    shares = figure.axes[0].images[0].get_array()
+def test_confusion_is_in_shares_of_the_true_class_with_counts(rows):
+    scale, *panels = matrices.confusion_figure(rows, [f"class {c}" for c in range(4)])
+    (ax,) = panels[0].axes
+    shares = ax.images[0].get_array()
     assert shares.sum(axis=1).tolist() == pytest.approx([100] * 4)
-    assert figure.axes[0].get_title() == "joint, concat"
-    assert figure.axes[0].get_yticklabels()[0].get_text() == "class 0"
+    assert ax.images[0].get_clim() == (0, 100)
+    assert ax.get_title().startswith("joint, concat\n120 examples, ")
+    assert ax.get_yticklabels()[0].get_text() == "class 0"
+    counts = {tuple(map(int, text.get_position()[::-1])): text.get_text() for text in ax.texts}
+    told = np.array(rows[0]["confusion"])
+    assert counts == {place: str(n) for place, n in np.ndenumerate(told) if n}
+    assert scale.axes[0].get_xlabel() == "share of the true class (%)"
 
 
-def test_reliability_has_a_panel_for_each_row(rows):
-    figure = figures.reliability_figure(rows)
-    assert [ax.get_title() for ax in figure.axes] == [row["label"] for row in rows]
+def test_counts_that_nobody_can_read_are_left_out():
+    row = {"label": "a", "confusion": (2 * np.eye(13)).tolist()}
+    _, panel = matrices.confusion_figure([row], [f"class {c}" for c in range(13)])
+    assert not panel.axes[0].texts
+    assert panel.axes[0].get_title() == "a\n26 examples, 2 of a class"
+
+
+def test_reliability_has_a_panel_for_each_row_with_the_number_in_each_bin(rows):
+    _, *panels = matrices.reliability_figure(rows)
+    assert [panel.axes[0].get_title() for panel in panels] == [row["label"] for row in rows]
+    for panel, row in zip(panels, rows, strict=True):
+        ax, (below,) = panel.axes[0], panel.axes[0].child_axes
+        bins = row["reliability"]["fused"]
+        assert [text.get_text() for text in below.texts] == [str(b["count"]) for b in bins]
+        assert [bar.get_height() for bar in below.patches] == [b["count"] for b in bins]
+        assert (ax.get_xlim(), ax.get_ylim()) == ((0, 100), (0, 100))
+        assert (ax.get_ylabel(), below.get_xlabel()) == ("correct (%)", "confidence (%)")
 
 
 def test_measures_of_a_head_that_is_no_sum(rows):
@@ -151,21 +246,22 @@ def test_measures_of_a_head_that_is_no_sum(rows):
 
 def test_bars_of_accuracies_have_names_and_an_end(rows):
     names = [read_name(f"without/{m}") for m in ("audio", "visual")]
-    axes = figures.bars_figure(rows, names, {"without": 1}).axes
-    titles = [ax.get_title().replace("\n", " ") for ax in axes]
+    axes = axes_of(figures.bars_figure(rows, names, {}))
+    titles = [title.replace("\n", " ") for title in axes]
     assert titles == [f"fused accuracy without {m} (split)" for m in ("audio", "visual")]
-    assert all(ax.get_xlim()[1] <= 1.1 for ax in axes)
+    assert all(ax.get_xlim() == (0, 100) for ax in axes.values())
 
 
 def test_noise_starts_from_what_is_clean(rows):
-    figure = figures.noise_figure(rows)
-    audio, visual = (ax for ax in figure.axes if ax.get_visible())
-    assert (audio.get_title(), visual.get_title()) == ("noise on audio", "noise on visual")
-    for line, row in zip(audio.lines, rows, strict=True):
+    axes = axes_of(figures.noise_figure(rows, 4))
+    assert list(axes) == ["noise on audio", "noise on visual"]
+    # The last line is chance.
+    *lines, _ = axes["noise on audio"].lines
+    for line, row in zip(lines, rows, strict=True):
         runs = [run["analysis"]["test"] for run in row["runs"]]
         clean = sum(a["accuracy"]["fused"] for a in runs) / len(runs)
         worst = sum(a["accuracy_under_noise"]["audio"]["2"] for a in runs) / len(runs)
         assert list(line.get_xdata()) == [0, 0.5, 1, 2]
-        assert line.get_ydata()[0] == pytest.approx(clean)
-        assert line.get_ydata()[-1] == pytest.approx(worst)
+        assert line.get_ydata()[0] == pytest.approx(100 * clean)
+        assert line.get_ydata()[-1] == pytest.approx(100 * worst)
         assert to_hex(line.get_color()) == row["look"]["colour"].lower()

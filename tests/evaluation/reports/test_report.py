@@ -59,7 +59,7 @@ def report(tmp_path_factory):
 @pytest.fixture
 def unpainted(monkeypatch):
     """Leaves out what takes most of the time, for tests of what is said."""
-    monkeypatch.setattr(draw, "_png", lambda figure: b"")
+    monkeypatch.setattr(draw, "_svg", lambda figure: b"")
 
 
 def tables(markdown):
@@ -116,16 +116,15 @@ def spread(values):
 
 def share(values):
     """Returns an accuracy as the table has it."""
-    texts = (f"{x:.3f}".removeprefix("0") for x in (np.mean(values), spread(values)))
-    return " ±".join(texts)
+    return " ±".join(f"{100 * x:.1f}" for x in (np.mean(values), spread(values)))
 
 
 def test_every_number_of_the_results_comes_from_the_files(report):
     runs, out = report
     head, *rows = tables((out / "report.md").read_text())[0]
-    assert head == ["method", "fusion", "seeds", "fused", "recalibrated", "audio (marginal)",
-                    "visual (marginal)", "audio (split)", "visual (split)", "audio (probe)",
-                    "minus joint"]  # fmt: skip
+    assert head == ["method", "fusion", "seeds", "fused (%)", "recalibrated (%)",
+                    "audio (marginal, %)", "visual (marginal, %)", "audio (split, %)",
+                    "visual (split, %)", "audio (probe) (%)", "minus joint"]  # fmt: skip
     metrics = {
         row: [read(folder, "results")["splits"]["test"] for folder in folders]
         for row, folders in runs.items()
@@ -152,13 +151,15 @@ def test_every_number_of_the_results_comes_from_the_files(report):
 def test_every_number_of_the_analyses_comes_from_the_files(report):
     runs, out = report
     wanted = {
-        "recalibrated accuracy": lambda a: a["recalibration"]["accuracy"],
-        "calibration error, recalibrated": lambda a: a["recalibration"]["calibration_error"],
+        "recalibrated accuracy (%)": lambda a: a["recalibration"]["accuracy"],
+        "calibration error, recalibrated (points)": lambda a: a["recalibration"][
+            "calibration_error"
+        ],
         "weight of audio": lambda a: a["recalibration"]["weights"]["audio"],
         "weight of visual": lambda a: a["recalibration"]["weights"]["visual"],
         "linear CKA, audio and visual": lambda a: a["cka"]["audio+visual"],
         "entropy, fused (nats)": lambda a: a["entropy"]["fused"],
-        "calibration error, fused": lambda a: a["calibration_error"]["fused"],
+        "calibration error, fused (points)": lambda a: a["calibration_error"]["fused"],
     }
     for by, of in (("split", lambda a: a), ("marginal", lambda a: a["marginal"])):
         wanted |= {
@@ -168,16 +169,15 @@ def test_every_number_of_the_analyses_comes_from_the_files(report):
         }
         for title, key in (
             ("entropy, {} ({}, nats)", "entropy"),
-            ("calibration error, {} ({})", "calibration_error"),
-            ("fused accuracy without {} ({})", "accuracy_without"),
+            ("calibration error, {} ({}, points)", "calibration_error"),
+            ("fused accuracy without {} ({}, %)", "accuracy_without"),
         ):
             for m in ("audio", "visual"):
                 wanted[title.format(m, by)] = lambda a, of=of, key=key, m=m: of(a)[key][m]
     for other in ("audio", "visual"):
         for s in ("0.5", "1", "2"):
-            wanted[f"fused accuracy with noise on {other} ({s} std)"] = lambda a, m=other, s=s: a[
-                "accuracy_under_noise"
-            ][m][s]
+            title = f"fused accuracy with noise on {other} ({s} std) (%)"
+            wanted[title] = lambda a, m=other, s=s: a["accuracy_under_noise"][m][s]
     (losses, *tables_of_analyses) = tables((out / "report.md").read_text())[1:6]
     assert losses[0][2:] == [
         "cross-entropy in training (nats)", "cross-entropy (nats)",
@@ -219,10 +219,13 @@ def test_every_number_of_the_analyses_comes_from_the_files(report):
                     continue
                 if title.endswith("nats)"):
                     expected = f"{np.mean(values):.3f} ±{spread(values):.3f}"
-                elif title.endswith("points)"):
+                elif title.startswith("multimodal gain"):
                     expected = f"{np.mean(values):+.1f} ±{spread(values):.1f}"
-                else:
+                elif title.endswith(("%)", "points)")):
                     expected = share(values)
+                else:
+                    shares = (f"{x:.3f}" for x in (np.mean(values), spread(values)))
+                    expected = " ±".join(text.removeprefix("0") for text in shares)
                 assert cell == expected
     assert set(seen) == set(wanted)
 
@@ -275,7 +278,7 @@ def test_the_page_stands_alone_and_says_what_the_markdown_says(report):
     page, markdown = Page(text), (out / "report.md").read_text()
     assert [t if any(t[0]) else t[1:] for t in tables(markdown)] == page.tables
     assert page.addresses
-    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
+    assert all(address.startswith("data:image/svg+xml;base64,") for address in page.addresses)
     assert not re.search(r"https?://|url\(|@import|<script|<link", text)
     for caption in re.findall(r"^\*(.+)\*$", markdown, flags=re.MULTILINE):
         assert caption.replace("'", "&#x27;") in text
@@ -285,11 +288,23 @@ def test_figures_of_the_markdown_are_there_and_no_others(report):
     _, out = report
     linked = re.findall(r"!\[.*?\]\((.*?)\)", (out / "report.md").read_text())
     assert sorted(linked) == sorted(f"figures/{p.name}" for p in (out / "figures").iterdir())
-    names = [name.removeprefix("figures/").removesuffix(".png") for name in linked]
-    assert names == ["curves", "modalities", "entropy", "missing", "noise", "calibration",
-                     "reliability", "confusion", "confusion-2"]  # fmt: skip
+    names = dict.fromkeys(re.sub(r"figures/(.*)-\d+\.svg", r"\1", name) for name in linked)
+    assert list(names) == ["curves", "modalities", "entropy", "missing", "noise", "calibration",
+                           "reliability", "confusion"]  # fmt: skip
     for name in linked:
-        assert (out / name).read_bytes().startswith(b"\x89PNG")
+        assert b"<svg" in (out / name).read_bytes()
+
+
+def test_the_same_runs_give_the_same_bytes(tmp_path):
+    write_run(tmp_path / "a")
+    first, second = (write_report([str(tmp_path / "a")], tmp_path / n)[0] for n in ("x", "y"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_each_table_of_analyses_has_a_heading(report):
+    blocks = (report[1] / "report.md").read_text().split("\n\n")
+    tables = [number for number, block in enumerate(blocks) if block.startswith("| ")]
+    assert not set(tables) & {number + 1 for number in tables}
 
 
 def test_the_csv_has_a_line_for_each_run_in_full_precision(report):
@@ -337,7 +352,7 @@ def test_one_method_alone_has_no_differences(tmp_path, unpainted):
     write_run(tmp_path / "run", config("tcmax"))
     write_report([str(tmp_path / "run")], tmp_path / "out")
     text = (tmp_path / "out" / "report.md").read_text()
-    assert tables(text)[0][0][-1] == "audio (probe)"
+    assert tables(text)[0][0][-1] == "audio (probe) (%)"
     assert "difference of fused accuracy" not in text
 
 
@@ -374,9 +389,9 @@ def test_confusion_of_many_classes_is_left_out_and_an_old_report_replaced(tmp_pa
     write_run(tmp_path / "few", classes=60)
     write_run(tmp_path / "many", classes=61)
     write_report([str(tmp_path / "few")], tmp_path / "out")
-    assert (tmp_path / "out" / "figures" / "confusion.png").exists()
+    assert (tmp_path / "out" / "figures" / "confusion-1.svg").exists()
     write_report([str(tmp_path / "many")], tmp_path / "out")
-    assert not (tmp_path / "out" / "figures" / "confusion.png").exists()
+    assert not (tmp_path / "out" / "figures" / "confusion-1.svg").exists()
     assert "Confusion" not in (tmp_path / "out" / "report.md").read_text()
 
 

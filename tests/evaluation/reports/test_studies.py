@@ -34,24 +34,47 @@ def test_the_figure_draws_the_means(tmp_path):
     write_study(tmp_path / "s", "data.audio_signal", (0.1, 0.5))
     study = read_study(tmp_path / "s")
     with draw._styled():
-        figure = study_figure(study, study_lines(study))
-    axes = {ax.get_title(): ax for ax in figure.axes if ax.get_visible()}
+        _, *panels = study_figure(study, study_lines(study))
+    axes = {panel.axes[0].get_title(): panel.axes[0] for panel in panels}
     assert list(axes) == [
         "fused accuracy", "recalibrated accuracy", "accuracy of audio (split)",
-        "difference of fused accuracy", "cross-entropy", "TC bound", "training loss",
-        "time of a step", "memory of a step",
+        "difference of fused accuracy", "cross-entropy", "TC bound", "time of a step",
+        "memory of a step", "training loss, joint", "training loss, tcmax",
     ]  # fmt: skip
     again = axes["recalibrated accuracy"].containers[0]
-    assert list(again.lines[0].get_ydata()) == pytest.approx([0.8123456, 0.8173456])
+    assert list(again.lines[0].get_ydata()) == pytest.approx([81.23456, 81.73456])
     joint, tcmax = axes["fused accuracy"].containers
-    assert list(joint.lines[0].get_ydata()) == pytest.approx([0.7654321, 0.7754321])
-    assert list(tcmax.lines[0].get_ydata()) == pytest.approx([0.8654321, 0.8754321])
+    assert list(joint.lines[0].get_ydata()) == pytest.approx([76.54321, 77.54321])
+    assert list(tcmax.lines[0].get_ydata()) == pytest.approx([86.54321, 87.54321])
     assert list(axes["difference of fused accuracy"].containers[0].lines[0].get_ydata()) == [10, 10]
     assert list(axes["time of a step"].containers[0].lines[0].get_ydata()) == [12.5, 12.5]
     labels = [text.get_text() for text in axes["TC bound"].get_xticklabels()]
     assert labels == ["0.1", "0.5"]
+    assert axes["fused accuracy"].get_ylim() == (0, 100)
     # What only some rows have is drawn for these.
     assert len(axes["difference of fused accuracy"].containers) == 1
+
+
+def test_losses_stand_apart_and_are_not_drawn_where_a_study_changes_them(tmp_path):
+    drawn = {}
+    for field, values in (("data.audio_signal", (0.1, 0.5)), ("method.num_negatives", (16, 64))):
+        write_study(tmp_path / field, field, values)
+        study = read_study(tmp_path / field)
+        _, *panels = study_figure(study, study_lines(study))
+        axes = [panel.axes[0] for panel in panels]
+        drawn[field] = [ax for ax in axes if ax.get_title().startswith("training loss")]
+    assert [len(ax.containers) for ax in drawn["data.audio_signal"]] == [1, 1]
+    assert drawn["method.num_negatives"] == []
+
+
+@pytest.mark.parametrize(("classes", "chance"), [((4, 4), ["chance 25.0"]), ((4, 5), [])])
+def test_a_study_has_the_chance_of_its_runs(tmp_path, classes, chance):
+    write_study(tmp_path / "s", "seed", (3, 4))
+    for seed, number in zip((3, 4), classes, strict=True):
+        write_run(tmp_path / "s" / f"seed={seed}" / "joint", config(seed=seed), classes=number)
+    study = read_study(tmp_path / "s")
+    _, fused, *_ = study_figure(study, study_lines(study))
+    assert [text.get_text() for text in fused.axes[0].texts] == chance
 
 
 def test_a_report_on_a_study_alone(tmp_path):
@@ -62,14 +85,14 @@ def test_a_report_on_a_study_alone(tmp_path):
     assert text.startswith("# Study of method.num_negatives\n")
     [[head, *rows]] = tables(text)
     assert head == [
-        "method.num_negatives", "method", "fusion", "seeds", "fused", "recalibrated",
-        "audio (split)", "cross-entropy (nats)", "TC bound (nats)", "training loss (nats)",
+        "method.num_negatives", "method", "fusion", "seeds", "fused (%)", "recalibrated (%)",
+        "audio (split, %)", "cross-entropy (nats)", "TC bound (nats)", "training loss (nats)",
         "time of a step (ms)", "memory of a step (MiB)",
     ]  # fmt: skip
-    assert [rows[0][0], *rows[0][4:6]] == ["16", "0.8654 ±0.0100", "0.8123 ±0.0100"]
+    assert [rows[0][0], *rows[0][4:6]] == ["16", "86.54 ±1.00", "81.23 ±1.00"]
     assert rows[0][9] == "-2.5000 ±0.0100"
     assert rows[1][-2:] == ["12.50 ±10.00", "3.5"]
-    assert (tmp_path / "out" / "figures" / "study-1.png").stat().st_size > 10_000
+    assert (tmp_path / "out" / "figures" / "study-1-2.svg").stat().st_size > 5_000
     lines = list(csv.DictReader(io.StringIO(paths[2].read_text())))
     told = {
         (line["value"], line["quantity"]): (float(line["mean"]), line["half_width"])
@@ -85,7 +108,7 @@ def test_a_report_on_a_study_alone(tmp_path):
 
 
 def test_a_study_says_what_its_runs_were_made_with(tmp_path, monkeypatch):
-    monkeypatch.setattr(draw, "_png", lambda figure: b"")
+    monkeypatch.setattr(draw, "_svg", lambda figure: b"")
     write_study(tmp_path / "s", "seed", (3, 4))
     for seed in (3, 4):
         write_run(tmp_path / "s" / f"seed={seed}" / "joint", config(seed=seed))
@@ -97,7 +120,7 @@ def test_a_study_says_what_its_runs_were_made_with(tmp_path, monkeypatch):
 
 
 def test_studies_follow_the_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr(draw, "_png", lambda figure: b"")
+    monkeypatch.setattr(draw, "_svg", lambda figure: b"")
     write_run(tmp_path / "runs" / "a")
     write_study(tmp_path / "studies" / "a")
     write_study(tmp_path / "studies" / "b", "training.batch_size", (8, 16))

@@ -1,0 +1,86 @@
+"""What a page shows, in sentences that are made from its numbers."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from tcmax_jax.evaluation.quantities import Name, number, ordered, quantity, title
+
+_ACCURACY = Name("accuracy")
+# Normal quantile of a one-sided test at 5 %.
+_QUANTILE = 1.645
+
+
+def findings(comparison: Mapping, rows: Sequence[Mapping], classes: int, examples: int) -> str:
+    """Returns who is best, what is at chance, and what the number of seeds does not tell.
+
+    Args:
+      comparison: see `tcmax_jax.evaluation.comparison.compare_runs`.
+      rows: the same runs, see `make_rows`.
+      classes: their number.
+      examples: number of those that accuracies are of.
+    """
+    return " ".join([_best(comparison, rows), *_at_chance(rows, classes, examples), *_seeds(rows)])
+
+
+def at_chance(share: float, classes: int, examples: int) -> bool:
+    """Returns whether an accuracy is no more than what guessing may give on N examples.
+
+    That is share <= 1/C + 1.645 sqrt(1/C (1 - 1/C) / N).
+    """
+    chance = quantity(_ACCURACY).chance(classes)
+    return share <= chance + _QUANTILE * math.sqrt(chance * (1 - chance) / examples)
+
+
+def _best(comparison, rows):
+    known = [row for row in rows if row["measures"][_ACCURACY]["mean"] is not None]
+    if not known:
+        return "No fused accuracy is finite."
+    best = max(known, key=lambda row: row["measures"][_ACCURACY]["mean"])
+    reached = _told(_ACCURACY, best)
+    if len(rows) == 1:
+        return f"The fused accuracy of {best['label']} is {reached}."
+    text = f"{best['label']} has the highest fused accuracy, {reached}"
+    compared = {(row["method"], row["fusion"]): row for row in comparison["rows"]}
+    own = compared[best["method"], best["fusion"]]
+    if (gap := own["difference"]) is None or gap["mean"] is None:
+        return f"{text}."
+    name = Name("difference")
+    told = f"{number(name, gap['mean'], gap['half_width'], short=True)} {quantity(name).unit}"
+    doubt = ", which its interval does not tell from none"
+    unclear = gap["half_width"] is not None and abs(gap["mean"]) <= gap["half_width"]
+    against = own["against"]["method"]
+    return f"{text}: {told} against {against}{doubt if unclear else ''}."
+
+
+def _at_chance(rows, classes, examples):
+    """Returns a sentence on each accuracy that is at chance for some rows, or that none is."""
+    names = [
+        name
+        for name in ordered((name for row in rows for name in row["measures"]), "curves")
+        if name.kind == _ACCURACY.kind
+    ]
+    sentences = []
+    for name in names:
+        told = [row for row in rows if (row["measures"].get(name) or {}).get("mean") is not None]
+        low = [row for row in told if at_chance(row["measures"][name]["mean"], classes, examples)]
+        if low:
+            chance = number(name, quantity(name).chance(classes), short=True)
+            which = ", ".join(f"{row['label']} ({_told(name, row)})" for row in low)
+            which = which if len(low) < len(told) or len(told) == 1 else f"every method: {which}"
+            sentences.append(f"At chance ({chance}): the {title(name, unit=False)} with {which}.")
+    if not sentences and names:
+        sentences.append("No fused accuracy, and none of a modality, is at chance.")
+    return sentences
+
+
+def _seeds(rows):
+    """Returns a warning where rows have one seed, so that nothing is known of its part."""
+    if len(rows) > 1 and any(len(row["runs"]) == 1 for row in rows):
+        return ["Of one seed nobody can tell a difference of methods from one of seeds."]
+    return []
+
+
+def _told(name, row):
+    measure = row["measures"][name]
+    unit = quantity(name).unit
+    return number(name, measure["mean"], short=True) + (f" {unit}" if unit else "")
