@@ -19,6 +19,7 @@ from tcmax_jax.data.forms import Form
 from tcmax_jax.data.preparation.chunks import chunks_of, examples_of
 from tcmax_jax.data.preparation.decode import decode_chunks
 from tcmax_jax.data.sources.manifest import read_unlabelled
+from tcmax_jax.evaluation.quantities import Name, number
 from tcmax_jax.evaluation.tables import csv_table
 from tcmax_jax.files import write_atomically
 from tcmax_jax.packages import DECODERS, versions
@@ -192,7 +193,8 @@ def prediction_text(prediction: Prediction) -> str:
     labelled = [clip for clip in prediction.clips if clip.label and clip.id in fused]
     if labelled:
         right = [prediction.class_names[fused[c.id].argmax()] == c.label for c in labelled]
-        text += f"; accuracy {np.mean(right):.4f} of the {len(labelled)} that have a label"
+        share = number(Name("accuracy"), np.mean(right))
+        text += f"; accuracy {share} % of the {len(labelled)} that have a label"
     return text
 
 

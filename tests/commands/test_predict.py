@@ -111,7 +111,7 @@ def test_the_probabilities_are_those_of_the_run(run, media, tmp_path):
         assert row[1:3] == [header[best], row[best]]
     right = np.mean([row[1] == row[0][:3] for row in rows])
     assert prediction_text(prediction) == (
-        f"predicted 8 of 8 clips; accuracy {right:.4f} of the 8 that have a label"
+        f"predicted 8 of 8 clips; accuracy {100 * right:.2f} % of the 8 that have a label"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
 

@@ -301,25 +301,6 @@ def test_on_validation_no_example_is_judged_by_a_fit_that_has_seen_it(outputs):
     assert found["accuracy"] == pytest.approx(np.mean(hits))
 
 
-@pytest.mark.parametrize(("examples", "told"), [(49, False), (50, True)])
-def test_few_examples_of_validation_tell_no_recalibrated_accuracy(
-    outputs, examples, told, tmp_path
-):
-    few = outputs._replace(
-        labels=outputs.labels[:examples],
-        scores={m: x[:examples] for m, x in outputs.scores.items()},
-    )
-    found = analysis.analyse_recalibrated(few, {"test": outputs})
-    fit = {"weights", "offsets"}
-    measures = {"accuracy", "cross_entropy", "calibration_error"}
-    assert all(set(own) == (fit | measures if told else fit) for own in found.values())
-    numbers = analysis_numbers({"recalibration": found["test"]})
-    assert (Name("recalibrated") in numbers) == (Name("weight", "audio") in numbers) == told
-    # The fit can be used all the same.
-    store(tmp_path, {}, {"validation": {"recalibration": found["validation"]}})
-    assert set(stored_recalibration(tmp_path)) == fit
-
-
 def test_heads_that_are_no_sum_and_runs_without_validation_have_no_recalibration(outputs, tmp_path):
     coupled = outputs._replace(scores={"fused": outputs.scores["fused"]})
     for splits in ({"validation": coupled, "test": coupled}, {"test": outputs}):

@@ -5,12 +5,16 @@ import math
 import numpy as np
 import pytest
 
+from tcmax_jax.evaluation.analysis import analyse_recalibrated
+from tcmax_jax.evaluation.outputs import analysis_numbers, store, stored_recalibration
+from tcmax_jax.evaluation.quantities import Name
 from tcmax_jax.evaluation.recalibration import (
     cross_recalibrate,
     enough_examples,
     fit_recalibration,
     recalibrate,
 )
+from tests.evaluation.reports.made_runs import outputs
 
 N, C = 60, 3
 
@@ -129,6 +133,19 @@ def test_no_example_is_judged_by_a_fit_that_has_seen_it():
 ])  # fmt: skip
 def test_how_many_examples_tell_a_recalibration(examples, classes, enough):
     assert enough_examples(examples, classes) == enough
+
+
+@pytest.mark.parametrize(("examples", "told"), [(49, False), (50, True)])
+def test_few_examples_tell_no_recalibrated_accuracy(examples, told, tmp_path):
+    validation, test = outputs(0, "validation", examples=examples), outputs(0, "test")
+    found = analyse_recalibrated(validation, {"test": test})
+    fit, measures = {"weights", "offsets"}, {"accuracy", "cross_entropy", "calibration_error"}
+    assert all(set(own) == (fit | measures if told else fit) for own in found.values())
+    numbers = analysis_numbers({"recalibration": found["test"]})
+    assert (Name("recalibrated") in numbers) == (Name("weight", "audio") in numbers) == told
+    # The fit can be used all the same.
+    store(tmp_path, {}, {"validation": {"recalibration": found["validation"]}})
+    assert set(stored_recalibration(tmp_path)) == fit
 
 
 def test_fewer_examples_than_folds():

@@ -56,17 +56,17 @@ def curves_figure(rows: Sequence[Mapping], classes: int | None = None) -> list[F
 def _curves_panel(rows, name, classes, **options):
     figure, ax = quantity_panel(name, "epoch", **options)
     shown = quantity(name)
-    means = _curves(ax, rows, "curves", name, shown.factor)
+    drawn = _curves(ax, rows, "curves", name, shown.factor)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     if shown.whole:
         ax.set_ylim(0, shown.factor * shown.whole)
-    elif shown.better == "lower" and min(map(min, means)) > 0:
+    elif shown.better == "lower" and min(map(min, drawn)) > 0:
         logarithmic(ax)
-        low, high = np.exp(inner_ends([np.log(line) for line in means]))
+        low, high = np.exp(inner_ends([np.log(line) for line in drawn]))
         # Above the level of chance there is room for its name.
         ax.set_ylim(low / 1.15, max(1.15 * high, 1.5 * shown.chance(classes) if classes else 0))
     else:
-        low, high = inner_ends(means)
+        low, high = inner_ends(drawn)
         if classes and shown.chance:
             # A bound that a method does not maximise falls without end, and would flatten others.
             chance = shown.factor * shown.chance(classes)
@@ -245,18 +245,18 @@ def _curves(ax, rows, kind, name, scale):
     """Draws the mean and the range of the runs of each row that has such curves.
 
     Returns:
-      The means of each of these rows.
+      The means, the least and the greatest numbers of each of these rows.
     """
     drawn = []
     for row in rows:
         if runs := row[kind].get(name):
             places = sorted(set().union(*runs))
             values = [[scale * run[x] for run in runs if x in run] for x in places]
-            drawn.append(list(map(np.mean, values)))
+            means, *ends = (list(map(of, values)) for of in (np.mean, min, max))
+            drawn += [means, *ends]
             # Long curves would be nothing but markers.
             style = line_style(row) | {"markevery": max(1, len(places) // 8)}
-            ax.plot(places, drawn[-1], **style)
-            ends = list(map(min, values)), list(map(max, values))
+            ax.plot(places, means, **style)
             ax.fill_between(places, *ends, color=style["color"], alpha=0.12, linewidth=0)
     return drawn
 

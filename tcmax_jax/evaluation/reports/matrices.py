@@ -18,8 +18,8 @@ from tcmax_jax.evaluation.reports.style import PANEL, SMALL_PANEL
 _MODALITY_LINES, _MODALITY_GREYS = ("--", ":", "-."), ("#555555", "#999999")
 # Beyond these numbers of classes the names and counts, then all labels of the axes, would overlap.
 _NAMED_CLASSES, _NUMBERED_CLASSES = 12, 10
-# Least share of the examples that a bin of a reliability diagram holds.
-_LEAST_SHARE = 0.01
+# Least share, and number, of the examples in a bin of a reliability diagram that has a dot.
+_LEAST_SHARE, _LEAST = 0.01, 5
 _SHARE = quantity(Name("accuracy"))
 _WHOLE = _SHARE.factor * _SHARE.whole
 
@@ -51,7 +51,7 @@ def _reliability_panel(row, modalities):
         bins = row["reliability"].get(name, [])
         count = sum(b["count"] for b in bins)
         # What few examples come to is chance, and would draw the eye most.
-        shown = [b for b in bins if b["count"] >= _LEAST_SHARE * count]
+        shown = [b for b in bins if b["count"] >= max(_LEAST, _LEAST_SHARE * count)]
         x, y = ([_SHARE.factor * b[k] for b in shown] for k in ("confidence", "accuracy"))
         ax.plot(x, y, **style)
     ax.plot(x, y, ".", color=colour, markersize=6, clip_on=False)

@@ -142,7 +142,8 @@ def mark_cut(ax: Axes) -> None:
         for line in ax.lines:
             x, y = line.get_data()
             outside = sign * (np.asarray(y) - edge) > 0
-            if line.get_marker() in ("None", "", None) or not np.any(outside):
+            # Levels have no marker, and the ends of intervals no line.
+            if "None" in (line.get_marker(), line.get_linestyle()) or not np.any(outside):
                 continue
             ends.append(sign * np.max(sign * np.asarray(y)[outside]))
             at = np.asarray(x)[outside]
@@ -150,6 +151,7 @@ def mark_cut(ax: Axes) -> None:
             ax.plot(at, np.full(len(at), edge), marker, **own)
         if ends:
             farthest = sign * max(sign * end for end in ends)
-            place = {"xy": (0.99, 0.95 if sign > 0 else 0.05), "xycoords": "axes fraction"}
+            # At the left, since chance has its name at the right.
+            place = {"xy": (0.01, 0.95 if sign > 0 else 0.05), "xycoords": "axes fraction"}
             text = f"cut, lines go {word} to {farthest:.3g}"
-            ax.annotate(text, ha="right", va="top" if sign > 0 else "bottom", size=7, **place)
+            ax.annotate(text, ha="left", va="top" if sign > 0 else "bottom", size=7, **place)

@@ -54,7 +54,7 @@ _CAPTIONS = {
     f"predictions lie apart. {_BARS}",
     "reliability": "Reliability: share of correct predictions by their confidence, all seeds "
     "together. Below the diagonal predictions are too confident. n: examples in each bin of the "
-    "fused prediction; bins with less than 1 % of them have no dot.",
+    "fused prediction; bins with less than 1 % of them, or less than 5, have no dot.",
     "missing": f"Fused accuracy without a modality. {_BARS} Dotted: chance.",
     "noise": "Fused accuracy with Gaussian noise on the input of one modality, in standard "
     f"deviations of the example's own input. {_BAND} Dotted: chance.",

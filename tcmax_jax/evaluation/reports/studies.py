@@ -5,7 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tcmax_jax.evaluation.quantities import Name, mean, ordered, quantity, read_name, title
+from tcmax_jax.evaluation.quantities import (
+    Name,
+    mean,
+    number,
+    ordered,
+    quantity,
+    read_name,
+    title,
+)
 from tcmax_jax.evaluation.reports.provenance import commands, environments_table, plain
 from tcmax_jax.evaluation.reports.runs import read_provenance
 from tcmax_jax.evaluation.reports.style import order, styles
@@ -22,9 +30,9 @@ _READING = (
 _CAPTION = (
     "Means over seeds with the 95 % t-interval of the mean (none for one seed), evenly spaced "
     "whatever the values are. Accuracies and cross-entropy are of the best checkpoint on "
-    "validation. Dotted: chance, or no difference. What leaves a panel is cut, and marked. "
-    "Training losses of different methods have axes of their own; where the study changes options "
-    "of the method, the table alone has them."
+    "validation. Dotted: chance, or no difference. Lines that leave a panel are marked, intervals "
+    "are cut off. Training losses of different methods have axes of their own; where the study "
+    "changes options of the method, the table alone has them."
 )
 
 
@@ -134,11 +142,25 @@ def study_blocks(study: Mapping, figure: str, level: int) -> list[dict]:
     return [
         {"heading": f"Study of {study['field']}", "level": level},
         {"text": f"The same recipe with {study['field']} of {values}; folder {study['folder']}."},
+        {"text": _shown(study)},
         {"figure": figure, "caption": _CAPTION},
         {"table": study_cells(study)},
         {"text": _READING},
         *made,
     ]
+
+
+def _shown(study):
+    """Returns between which fused accuracies each line lies, and at which values of the field."""
+    values, name = [json.dumps(point["value"]) for point in study["points"]], Name("accuracy")
+    ranges = []
+    for line in study_lines(study):
+        numbers = [row["numbers"].get(name) if row else None for row in line["points"]]
+        if told := sorted((x["mean"], place) for place, x in enumerate(numbers) if x):
+            ends = dict.fromkeys((told[0], told[-1]))  # one alone where there is but one value
+            texts = (f"{number(name, x, short=True)} (at {values[at]})" for x, at in ends)
+            ranges.append(f"{line['label']} {' to '.join(texts)}")
+    return f"From the lowest to the highest {title(name)}: {'; '.join(ranges) or 'none is known'}."
 
 
 def studies_csv(studies: Sequence[Mapping]) -> str:

@@ -155,6 +155,15 @@ def test_a_row_that_diverges_does_not_flatten_the_others(rows):
     assert "^" in [line.get_marker() for line in ax.lines]
 
 
+def test_bands_of_seeds_are_inside_their_panel(rows):
+    axes = axes_of(figures.curves_figure(rows, 4))
+    for ax in (axes["training loss, joint"], axes["cross-entropy"]):
+        low, high = ax.get_ylim()
+        for band in ax.collections:
+            heights = band.get_paths()[0].vertices[:, 1]
+            assert low < heights.min() and heights.max() < high
+
+
 def test_a_bound_that_falls_is_cut_and_marked(rows):
     name = Name("tc_bound")
     falling = [rows[0] | {"curves": {name: [{1: 0.5, 2: -50.0, 3: -900.0}]}}]
@@ -234,6 +243,16 @@ def test_reliability_has_a_panel_for_each_row_with_the_number_in_each_bin(rows):
         assert [bar.get_height() for bar in below.patches] == [b["count"] for b in bins]
         assert (ax.get_xlim(), ax.get_ylim()) == ((0, 100), (0, 100))
         assert (ax.get_ylabel(), below.get_xlabel()) == ("correct (%)", "confidence (%)")
+
+
+def test_what_a_handful_of_examples_come_to_has_no_dot():
+    bins = [
+        {"confidence": x, "accuracy": 0.5, "count": n} for x, n in ((0.3, 4), (0.6, 5), (0.9, 300))
+    ]
+    row = {"label": "a", "look": styles(["joint"])[0], "reliability": {"fused": bins}}
+    _, panel = matrices.reliability_figure([row])
+    *_, dots = panel.axes[0].lines
+    assert list(dots.get_xdata()) == pytest.approx([60, 90])
 
 
 def test_measures_of_a_head_that_is_no_sum(rows):

@@ -34,7 +34,9 @@ def test_lines_that_leave_a_panel_are_marked_in_their_colour():
     _, ax = panel("a", xlabel="epoch")
     ax.plot([1, 2, 3], [1, 50, 2], "o-", color="#ff0000")
     ax.plot([1, 2, 3], [1, 2, -9], "s-", color="#0000ff")
-    ax.axhline(100)  # a level is no line of a row
+    # A level is no line of a row, and neither is the end of an interval.
+    ax.axhline(100)
+    ax.errorbar([1], [1], [70], capsize=2, marker="o")
     ax.set_ylim(0, 4)
     mark_cut(ax)
     up, down = ax.lines[-2:]

@@ -295,18 +295,6 @@ def test_figures_of_the_markdown_are_there_and_no_others(report):
         assert b"<svg" in (out / name).read_bytes()
 
 
-def test_the_same_runs_give_the_same_bytes(tmp_path):
-    write_run(tmp_path / "a")
-    first, second = (write_report([str(tmp_path / "a")], tmp_path / n)[0] for n in ("x", "y"))
-    assert first.read_bytes() == second.read_bytes()
-
-
-def test_each_table_of_analyses_has_a_heading(report):
-    blocks = (report[1] / "report.md").read_text().split("\n\n")
-    tables = [number for number, block in enumerate(blocks) if block.startswith("| ")]
-    assert not set(tables) & {number + 1 for number in tables}
-
-
 def test_the_csv_has_a_line_for_each_run_in_full_precision(report):
     runs, out = report
     lines = list(csv.DictReader((out / "results.csv").read_text().splitlines()))

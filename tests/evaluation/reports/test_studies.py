@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 
 import pytest
 
@@ -53,6 +54,19 @@ def test_the_figure_draws_the_means(tmp_path):
     assert axes["fused accuracy"].get_ylim() == (0, 100)
     # What only some rows have is drawn for these.
     assert len(axes["difference of fused accuracy"].containers) == 1
+
+
+def test_the_page_says_what_the_study_shows(tmp_path, monkeypatch):
+    monkeypatch.setattr(draw, "_svg", lambda figure: b"")
+    study = write_study(tmp_path / "s", "data.audio_signal", (0.1, 0.5, 2.0))
+    study["points"][0]["rows"].pop()
+    (tmp_path / "s" / "study.json").write_text(json.dumps(study))
+    _, markdown, _ = write_report([str(tmp_path / "s")], tmp_path / "out")
+    shown = markdown.read_text().split("\n\n")[2]
+    assert shown == (
+        "From the lowest to the highest fused accuracy (%): joint 76.5 (at 0.1) to 78.5 (at 2.0); "
+        "tcmax 87.5 (at 0.5) to 88.5 (at 2.0)."
+    )
 
 
 def test_losses_stand_apart_and_are_not_drawn_where_a_study_changes_them(tmp_path):
