@@ -94,6 +94,24 @@ def test_display_matrix_as_ffmpeg_shows_it(video, tmp_path, number):
     near(picture, np.frombuffer(shown.stdout, np.uint8).reshape(picture.shape))
 
 
+@pytest.mark.parametrize("number", [1, 3, 6, 8])
+def test_exif_within_a_video(tmp_path, number):
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10, width=SIZE[1], height=SIZE[0])
+        stream.pix_fmt = "yuvj420p"
+        packet = av.Packet(with_exif(encode_image(quadrants(SIZE)), number))
+        packet.stream, packet.pts, packet.dts = stream, 0, 0
+        packet.time_base = fractions.Fraction(1, 10)
+        container.mux(packet)
+    near(read_frames(path, count=1, short_side=32)[0], SHOWN[number](quadrants(SIZE)))
+
+
+def test_a_matrix_of_zeros_says_nothing(video, tmp_path):
+    path = with_matrix(shutil.copy(video, tmp_path / "a.mp4"), 0, 0, 0, 0)
+    near(read_frames(path, count=1, short_side=32)[0], quadrants(SIZE))
+
+
 def test_other_turns_are_refused(video, tmp_path):
     path = with_matrix(shutil.copy(video, tmp_path / "a.mp4"), 0.8, 0.6, -0.6, 0.8)
     with pytest.raises(MediaError, match=r"turned by quarters, got the display matrix .*upright"):

@@ -23,6 +23,8 @@ _EXIF = {
     7: (0, -1, -1, 0),
     8: (0, -1, 1, 0),
 }
+# By degrees counterclockwise.
+_TURNS = {90: _EXIF[8], -90: _EXIF[6], 180: _EXIF[3], -180: _EXIF[3]}
 # EXIF in JPEG, PNG and WebP, and TIFF, which is of the same structure.
 _EXIF_BEGINS = re.compile(
     rb"(?:\xff\xe1..Exif\0\0|eXIf|EXIF....(?:Exif\0\0)?|\A)(?=II\*\0|MM\0\*)", re.DOTALL
@@ -90,14 +92,14 @@ def exif_orientation(encoded: bytes) -> int:
 def _axes(path, frame) -> tuple[int, int, int, int]:
     try:
         data = frame.side_data.get(Type.DISPLAYMATRIX)
-    except ValueError:  # PyAV before 19 knows no EXIF, and then tells of no data of the frame.
-        return _UPRIGHT
-    if data is None:
-        return _UPRIGHT
-    matrix = np.frombuffer(bytes(data), np.int32)[[0, 1, 3, 4]].astype(float)
+    except ValueError:  # PyAV before 19 knows no EXIF; of such a frame it tells the turn alone.
+        return _TURNS.get(round(frame.rotation), _UPRIGHT)
+    matrix = np.frombuffer(bytes(data or 36), np.int32)[[0, 1, 3, 4]].astype(float)
     scale = np.sqrt(np.sum(matrix**2) / 2)
-    axes = tuple(int(x) for x in np.rint(matrix / (scale or 1)))
-    if np.abs(matrix / (scale or 1) - axes).max() > _MOST_AWRY or axes.count(0) != 2:
+    if not scale:
+        return _UPRIGHT
+    axes = tuple(int(x) for x in np.rint(matrix / scale))
+    if np.abs(matrix / scale - axes).max() > _MOST_AWRY or axes.count(0) != 2:
         raise MediaError(
             "picture turned by part of a quarter",
             f"{path}: Expected pictures turned by quarters, got the display matrix "
