@@ -10,6 +10,7 @@ import cv2
 
 from tcmax_jax.data import limits
 from tcmax_jax.data.limits import MediaError, check_pixels
+from tcmax_jax.data.media.declared import check_size
 
 _ENOUGH_TO_TELL = 40
 # Tags in a strange encoding are no reason to refuse a clip. From version 19 on PyAV keeps them, and
@@ -73,6 +74,7 @@ def decoding(path: str | os.PathLike, kind: str) -> Iterator[None]:
     except MediaError:
         raise
     except (av.FFmpegError, cv2.error, ValueError, OSError, MemoryError) as error:
+        check_size(path)  # A part of a file ends within a frame.
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise MediaError(
             f"broken {kind}",

@@ -63,6 +63,11 @@ def check_complete(path, container, stream, held: float) -> None:
     declared = declared_end(container, stream) if format_of(container) == "flac" else None
     if declared is not None and _lacks(declared, held):
         raise _part(path, f"{declared:.2f} s of {stream.type}", f"{held:.2f} s")
+    check_size(path)
+
+
+def check_size(path) -> None:
+    """Raises MediaError where a file has fewer bytes than it declares."""
     with open(path, "rb") as file:
         stated, size = declared_bytes(file), file.seek(0, os.SEEK_END)
     if stated is not None and _lacks(stated, size):

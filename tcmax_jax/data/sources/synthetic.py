@@ -114,7 +114,8 @@ class SyntheticData(Source):
         """Raises SectionError where the shares of the examples are more than all."""
         if self.shares.redundancy < -1e-9:
             raise SectionError(
-                f"Expected {', '.join(self.later)} of at most 1 in all, got {sum(self.shares):g}."
+                f"Expected {', '.join(self.later)} of at most 1 in all, got {sum(self.shares):g}. "
+                "Lower one of them."
             )
 
     @property
