@@ -1,19 +1,24 @@
-"""GRID talker s1 as arrays: log-mel filter banks and mouth crops of spoken words, by time.
+"""GRID talker s1 as arrays: filter banks and mouths of spoken words, by time, also in noise.
 
-    python experiments/grid_arrays.py PATH/manifest.csv grid_arrays  # makes the arrays, a minute
-    python launch.py --mode=compare --experiment=grid_arrays
+    python experiments/grid_arrays.py PATH/manifest.csv grid_arrays  # makes the arrays, minutes
+    python launch.py --mode=compare --experiment=grid_arrays  # without noise
+    python launch.py --mode=study --experiment=grid_arrays  # at each level of noise
 
 The manifest is that of the recipe grid: six words a clip, 51 classes. Of each word the first
 command keeps 40 filter banks every 10 ms and grey mouths of 24 x 24 pixels at 25 a second, with
 50 ms on both sides; both are series of varying length, read in place, and encoded by temporal
-convolutions.
+convolutions. It keeps the filter banks again for each level of noise, which is mixed into the
+waveform of whole clips: stationary, with the mean spectrum of the talker's training clips, drawn
+anew for each clip and the same for all levels.
 
-Hardware and time: 2 CPU cores; the comparison of all methods takes minutes.
-Results: experiments/results/grid_arrays.md.
+Hardware and time: 2 CPU cores; a run takes about a minute, the study has 300 (12 methods, 5 levels,
+5 seeds).
+Results: experiments/results/grid_noise.md.
 """
 
 import argparse
 import csv
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +27,21 @@ from tcmax_jax.data.forms import Arrays
 from tcmax_jax.data.inputs import SeriesInput
 from tcmax_jax.data.sources.manifest import ManifestData
 from tcmax_jax.models import TemporalEncoder
-from tcmax_jax.training.config import Comparison, Config, Modality, Training
+from tcmax_jax.training.config import Comparison, Config, Modality, Study, Training
 from tcmax_jax.training.optimizer import SGD, Cosine
 
 RATE, BANKS = 16_000, 40  # Hz; filter banks
 FRAME_RATE, SIZE = 25, 24  # pictures a second; pixels
 BOX = (0.29, 0.61, 0.58, 0.885)  # the mouth: left, top, right, bottom as shares of the picture
 MARGIN = 0.05  # seconds before and after a word
+# File of filter banks: power of a clip over that of the noise, in dB; None without noise.
+LEVELS = {
+    "audio.npz": None,
+    "audio_5dB.npz": 5,
+    "audio_0dB.npz": 0,
+    "audio_-5dB.npz": -5,
+    "audio_-10dB.npz": -10,
+}
 
 
 def config():
@@ -40,14 +53,17 @@ def config():
             stored={"audio": Arrays(path="audio.npz"), "mouth": Arrays(path="mouth.npz")},
         ),
         modalities={
-            "audio": Modality(input=SeriesInput(), encoder=TemporalEncoder(width=32, kernel=3)),
+            "audio": Modality(
+                input=SeriesInput(standardize=True), encoder=TemporalEncoder(width=32, kernel=3)
+            ),
             "mouth": Modality(
                 input=SeriesInput(standardize=True), encoder=TemporalEncoder(width=32, kernel=3)
             ),
         },
         optimizer=SGD(learning_rate=0.05, schedule=Cosine(warmup_epochs=1.0), clip_norm=1.0),
-        training=Training(epochs=8, batch_size=64, eval_batch_size=200, log_every=20),
-        comparison=Comparison(seeds=(0,)),
+        training=Training(epochs=16, batch_size=64, eval_batch_size=200, log_every=20),
+        comparison=Comparison(seeds=(0, 1, 2, 3, 4)),
+        study=Study(field="data.stored.audio.path", values=tuple(LEVELS)),
     )
 
 
@@ -81,19 +97,42 @@ def cut(sound, mouths, start: float, end: float) -> tuple[np.ndarray, np.ndarray
     return banks.T.astype(np.float16), mouths[first:last].reshape(-1, SIZE * SIZE)
 
 
+def mean_spectrum(sounds) -> np.ndarray:
+    """Returns the root mean square magnitude [257] of the spectra of pieces of 512 samples."""
+    pieces = np.concatenate([x[: len(x) // 512 * 512].reshape(-1, 512) for x in sounds])
+    return np.sqrt(np.mean(np.abs(np.fft.rfft(pieces * np.hanning(512))) ** 2, axis=0))
+
+
+def add_noise(sound, level: float | None, spectrum, seed: int) -> np.ndarray:
+    """Returns a sound [samples] with noise of a spectrum [257], `level` dB below its mean power."""
+    if level is None:
+        return sound
+    white = np.fft.rfft(np.random.default_rng(seed).normal(size=len(sound)))
+    at = np.linspace(0, len(spectrum) - 1, len(white))
+    noise = np.fft.irfft(white * np.interp(at, np.arange(len(spectrum)), spectrum), len(sound))
+    scale = np.sqrt(np.mean(sound**2) / np.mean(noise**2)) * 10 ** (-level / 20)
+    return np.float32(sound + scale * noise)
+
+
 def make_arrays(manifest: Path, folder: Path) -> None:
-    """Writes audio.npz, mouth.npz and list.csv of the words of a manifest."""
+    """Writes the filter banks of each level, mouth.npz and list.csv of the words of a manifest."""
     with manifest.open(newline="") as file:
         words = list(csv.DictReader(file))
-    audio, mouth, clip, path = {}, {}, None, None
-    for word in words:
-        if word["path"] != path:
-            path = word["path"]
-            clip = read_clip(manifest.parent / path)
-        cuts = cut(*clip, float(word["start"]), float(word["end"]))
-        audio[word["id"]], mouth[word["id"]] = cuts
+    paths = list(dict.fromkeys(word["path"] for word in words))
+    clips = {path: read_clip(manifest.parent / path) for path in paths}
+    training = {word["path"] for word in words if word["split"] == "train"}
+    spectrum = mean_spectrum([clips[path][0] for path in paths if path in training])
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / "audio.npz", **audio)
+    for name, level in LEVELS.items():
+        audio, mouth = {}, {}
+        noisy = {
+            path: add_noise(sound, level, spectrum, zlib.crc32(path.encode()))
+            for path, (sound, _) in clips.items()
+        }
+        for word in words:
+            path, times = word["path"], (float(word["start"]), float(word["end"]))
+            audio[word["id"]], mouth[word["id"]] = cut(noisy[path], clips[path][1], *times)
+        np.savez(folder / name, **audio)
     np.savez(folder / "mouth.npz", **mouth)
     with (folder / "list.csv").open("w", newline="") as file:
         writer = csv.writer(file)
