@@ -8,6 +8,7 @@ from its own. Values stay in their stored width (uint8, float16): the device mak
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import cv2
@@ -42,6 +43,13 @@ class Input(Family):
           seed: seed of the augmentation in training; None in evaluation.
         """
         raise NotImplementedError
+
+    def decoded(self, stored):
+        """Returns what may stand in the place of a stored value, so that it is decoded once.
+
+        The input of both is the same.
+        """
+        return stored
 
     def shape(self, form: Form) -> tuple[int | None, ...]:
         """Returns the shape of the input; None where a size depends on the example.
@@ -133,6 +141,13 @@ class SceneInput(Input):
     aspect: tuple[Positive, Positive] = (3 / 4, 4 / 3)
     flip: bool = True
 
+    decode: ClassVar[Callable] = staticmethod(decode_image)
+
+    def decoded(self, stored):
+        """Returns the pictures as one array, unless they differ in size."""
+        pictures = _decoded(stored, self.decode)
+        return np.stack(pictures) if len({x.shape for x in pictures}) == 1 else stored
+
 
 @section
 class FramesInput(SceneInput):
@@ -147,8 +162,16 @@ class FramesInput(SceneInput):
 
     def __call__(self, stored, seed):
         """Decodes, crops, resizes and mirrors the pictures."""
-        frames = _decoded(stored, decode_image)
+        frames = _decoded(stored, self.decode)
         return np.stack(frames) if self.size is None else _resized(frames, seed, self)[0]
+
+    def takes_batches(self, form):
+        """Returns whether nothing is cut or resized."""
+        return self.size is None
+
+    def of_batch(self, stored):
+        """Returns them."""
+        return stored
 
     def shape(self, form):
         """Returns number of pictures, height, width and the three colours."""
@@ -168,9 +191,11 @@ class FlowInput(SceneInput):
     kind: Literal["flow"] = "flow"
     size: Count = 224
 
+    decode: ClassVar[Callable] = staticmethod(decode_flow)
+
     def __call__(self, stored, seed):
         """Decodes, crops, resizes and mirrors the fields, and stacks them in the channels."""
-        fields, mirrored = _resized(_decoded(stored, decode_flow), seed, self)
+        fields, mirrored = _resized(_decoded(stored, self.decode), seed, self)
         if mirrored:
             fields[..., 0] = 255 - fields[..., 0]
         return fields.transpose(1, 2, 0, 3).reshape(self.size, self.size, -1)

@@ -15,6 +15,7 @@ import optax
 
 from tcmax_jax import methods
 from tcmax_jax.data.datasets import Dataset, open_dataset
+from tcmax_jax.data.held import HeldRecords
 from tcmax_jax.data.in_place import is_in_place, open_in_place
 from tcmax_jax.data.inputs import Input
 from tcmax_jax.data.pipeline import steps_per_epoch
@@ -183,6 +184,7 @@ def assemble(config: Config, dataset: Dataset, parallel: Parallel) -> Setup:
     config = with_forms(config, dataset.forms)
     config = fit_batch(config, len(dataset.sources["train"]), len(parallel.devices))
     inputs, training = config.inputs, config.training
+    dataset = held(dataset, config)
     scales = measure_scales(dataset.sources["train"], inputs, config.data.forms, dataset.folder)
     steps = steps_per_epoch(dataset.sources["train"], training.batch_size)
     schedule = config.optimizer.rate(epochs=training.epochs, steps_per_epoch=steps)
@@ -199,6 +201,20 @@ def assemble(config: Config, dataset: Dataset, parallel: Parallel) -> Setup:
         encode=parallel.encode_step(functools.partial(encode_step, model=model)),
         epochs=Epochs(training.epochs, steps),
     )
+
+
+def held(dataset: Dataset, config: Config) -> Dataset:
+    """Returns the data with splits that are decoded once, where `training.held_mib` allows it."""
+    limit = config.training.held_mib * 2**20
+    if not limit or config.training.workers:
+        return dataset
+    sources = {
+        split: source
+        if getattr(source, "has_batches", False)
+        else HeldRecords(source, config.inputs, config.data.forms, limit)
+        for split, source in dataset.sources.items()
+    }
+    return dataset._replace(sources=sources)
 
 
 def with_forms(config: Config, fields: Mapping[str, Mapping]) -> Config:

@@ -29,6 +29,7 @@ _FREE = (
     "training.checkpoint_every",
     "training.profile_steps",
     "training.threads",
+    "training.held_mib",
     "training.workers",
     "comparison.methods",  # of other runs
     "comparison.fusions",

@@ -159,6 +159,14 @@ def test_what_changes_no_number_may_change_on_the_way(tmp_path, data_dir):
     assert loop.train(faster, tmp_path / "run", data_dir) == results
 
 
+def test_what_is_held_in_memory_changes_no_number(tmp_path, data_dir):
+    results = []
+    for held in (0, 64):
+        config = tiny_config(training__epochs=1, training__held_mib=held)
+        results.append(loop.train(config, tmp_path / str(held) / "run", data_dir))
+    assert results[0] == results[1]
+
+
 def test_an_empirical_prior_needs_every_class(tmp_path, data_dir):
     config = tiny_config(method__label_prior="empirical", data__train_examples=16)
     lost = dataclasses.replace(config, data=dataclasses.replace(config.data, num_classes=20))

@@ -61,6 +61,8 @@ class Training(Section):
       log_every: steps between two entries of the log.
       threads: threads that read and decode, in the main process.
       workers: processes that do so instead for training; 0 for none.
+      held_mib: most MiB of each split that are kept decoded in memory, instead of being read and
+        decoded in each epoch; 0 for none. A larger split is read as it is stored.
       parallel: how steps are mapped over devices: pmap, or shard_map under jit; the numbers are the
         same.
       profile_steps: first and last step of a profile, written to the run's folder; None for none.
@@ -79,6 +81,7 @@ class Training(Section):
     log_every: Count = 10
     threads: Count = 2
     workers: CountOrZero = 0
+    held_mib: CountOrZero = 1024
     parallel: Literal["pmap", "shard_map"] = "pmap"
     profile_steps: tuple[Count, Count] | None = None
     probe: bool = True
