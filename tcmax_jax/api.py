@@ -66,8 +66,8 @@ class Classifier:
           inputs: {modality: [N, ...], or N arrays}, as in training.
 
         Returns:
-          {"fused": [N, C]} probabilities; additive heads add {modality: [N, C]}, what their part of
-          each modality says.
+          {"fused": [N, C]} probabilities, and {modality: [N, C]}, the prediction from each modality
+          alone, the others averaged over the validation split.
 
         Raises:
           RawDataError: a modality is missing, an array does not fit, or an example has no finite

@@ -37,10 +37,11 @@ def write_export(workdir: Path, folder: Path, *, recalibrated: bool = False) -> 
     model.json: classes, inputs and outputs, and the sections of the configuration that say how
       inputs are made.
     classifier.jax_export: the function inputs -> probabilities with its parameters, as
-      `jax.export.deserialize` reads it: {modality: [B, ...]} -> {"fused": [B, C]} and, for
-      additive heads, {modality: [B, C]} of the modality alone; any B, on any of `PLATFORMS`. A
-      series is {"values": [B, T, ...], "mask": [B, T] bool}. All are NaN for an example with an
-      input that is not finite: look for that before a class is chosen, as argmax does not.
+      `jax.export.deserialize` reads it: {modality: [B, ...]} -> {"fused": [B, C]} and, where the
+      checkpoint was evaluated, {modality: [B, C]} of the prediction from the modality alone, the
+      others averaged over the validation split; any B, on any of `PLATFORMS`. A series is
+      {"values": [B, T, ...], "mask": [B, T] bool}. All are NaN for an example with an input that
+      is not finite: look for that before a class is chosen, as argmax does not.
 
     Args:
       workdir: folder of a run that has a checkpoint; its data is not needed.

@@ -73,10 +73,11 @@ def predict_file(
 ) -> Prediction:
     """Predicts the clips of a CSV file with the best checkpoint of a run, and writes a CSV file.
 
-    Its columns are id, prediction, probability; one a class, the fused probability; for additive
-    heads one a class of each modality (`audio:dog`), what that modality says alone; and with
-    `allow_skipped` the reason why a clip was left out. See `class_heading` and
-    `tcmax_jax.evaluation.tables.csv_table` for how names stand in it.
+    Its columns are id, prediction, probability; one a class, the fused probability; where the
+    checkpoint was evaluated one a class of each modality (`audio:dog`), the prediction from that
+    modality alone, the others averaged over the validation split; and with `allow_skipped` the
+    reason why a clip was left out. See `class_heading` and `tcmax_jax.evaluation.tables.csv_table`
+    for how names stand in it.
 
     Args:
       workdir: folder of a run that has a checkpoint; its data is not needed.

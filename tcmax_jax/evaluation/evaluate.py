@@ -92,12 +92,9 @@ def evaluate_split(
     metrics = split_metrics(method, head, features, labels, scores)
     at_once = [_rest(method, features, dropped)] if dropped else []
     rests = all_but(method, features) if hard else []
-    marginal = marginal_scores(
-        method,
-        head,
-        features,
-        features if bank is None else bank,
-        [*single(method, features), *rests, *at_once],
+    known = [*single(method, features), *rests, *at_once]
+    marginal = jax.device_get(
+        marginal_scores(method, head, features, features if bank is None else bank, known)
     )
     check_finite({f"scores (from {'+'.join(k)} alone)": x for k, x in marginal.items()}, about)
     metrics |= marginal_metrics(marginal, labels)

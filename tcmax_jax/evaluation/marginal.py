@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping
 
-import jax
 import numpy as np
 
 from tcmax_jax.evaluation.metrics import accuracy, mean_cross_entropy
@@ -23,9 +22,7 @@ def marginal_scores(method, head, features: Mapping, bank: Mapping, subsets: Col
       {names, sorted: [N, C]}; softmax of them is the prediction.
     """
     known = dict.fromkeys(tuple(sorted(each)) for each in subsets)
-    return jax.device_get(
-        {k: method.marginal(method.predict, head, features, bank, k) for k in known}
-    )
+    return {k: method.marginal(method.predict, head, features, bank, k) for k in known}
 
 
 def single(method, features: Mapping) -> list[tuple[str, ...]]:

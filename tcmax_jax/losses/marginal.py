@@ -81,7 +81,7 @@ def marginal_logits(
         if value is not None:
             checks.check_positive_int(value, name)
     bank = {m: keep_valid(bank[m], where) for m in sorted(bank)}
-    number = len(features[known[0]])
+    number = features[known[0]].shape[0]
     # Heads may ask for all modalities; what they make of the missing ones is not looked at.
     whole = {
         m: jnp.asarray(features[m]) if m in known else jnp.zeros((number, *z.shape[1:]), z.dtype)
@@ -146,7 +146,7 @@ def _log_mean(score, rows, bank, where, *, normalize, max_tuples, chunk_size):
         scores = to_float32(logits).reshape(*pair, -1)
         return jax.nn.log_softmax(scores) if normalize else scores
 
-    number = len(jax.tree.leaves(rows)[0])
+    number = jax.tree.leaves(rows)[0].shape[0]
     draw, num_tuples, valid_tuples = _draws(bank, where, max_tuples)
     shape = jax.eval_shape(
         lambda: scores_of(jax.tree.map(lambda x: x[:1], rows), draw(jnp.zeros(1, jnp.int32)))
@@ -155,7 +155,9 @@ def _log_mean(score, rows, bank, where, *, normalize, max_tuples, chunk_size):
         floats = sum(math.prod(x.shape[1:]) for x in jax.tree.leaves((rows, bank)))
         chunk_size = max(1, BLOCK_FLOATS // (floats + shape.shape[-1]))
     tuples_at_once = min(num_tuples, chunk_size)
-    examples_at_once = min(number, max(1, chunk_size // tuples_at_once))
+    examples_at_once = max(1, chunk_size // tuples_at_once)
+    if isinstance(number, int):  # An exported function does not know its number of examples.
+        examples_at_once = min(number, examples_at_once)
 
     def of_examples(rows):
         def add(log_sums, block):

@@ -89,6 +89,7 @@ def _block_shape(sizes, chunk_size):
 
 def split_rows(x, size):
     """Returns [n, ...] as blocks [ceil(n / size), size, ...], the last one padded with zeros."""
-    padding = -len(x) % size
-    x = jnp.pad(x, [(0, padding)] + [(0, 0)] * (x.ndim - 1))
-    return x.reshape(-1, size, *x.shape[1:])
+    # Of shapes alone, which an exported function may not know as numbers.
+    blocks = -(-x.shape[0] // size)
+    padding = jnp.zeros((blocks * size - x.shape[0], *x.shape[1:]), x.dtype)
+    return jnp.concatenate([x, padding]).reshape(blocks, size, *x.shape[1:])

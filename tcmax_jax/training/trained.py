@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from tcmax_jax.data.scales import Scale
+from tcmax_jax.evaluation.marginal import marginal_scores, single
 from tcmax_jax.evaluation.metrics import predictions
-from tcmax_jax.evaluation.outputs import stored_recalibration
+from tcmax_jax.evaluation.outputs import read_outputs, stored_recalibration
 from tcmax_jax.evaluation.recalibration import recalibrate
 from tcmax_jax.methods import Method
 from tcmax_jax.models import MultimodalClassifier, head_of
@@ -36,6 +37,8 @@ class Trained(NamedTuple):
       model: the classifier.
       method: the method, which predicts.
       variables: {"params": .., "batch_stats": ..}, on the host.
+      bank: {modality: [B, D]}, features of the validation split, over which a prediction from one
+        modality averages the others; {} where that checkpoint was not evaluated.
       recalibration: weights and offsets of its sum of modalities, see
         `tcmax_jax.evaluation.recalibration`; None for the method's own prediction.
       decoded_with: versions of the packages that prepared its training data; {} if unknown.
@@ -48,6 +51,7 @@ class Trained(NamedTuple):
     model: MultimodalClassifier
     method: Method
     variables: dict
+    bank: Mapping[str, np.ndarray] = MappingProxyType({})
     recalibration: Mapping | None = None
     decoded_with: Mapping[str, str] = MappingProxyType({})
 
@@ -85,6 +89,7 @@ def load_trained(workdir: Path, *, recalibrated: bool = False) -> Trained:
         model=make_model(config, len(data["class_names"]), scales),
         method=make_method(config, None if label_prior is None else jnp.asarray(label_prior)),
         variables=variables,
+        bank=_bank(workdir, step),
         recalibration=_recalibration(workdir, step) if recalibrated else None,
         decoded_with=data.get("versions", {}),
     )
@@ -105,33 +110,51 @@ def best_step(checkpoints: Checkpoints, workdir: Path, config: Config) -> int:
     return checkpoints.best
 
 
+def _bank(workdir: Path, step: int) -> Mapping[str, np.ndarray]:
+    outputs = RunFolder(workdir).outputs("validation")
+    there = _evaluated_step(workdir) == step and outputs.exists()
+    return read_outputs(outputs).features if there else {}
+
+
 def _recalibration(workdir: Path, step: int) -> Mapping:
-    recalibration = stored_recalibration(workdir)
-    results = RunFolder(workdir).results
-    evaluated = json.loads(results.read_text())["step"] if results.exists() else "unknown"
+    recalibration, evaluated = stored_recalibration(workdir), _evaluated_step(workdir)
     if evaluated != step:
         raise ValueError(
             f"Expected the recalibration of the best checkpoint, that of step {step}, in "
-            f"{workdir}, got one of step {evaluated}. Evaluate again with --mode=evaluate."
+            f"{workdir}, got one of step {evaluated or 'unknown'}. Evaluate again with "
+            "--mode=evaluate."
         )
     return recalibration
+
+
+def _evaluated_step(workdir: Path) -> int | None:
+    """Returns the step of the checkpoint that the results in the folder are of."""
+    results = RunFolder(workdir).results
+    return json.loads(results.read_text())["step"] if results.exists() else None
 
 
 def classifier(trained: Trained) -> Callable:
     """Returns the pure function (variables, inputs) -> probabilities of a trained classifier.
 
     Inputs are {modality: [B, ...]} as the transforms of evaluation give them. Probabilities are
-    {"fused": [B, C]}, what the method or its recalibration predicts, and for additive heads
-    {modality: [B, C]} beside it, what the head's part of that modality says alone. All are NaN for
-    an example with an input, a feature or a score that is not finite: no class is chosen for it.
+    {"fused": [B, C]}, what the method or its recalibration predicts, and where there is a bank
+    {modality: [B, C]} beside it, the prediction from that modality alone, see
+    `tcmax_jax.losses.marginal_logits`. All are NaN for an example with an input, a feature or a
+    score that is not finite: no class is chosen for it.
     """
 
     def classify(variables, inputs):
         features = trained.model.apply(variables, inputs, False, method="encode")
         head = head_of(trained.model, variables["params"])
-        scores = predictions(trained.method, head, features)
+        scores = {"fused": trained.method.predict(head, features)}
         if trained.recalibration is not None:
-            scores["fused"] = recalibrate(trained.recalibration, scores)
+            parts = predictions(trained.method, head, features)
+            scores["fused"] = recalibrate(trained.recalibration, parts)
+        if trained.bank:
+            alone = marginal_scores(
+                trained.method, head, features, trained.bank, single(trained.method, features)
+            )
+            scores |= {m: x for (m,), x in alone.items()}
         parts = [*features.values(), *scores.values()]
         finite = jnp.stack([jnp.isfinite(x).all(axis=-1) for x in parts]).all(axis=0)[:, None]
         return {m: jnp.where(finite, jax.nn.softmax(x), jnp.nan) for m, x in scores.items()}

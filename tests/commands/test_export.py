@@ -73,7 +73,8 @@ def test_the_function_says_what_the_run_said(run, folder, data_dir):
     said = function.call(inputs)
     assert said.keys() == {"fused", "audio", "visual"}
     for name, probabilities in said.items():
-        expected = softmax(outputs.scores[name])
+        logits = outputs.scores["fused"] if name == "fused" else outputs.marginal[(name,)]
+        expected = softmax(logits)
         np.testing.assert_allclose(probabilities, expected, atol=1e-6, rtol=0)
     one = function.call({name: x[:1] for name, x in inputs.items()})
     np.testing.assert_allclose(one["fused"], said["fused"][:1], atol=1e-6)
@@ -106,7 +107,7 @@ def test_a_recalibrated_function_weighs_the_modalities(run, tmp_path, data_dir):
     outputs = read_outputs(run / "outputs-test.npz")
     scores = sum(w * outputs.scores[m] for m, w in found["weights"].items()) + found["offsets"]
     np.testing.assert_allclose(said["fused"], softmax(scores), atol=1e-6, rtol=0)
-    np.testing.assert_allclose(said["audio"], softmax(outputs.scores["audio"]), atol=1e-6)
+    np.testing.assert_allclose(said["audio"], softmax(outputs.marginal["audio",]), atol=1e-6)
 
 
 def test_the_recalibration_of_another_checkpoint_is_refused(run, tmp_path):
@@ -178,7 +179,9 @@ def test_damaged_parameters_are_found(run, tmp_path):
     assert not (tmp_path / "model").exists()
 
 
-@pytest.mark.parametrize(("method", "fusion"), [("joint", "bigated"), ("mla", "share_head")])
+@pytest.mark.parametrize(
+    ("method", "fusion"), [("joint", "bigated"), ("tcmax", "gated"), ("mla", "share_head")]
+)
 def test_other_heads_and_predictions_are_exported_as_well(method, fusion):
     config = override(
         clips_config(sound=SpectrogramInput(steps=3)),
@@ -191,9 +194,11 @@ def test_other_heads_and_predictions_are_exported_as_well(method, fusion):
     shapes = jax.eval_shape(model.init, jax.random.key(0), batch)
     # Not as they begin: heads start at zero, where all classes are equally likely.
     variables = jax.tree.map(lambda x: 0.1 * rng.normal(size=x.shape).astype(np.float32), shapes)
-    trained = Trained(config, "", ["a", "b"], 0, model, make_method(config, None), variables)
+    bank = {m: rng.normal(size=(40, 64)).astype(np.float32) for m in inputs}
+    trained = Trained(config, "", ["a", "b"], 0, model, make_method(config, None), variables, bank)
     expected = classifier(trained)(variables, batch)
-    assert np.ptp(expected["fused"]) > 1e-3
+    assert expected.keys() == {"fused", *inputs}
+    assert all(np.ptp(probabilities) > 1e-3 for probabilities in expected.values())
     said = exports.export_function(trained, inputs).call(batch)
     assert said.keys() == expected.keys()
     for name, probabilities in said.items():
