@@ -35,6 +35,7 @@ from tcmax_jax.data.pictures import decode_image
 from tcmax_jax.data.pipeline import Process, Readers, train_batches
 from tcmax_jax.data.preparation.prepare import prepare
 from tcmax_jax.data.sources.manifest import ManifestData
+from tcmax_jax.data.workers import end_with_parent
 
 BATCH = 32
 CLIPS = 64  # made for training, each of them many times
@@ -107,7 +108,7 @@ def file_batches(files: Files, workers: int):
     """Yields batches, made here or by worker processes a few ahead."""
     if not workers:
         yield from map(files.batch, itertools.count())
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+    with multiprocessing.get_context("spawn").Pool(workers, end_with_parent) as pool:
         yield from pool.imap(files.batch, range(10**6))
 
 

@@ -7,14 +7,13 @@ import sys
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 
 
-def keep_freed_memory(*_) -> None:
+def keep_freed_memory() -> None:
     """Lets the C library keep what is freed, for the next picture; does nothing without glibc.
 
     By default each buffer of a megabyte is given back to the system and faulted in again, page by
     page, which takes a quarter of the time of reading and decoding (see
     experiments/benchmarks/pipeline.py). It acts on the whole process, so that only commands and
-    worker processes call it. Up to 1 GiB is kept. Arguments are ignored: grain calls it with those
-    of a worker.
+    worker processes call it. Up to 1 GiB is kept.
     """
     if not sys.platform.startswith("linux"):
         return

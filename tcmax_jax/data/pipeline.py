@@ -18,6 +18,7 @@ import numpy as np
 from absl import flags
 
 from tcmax_jax.data.memory import keep_freed_memory
+from tcmax_jax.data.workers import begin_children, end_with_parent
 
 Transforms = Mapping[str, Callable]
 
@@ -272,6 +273,12 @@ def _iterate(batches: grain.MapDataset, readers: Readers) -> Iterator[dict]:
         if not flags.FLAGS.is_parsed():
             # Grain reads its own flags in the workers; outside of absl's app nobody has set them.
             flags.FLAGS(["tcmax_jax"])
+        begin_children()
         workers = grain.MultiprocessingOptions(readers.workers, per_worker_buffer_size=2)
-        dataset = dataset.mp_prefetch(workers, worker_init_fn=keep_freed_memory)
+        dataset = dataset.mp_prefetch(workers, worker_init_fn=_begin_worker)
     return iter(dataset)
+
+
+def _begin_worker(*_) -> None:
+    end_with_parent()
+    keep_freed_memory()

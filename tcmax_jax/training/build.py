@@ -19,7 +19,7 @@ from tcmax_jax.data.held import HeldRecords
 from tcmax_jax.data.in_place import is_in_place, open_in_place
 from tcmax_jax.data.inputs import Input
 from tcmax_jax.data.pipeline import steps_per_epoch
-from tcmax_jax.data.preparation.prepare import folder_of, prepare
+from tcmax_jax.data.preparation.prepare import folder_of, prepare, remove_unfinished
 from tcmax_jax.data.scales import Scale, measure_scales
 from tcmax_jax.models import MultimodalClassifier
 from tcmax_jax.training.config import Config
@@ -234,12 +234,12 @@ def prepare_data(config: Config, data_dir: str | os.PathLike) -> str:
     Raises:
       RawDataError: the raw data does not fit the configuration.
     """
-    # Where it is there, the folder need not be one that can be written.
-    folder, alone = folder_of(config.data, data_dir), contextlib.nullcontext()
-    if not folder.exists():
-        Path(data_dir).mkdir(parents=True, exist_ok=True)
-        alone = locked(Path(data_dir) / "preparing.lock", wait=True)
-    with alone:
+    folder = folder_of(config.data, data_dir)
+    with contextlib.ExitStack() as alone:
+        if not folder.exists():  # Otherwise it need not be one that can be written.
+            Path(data_dir).mkdir(parents=True, exist_ok=True)
+            alone.enter_context(locked(Path(data_dir) / "preparing.lock", wait=True))
+            remove_unfinished(folder)
         return str(prepare(config.data, data_dir, folder).data_path)
 
 

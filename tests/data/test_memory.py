@@ -12,7 +12,7 @@ def test_glibc_is_told_to_keep_large_buffers(monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
     library = SimpleNamespace(mallopt=told.__setitem__)
     monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
-    memory.keep_freed_memory(0, 2)  # with the arguments that grain gives
+    memory.keep_freed_memory()
     # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_TOP_PAD of malloc.h, in bytes.
     assert told == {-3: 33_554_432, -1: 1_073_741_824, -2: 67_108_864}
 

@@ -83,6 +83,8 @@ def test_killed_in_every_phase_and_resumed_equals_unbroken(tmp_path, unbroken):
         log.write('{"step": 1')
     loop.train(config(), workdir, data_dir)
     check_equal(workdir, data_dir, unbroken)
+    assert {path.name for path in Path(data_dir).iterdir()} == {"preparing.lock", "synthetic"}
+    assert [path.name for path in Path(data_dir).glob("synthetic/*/*")] == ["1.0.0"]
 
 
 @pytest.mark.slow

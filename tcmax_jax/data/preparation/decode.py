@@ -12,6 +12,7 @@ from tcmax_jax.cores import usable_cores
 from tcmax_jax.data.clips import RawDataError
 from tcmax_jax.data.forms import Form
 from tcmax_jax.data.preparation.chunks import Chunk, Outcome, decode_chunk, read_report
+from tcmax_jax.data.workers import begin_children, end_with_parent
 
 # Enough that no process waits, and few enough that an error ends the work soon.
 _CHUNKS_AHEAD_PER_PROCESS = 2
@@ -40,8 +41,9 @@ def decode_chunks(
         return
     # Spawned, because a fork of a process that runs JAX's threads may hang.
     context = multiprocessing.get_context("spawn")
+    begin_children()
     place = chunks[0].clips[0].place
-    with concurrent.futures.ProcessPoolExecutor(processes, mp_context=context) as pool:
+    with concurrent.futures.ProcessPoolExecutor(processes, context, end_with_parent) as pool:
         try:
             futures = (pool.submit(decode, chunk) for chunk in chunks)
             ahead = itertools.islice(futures, processes * _CHUNKS_AHEAD_PER_PROCESS)

@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -45,11 +46,20 @@ from tcmax_jax.user_text import printable
 CHUNKS_IN_SHARD = 4
 
 
+class _Info(tfds.core.DatasetInfo):
+    def initialize_from_bucket(self):
+        """Looks for nothing in public data: each look would leave an empty temporary folder."""
+
+
 class _SourceBuilder:
     """What both builders have in common; `builder_of` makes a class of its own for each source."""
 
     VERSION = tfds.core.Version(Source.version)
     source: Source
+
+    def _make_download_manager(self, **_):
+        """Downloads nothing: TFDS's own would leave empty folders beside the data."""
+        return SimpleNamespace(downloaded_size=0)
 
     def _described(self, class_names: Sequence[str], forms, weighted: bool = False):
         features = {
@@ -66,7 +76,7 @@ class _SourceBuilder:
                 how = {"dtype": np.dtype(form.dtype or np.float32).type, "encoding": "bytes"}
             shape = (None, *form.shape[1:]) if form.varying else form.shape or ()
             features[modality] = tfds.features.Tensor(shape=shape, **how)
-        return tfds.core.DatasetInfo(
+        return _Info(
             builder=self,
             description=inspect.getdoc(self.source),
             citation=self.source.citation,
@@ -228,6 +238,15 @@ def folder_of(source: Source, data_dir: str | os.PathLike) -> Path:
 def is_prepared(folder: Path) -> bool:
     """Returns whether a folder holds prepared data."""
     return (folder / "dataset_info.json").is_file()
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes what preparations that were killed have left beside the folder of a data set.
+
+    Only who holds the lock may: it could be somebody else's work. Decoded chunks stay.
+    """
+    for unfinished in folder.parent.glob("incomplete.*"):
+        shutil.rmtree(unfinished)
 
 
 def prepare(

@@ -2,6 +2,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import av
@@ -266,6 +267,8 @@ def test_killed_preparation_goes_on(settings, tmp_path, monkeypatch):
 
 def test_interrupted_preparation_keeps_nothing_half(settings, tmp_path, monkeypatch):
     decode = chunks._decode
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
 
     def interrupt(stored, clip):
         if clip.id == "d":
@@ -277,6 +280,8 @@ def test_interrupted_preparation_keeps_nothing_half(settings, tmp_path, monkeypa
         prepare(settings, tmp_path / "data")
     builder = prepare(settings, tmp_path / "data")
     assert [folder.name for folder in Path(builder.data_path).parent.iterdir()] == ["1.0.0"]
+    assert [folder.name for folder in (tmp_path / "data").iterdir()] == ["manifest"]
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_what_other_decoders_left_is_decoded_anew(settings, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ class Started(Exception):  # noqa: N818 no error
 def test_all_usable_cores_decode_unless_some_number_is_asked_for(
     asked, processes, tmp_path, monkeypatch
 ):
-    def pool(number, mp_context):
+    def pool(number, *_):
         raise Started(number)
 
     monkeypatch.setattr(decode.concurrent.futures, "ProcessPoolExecutor", pool)
