@@ -6,15 +6,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-import tensorflow_datasets as tfds
-
-from tcmax_jax.data.preparation.prepare import quiet
-
-_AGAIN = "The prepared data is damaged: delete that folder and prepare it again."
-
-
-class DataError(ValueError):
-    """Prepared data that cannot be read, or holds what it must not."""
+from tcmax_jax import digests
+from tcmax_jax.data.prepared import AGAIN, RECORDS, DataError, open_prepared, unreadable
 
 
 class Dataset(NamedTuple):
@@ -50,15 +43,11 @@ def open_dataset(path: str | os.PathLike, modalities: Sequence[str]) -> Dataset:
       DataError: a file cannot be read.
       ValueError: a modality is not in the records, or there is no train or validation split.
     """
-    try:
-        with quiet():
-            builder = tfds.builder_from_directory(path)
-        metadata = dict(builder.info.metadata)
-        del metadata["kinds"]  # of the inputs, which the configuration knows
-        forms = metadata.pop("forms", {})
-        metadata.pop("media", None)  # a line a file, for the preparation
-    except Exception as error:  # TFDS raises all kinds.
-        raise _unreadable("the description of a prepared data set", path, error) from error
+    builder = open_prepared(path)
+    metadata = dict(builder.info.metadata)
+    del metadata["kinds"]  # of the inputs, which the configuration knows
+    forms = metadata.pop("forms", {})
+    metadata.pop("media", None)  # a line a file, for the preparation
     stored = sorted(set(builder.info.features) - {"id", "label", "weight"})
     missing = sorted(set(modalities) - set(stored))
     if missing:
@@ -89,9 +78,10 @@ class _Records:
         self._where = f"{builder.data_path} ({split})"
         self._num_classes = len(builder.info.features["label"].names)
         try:
+            _check_files(Path(builder.data_path), split)
             self._source = builder.as_data_source(split)
         except Exception as error:  # ArrayRecord and its parts raise all kinds.
-            raise _unreadable("files of records", self._where, error) from error
+            raise unreadable("files of records", self._where, error) from error
 
     def __len__(self):
         return len(self._source)
@@ -102,18 +92,21 @@ class _Records:
         try:
             record = self._source[index]
         except Exception as error:
-            raise _unreadable(f"record {index}", self._where, error) from error
+            raise unreadable(f"record {index}", self._where, error) from error
         if not 0 <= record["label"] < self._num_classes:
             raise DataError(
                 f"Expected labels below {self._num_classes}, the number of classes, got "
-                f"{record['label']} in record {index} of {self._where}. {_AGAIN}"
+                f"{record['label']} in record {index} of {self._where}. {AGAIN}"
             )
         return record
 
 
-def _unreadable(what, where, error):
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    return DataError(f"Expected to read {what} in {where}, got: {reason}. {_AGAIN}")
+def _check_files(folder, split):
+    names = [name for name in digests.known(folder) if f"-{split}{RECORDS}" in name]
+    try:
+        digests.check([folder / name for name in names], AGAIN)
+    except digests.DamagedFileError as error:
+        raise DataError(str(error)) from error
 
 
 def clip_counts(dataset: Dataset) -> dict:

@@ -4,12 +4,12 @@ Everything is looked at once, when the data is opened for the first time; what c
 beside the folder that prepared data would have.
 """
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tcmax_jax import digests
 from tcmax_jax.data.array_files import Table, table
 from tcmax_jax.data.clips import Clip, Listing, RawDataError
 from tcmax_jax.data.datasets import Dataset
@@ -28,7 +28,7 @@ from tcmax_jax.data.preparation.chunks import Outcome
 from tcmax_jax.data.preparation.summary import summarise, summary_text
 from tcmax_jax.data.sources import ClipsSource, Source
 from tcmax_jax.data.sources.manifest import ManifestData
-from tcmax_jax.files import json_text, write_atomically
+from tcmax_jax.files import json_text, parse_json
 from tcmax_jax.user_text import printable
 
 _FILE = "checked.json"
@@ -112,8 +112,8 @@ def open_in_place(source: ClipsSource, data_dir: str) -> Dataset:
     # Beside the folder of records, which is there only when they are complete.
     listing, prepared = source.list_clips(), source.prepared_folder(data_dir)
     folder = prepared.parent / "in_place"
-    if (folder / _FILE).is_file():
-        about = json.loads((folder / _FILE).read_text())
+    if digests.is_known(folder / _FILE):  # What is damaged is looked at anew.
+        about = parse_json((folder / _FILE).read_text())
         check_complete(folder, about["summary"]["skipped"], source)
         forms = source.with_forms(about["forms"]).forms
     else:
@@ -122,7 +122,7 @@ def open_in_place(source: ClipsSource, data_dir: str) -> Dataset:
         outcomes = _outcomes(forms, listing, source)
         about = {"summary": summarise(listing, outcomes), "forms": from_files(forms)}
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / _FILE, json_text(about, indent=None))
+        digests.write(folder / _FILE, json_text(about, indent=None))
         print(printable(summary_text(about["summary"])), file=sys.stderr, flush=True)
     skipped = {clip["id"] for clip in about["summary"]["skipped"]}
     used = [clip for clip in listing.clips if clip.id not in skipped]

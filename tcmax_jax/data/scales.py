@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,11 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tcmax_jax import digests
 from tcmax_jax.data.forms import Form
 from tcmax_jax.data.inputs import Input
 from tcmax_jax.data.pipeline import takes_batches
 from tcmax_jax.data.sources.base import digest
-from tcmax_jax.files import file_name, json_text, write_atomically
+from tcmax_jax.files import file_name, json_text, parse_json
 from tcmax_jax.series import Series
 from tcmax_jax.user_text import printable
 
@@ -56,11 +56,12 @@ def measure_scales(
       source: records of the training split.
       inputs: {modality: how its input is made}.
       forms: {modality: what is stored of it}.
-      folder: where they are kept for the next start; None for nowhere.
+      folder: in whose folder `scales` they are kept for the next start; None for nowhere.
     """
     wanted = {m: x for m, x in inputs.items() if is_standardized(x, forms[m])}
     files = {m: _file(folder, m, to_input) for m, to_input in wanted.items()}
-    scales = {m: _read(file) for m, file in files.items() if file and file.is_file()}
+    # Whatever is not as it was written is measured anew.
+    scales = {m: _read(file) for m, file in files.items() if file and digests.is_known(file)}
     missing = {m: x for m, x in wanted.items() if m not in scales}
     if missing:
         text = f"measuring the scale of {', '.join(missing)} ..."
@@ -122,15 +123,16 @@ def _file(folder, modality, to_input) -> Path | None:
     if folder is None:
         return None
     fields = dataclasses.asdict(to_input) | {"modality": modality}
-    return folder / file_name(f"scale-{modality}-{digest(fields)}.json")
+    return folder / "scales" / file_name(f"{modality}-{digest(fields)}.json")
 
 
 def _read(file: Path) -> Scale:
-    content = json.loads(file.read_text())
+    content = parse_json(file.read_text())
     return Scale(tuple(content["mean"]), tuple(content["std"]))
 
 
 def _write(file: Path, scale: Scale) -> None:
     # Data that others share is often read-only; then it is measured at each start.
     with contextlib.suppress(OSError):
-        write_atomically(file, json_text(scale._asdict(), indent=None))
+        file.parent.mkdir(exist_ok=True)
+        digests.write(file, json_text(scale._asdict(), indent=None))

@@ -20,6 +20,13 @@ def folder(template, tmp_path):
     return shutil.copytree(template, tmp_path / "1.0.0")
 
 
+@pytest.fixture
+def old(folder):
+    """Returns a folder as earlier versions prepared it, without digests of its files."""
+    (folder / "digests.json").unlink()
+    return folder
+
+
 def read_all(folder):
     dataset = open_dataset(folder, ["audio", "visual"])
     for source in dataset.sources.values():
@@ -41,26 +48,56 @@ def flip(path):
     path.write_bytes(bytes(data))
 
 
-@pytest.mark.parametrize("harm", [truncate, empty, flip, lambda path: path.unlink()])
-def test_a_damaged_shard(folder, harm):
-    [shard] = folder.glob("*-train.array_record*")
+HARM = pytest.mark.parametrize("harm", [truncate, empty, flip, lambda path: path.unlink()])
+
+
+@HARM
+def test_any_file_that_is_damaged_is_named(template, tmp_path, harm):
+    names = sorted(path.name for path in template.iterdir() if path.name != "digests.json")
+    assert len(names) == 7  # four that describe, and three shards
+    for name in names:
+        folder = shutil.copytree(template, tmp_path / name / "1.0.0")
+        harm(folder / name)
+        message = rf"Expected {folder / name} as it was written, got .*\. The prep.*it again"
+        with pytest.raises(DataError, match=message):
+            read_all(folder)
+
+
+def test_where_nothing_is_known_of_files_all_are_taken(old):
+    read_all(old)
+
+
+@HARM
+def test_a_damaged_shard_of_earlier_versions(old, harm):
+    [shard] = old.glob("*-train.array_record*")
     harm(shard)
     message = r"Expected to read record 0 in .*1\.0\.0 \(train\), got: .*delete that folder and pre"
     with pytest.raises(DataError, match=message):
-        read_all(folder)
+        read_all(old)
 
 
-@pytest.mark.parametrize("harm", [truncate, empty, flip, lambda path: path.unlink()])
+@HARM
 @pytest.mark.parametrize("name", ["dataset_info.json", "features.json", "metadata.json"])
-def test_a_damaged_description(folder, name, harm):
-    harm(folder / name)
-    with pytest.raises(DataError, match=r"description of a prepared data set in .*it again"):
-        read_all(folder)
+def test_a_damaged_description_of_earlier_versions(old, name, harm):
+    harm(old / name)
+    with pytest.raises(DataError, match=r"in .*1\.0\.0.*, got.*prepare it again"):
+        read_all(old)
 
 
-def test_a_label_out_of_range_stops_the_pipeline(folder):
-    (folder / "label.labels.txt").write_text("a\nb\n")  # one of three classes is lost
-    dataset = open_dataset(folder, ["audio", "visual"])
+@pytest.mark.parametrize(("text", "left"), [("a\nb\n", 2), ("", 0), (None, 0)])
+def test_lost_names_of_classes_of_earlier_versions(old, text, left):
+    file = old / "label.labels.txt"
+    file.unlink() if text is None else file.write_text(text)
+    message = rf"Expected the names of 3 classes in {file}, got {left}\. The prepared data"
+    with pytest.raises(DataError, match=message):
+        read_all(old)
+
+
+def test_a_label_out_of_range_stops_the_pipeline(old):
+    (old / "label.labels.txt").write_text("a\nb\n")  # one of three classes is lost
+    features = (old / "features.json").read_text()
+    (old / "features.json").write_text(features.replace('"numClasses": "3"', '"numClasses": "2"'))
+    dataset = open_dataset(old, ["audio", "visual"])
     message = r"labels below 2, the number of classes, got 2 in record \d+ of .*1\.0\.0 \(train\)"
     options = {"batch_size": 1, "readers": Readers(1, 0), "process": Process()}
     with pytest.raises(DataError, match=message):

@@ -151,7 +151,13 @@ def test_a_scale_is_measured_once_and_kept(tmp_path, capsys):
     cropped = measure(values, SeriesInput(steps=3), in_batches, tmp_path)
     assert_scale(cropped, values[:, 1:4].reshape(-1, 2))
     assert measure(values, SeriesInput(), None, tmp_path) == scales
-    assert len(list(tmp_path.iterdir())) == 2
+    files = list((tmp_path / "scales").glob("x-*.json"))
+    assert len(files) == 2
+    capsys.readouterr()
+    for file in files:  # What is damaged is measured again.
+        file.write_text(file.read_text().replace("1", "2"))
+    assert measure(values, SeriesInput(), in_batches, tmp_path) == scales
+    assert "measuring the scale of x" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_written_is_no_fault(tmp_path):

@@ -23,7 +23,8 @@ from tcmax_jax.data.datasets import open_dataset
 from tcmax_jax.data.in_place import is_in_place
 from tcmax_jax.data.limits import MediaError
 from tcmax_jax.data.preparation.checks import from_files, resolved
-from tcmax_jax.data.preparation.prepare import folder_of, is_prepared
+from tcmax_jax.data.preparation.prepare import folder_of
+from tcmax_jax.data.prepared import is_prepared
 from tcmax_jax.data.sources import Source
 from tcmax_jax.packages import install_line
 from tcmax_jax.training import passes, run_folders

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import inspect
-import io
 import os
 import shutil
 import sys
@@ -13,7 +12,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import tensorflow_datasets as tfds
-from absl import logging
 
 from tcmax_jax.data.clips import SPLITS, Listing, RawDataError
 from tcmax_jax.data.forms import Form
@@ -37,6 +35,7 @@ from tcmax_jax.data.preparation.identity import (
     others,
 )
 from tcmax_jax.data.preparation.summary import Progress, summarise, summary_text
+from tcmax_jax.data.prepared import KnownInfo, is_prepared, open_prepared, quiet
 from tcmax_jax.data.sources import ClipsSource, Source
 from tcmax_jax.data.sources.base import digest
 from tcmax_jax.packages import DECODERS, versions
@@ -44,11 +43,6 @@ from tcmax_jax.user_text import printable
 
 # TFDS holds a shard in memory while it writes it.
 CHUNKS_IN_SHARD = 4
-
-
-class _Info(tfds.core.DatasetInfo):
-    def initialize_from_bucket(self):
-        """Looks for nothing in public data: each look would leave an empty temporary folder."""
 
 
 class _SourceBuilder:
@@ -76,7 +70,7 @@ class _SourceBuilder:
                 how = {"dtype": np.dtype(form.dtype or np.float32).type, "encoding": "bytes"}
             shape = (None, *form.shape[1:]) if form.varying else form.shape or ()
             features[modality] = tfds.features.Tensor(shape=shape, **how)
-        return _Info(
+        return KnownInfo(
             builder=self,
             description=inspect.getdoc(self.source),
             citation=self.source.citation,
@@ -214,8 +208,7 @@ def folder_of(source: Source, data_dir: str | os.PathLike) -> Path:
     folder = source.prepared_folder(data_dir)
     if not isinstance(source, ClipsSource) or not is_prepared(folder):
         return folder
-    with quiet():
-        before = tfds.builder_from_directory(folder).info.metadata.get("media")
+    before = open_prepared(folder).info.metadata.get("media")
     listing = None
     with contextlib.suppress(RawDataError):  # The raw data need not be there.
         listing = source.list_clips()
@@ -233,11 +226,6 @@ def folder_of(source: Source, data_dir: str | os.PathLike) -> Path:
         flush=True,
     )
     return again
-
-
-def is_prepared(folder: Path) -> bool:
-    """Returns whether a folder holds prepared data."""
-    return (folder / "dataset_info.json").is_file()
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -265,39 +253,25 @@ def prepare(
     Raises:
       RawDataError: the raw data does not fit, or a clip cannot be decoded, or clips are missing in
         data that was prepared before and the options do not allow that.
+      DataError: what was prepared before is damaged.
     """
-    if not isinstance(source, ClipsSource):
-        builder = builder_of(source, data_dir)
-        with quiet():
-            if not builder.is_prepared():
-                print("generating the built-in data set ...", file=sys.stderr, flush=True)
-                builder.download_and_prepare()
-        return builder
     # What was prepared is read without its raw data.
     folder = folder or folder_of(source, data_dir)
-    with quiet():
-        if is_prepared(folder):
-            builder = tfds.builder_from_directory(folder)
-        else:
-            builder = builder_of(source, data_dir, folder.parent.name)
+    of_clips = isinstance(source, ClipsSource)
+    if is_prepared(folder):
+        builder = open_prepared(folder)
+    else:
+        builder = builder_of(source, data_dir, folder.parent.name)
+        if not of_clips:
+            print("generating the built-in data set ...", file=sys.stderr, flush=True)
+        with quiet():
             builder.download_and_prepare()
+        if of_clips:
             shutil.rmtree(builder.kept_folder(), ignore_errors=True)
             print(printable(summary_text(builder.info.metadata)), file=sys.stderr, flush=True)
-    check_complete(builder.data_path, builder.info.metadata["skipped"], source)
+    if of_clips:
+        check_complete(builder.data_path, builder.info.metadata["skipped"], source)
     return builder
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps TFDS from reporting a download, a custom configuration and a bar for each split."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    tfds.disable_progress_bar()
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
 
 
 def _examples(stored, chunks: Sequence[Chunk], weighted) -> Iterator[tuple[str, dict]]:
