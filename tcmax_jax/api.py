@@ -13,6 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from tcmax_jax import digests
 from tcmax_jax.data.clips import SPLITS, Clip, Listing, RawDataError, check_clips
 from tcmax_jax.data.datasets import Dataset
 from tcmax_jax.data.forms import ArrayForm, Arrays
@@ -25,7 +26,6 @@ from tcmax_jax.data.preparation.summary import summarise
 from tcmax_jax.data.sources.base import digest
 from tcmax_jax.data.sources.memory import CheckedRecords, MemoryData, MemoryRecords
 from tcmax_jax.data.splits import check_groups, split_by_group
-from tcmax_jax.files import parse_json
 from tcmax_jax.models import EncoderOptions
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training import loop
@@ -115,7 +115,8 @@ def load(folder: str | Path) -> Classifier:
             f"Expected the folder of a finished run, got {folder} without {results.name}. Train "
             "first, or correct the path."
         )
-    return Classifier(Path(folder), parse_json(results.read_text()))
+    mend = "Restore it from a copy, or evaluate the run again."
+    return Classifier(Path(folder), digests.read_json(results, mend, ["splits"]))
 
 
 def fit_arrays(

@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,11 @@ def fault(path: Path) -> str | None:
     return faults(path.parent, [path.name]).get(path.name)
 
 
+def is_due(path: Path) -> bool:
+    """Returns whether a file is there, or was and should be."""
+    return path.exists() or path.name in known(path.parent)
+
+
 def is_known(path: Path) -> bool:
     """Returns whether a file is there and known to be as it was written."""
     return path.name in _read(path.parent) and fault(path) is None
@@ -105,6 +110,26 @@ def read_json(path: Path, mend: str, fields: Sequence[str] = ()) -> Any:
         if not isinstance(content, dict) or field not in content:
             raise DamagedFileError(f"Expected a field {field!r} in {path}, got none. {mend}")
     return content
+
+
+def read_json_or_none(
+    path: Path, say: Callable[[str], None], lost: str, fields: Sequence[str] = ()
+) -> Any | None:
+    """Returns what a JSON file holds that can be done without, None where it is not there.
+
+    Args:
+      path: the file.
+      say: function of a text, told where it is damaged.
+      lost: what becomes of it then, a sentence.
+      fields: see `read_json`.
+    """
+    if not is_due(path):
+        return None
+    try:
+        return read_json(path, lost, fields)
+    except DamagedFileError as error:
+        say(f"warning: {error}")
+        return None
 
 
 def read_json_lines(path: Path, mend: str) -> list:

@@ -103,7 +103,7 @@ def train(recipe, folder, changes):
         results = loop.train(
             config, folder / "run", str(folder / "data"), devices=jax.devices()[:1]
         )
-    with Checkpoints(RunFolder(folder / "run").checkpoints, clean=False) as checkpoints:
+    with Checkpoints(RunFolder(folder / "run").checkpoints) as checkpoints:
         end = checkpoints.restore_variables(checkpoints.latest)["params"]
     return Run(folder, begun["setup"], begun["params"], end, results)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax
 
+from tcmax_jax import digests
 from tcmax_jax.commands.modes import Options, Outcome
 from tcmax_jax.commands.recipe import data_folder, recipe_of, workdir_of
 from tcmax_jax.evaluation.comparison import (
@@ -18,7 +19,7 @@ from tcmax_jax.evaluation.comparison import (
 from tcmax_jax.evaluation.finite import NonFiniteError
 from tcmax_jax.evaluation.references import reference_accuracies
 from tcmax_jax.evaluation.reports.runs import run_folder_name
-from tcmax_jax.files import json_text, parse_json, write_atomically
+from tcmax_jax.files import json_text, write_atomically
 from tcmax_jax.models import HeadOptions
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.section import SectionError
@@ -28,6 +29,8 @@ from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.comparison import Comparison, Study
 from tcmax_jax.training.config.run import trainable_heads
 from tcmax_jax.training.config.tree import ConfigError
+
+_FILE = "comparison.json"
 
 
 def compare(options: Options) -> Outcome:
@@ -98,14 +101,14 @@ def run_comparison(
     for each, folder in planned:
         run_folders.check(folder, each)
     for number, (each, folder) in enumerate(planned, start=1):
-        finished = is_finished(folder)
+        finished = finished_results(folder)
         if not finished and number > 1:
             jax.clear_caches()  # nothing that the run before has compiled is of use to this one
         note = "finished before" if finished else "training"
         say(f"[{number}/{len(planned)}] {folder.name}: {note}")
         run = {**_names(each), "seed": each.seed}
         try:
-            results = _stored(folder) if finished else loop.train(each, folder, data_dir)
+            results = finished or loop.train(each, folder, data_dir)
         except NonFiniteError as error:
             failed.append(run | {"reason": str(error)})
             say(f"failed: {folder.name}: {error}")
@@ -119,8 +122,8 @@ def run_comparison(
         comparison |= {"split": split, "references": references, "runs": runs}
         if processes.is_primary():
             workdir.mkdir(parents=True, exist_ok=True)
+            digests.write(workdir / _FILE, json_text(comparison) + "\n")
             texts = {
-                "json": json_text(comparison) + "\n",
                 "md": comparison_markdown(comparison),
                 "csv": comparison_csv(runs, comparison["failed"]),
             }
@@ -138,8 +141,8 @@ def run_comparison(
 
 def _references(config, workdir, data_dir, split) -> dict[str, float]:
     """Returns accuracies that need no training of a network; measured once for a folder."""
-    path = workdir / "comparison.json"
-    if path.exists() and (known := parse_json(path.read_text()).get("references")):
+    before = digests.read_json_or_none(workdir / _FILE, processes.say, "It is made anew.")
+    if known := (before or {}).get("references"):
         return known
     dataset = open_data(config, data_dir)
     inputs = with_forms(config, dataset.forms).inputs
@@ -156,9 +159,12 @@ def _names(config):
     return {"method": config.method.label(), "fusion": config.model.fusion.label()}
 
 
-def is_finished(folder: Path) -> bool:
-    """Returns whether the run of a folder has come to its end; it may be evaluated before."""
-    return RunFolder(folder).results.exists() and _stored(folder)["finished"]
+def finished_results(folder: Path) -> dict | None:
+    """Returns the results of a run that has come to its end; it may be evaluated before."""
+    again, fields = "The run is evaluated again.", ["finished", "splits", "dataset"]
+    path = RunFolder(folder).results
+    results = digests.read_json_or_none(path, processes.say, again, fields)
+    return results if results and results["finished"] else None
 
 
 def _check_same_data(folder, results, datasets):
@@ -170,7 +176,3 @@ def _check_same_data(folder, results, datasets):
             f"Expected runs on one data set in {folder.parent}, got {' and '.join(texts)}. Choose "
             "another --workdir, or restore the data, for instance the manifest as it was."
         )
-
-
-def _stored(folder):
-    return parse_json(RunFolder(folder).results.read_text())

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import jax
 
-from tcmax_jax.commands.compare import is_finished, plan, run_comparison, run_name
+from tcmax_jax import digests
+from tcmax_jax.commands.compare import finished_results, plan, run_comparison, run_name
 from tcmax_jax.commands.modes import Options, Outcome
 from tcmax_jax.commands.recipe import data_folder, recipe_of, workdir_of
 from tcmax_jax.evaluation.comparison import interval
 from tcmax_jax.evaluation.reports.studies import point_folder, study_cells, study_markdown
 from tcmax_jax.evaluation.tables import text_table
-from tcmax_jax.files import json_text, parse_json, write_atomically
+from tcmax_jax.files import json_text, write_atomically
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training import processes
 from tcmax_jax.training.build import build
@@ -23,6 +24,9 @@ from tcmax_jax.training.config.comparison import Study
 from tcmax_jax.training.config.overrides import override
 from tcmax_jax.training.config.tree import ConfigError
 from tcmax_jax.training.measures import step_memory
+
+_FILE = "study.json"
+_RESTORE = "Restore it from a copy, or remove the run's folder to train it again."
 
 
 def study(options: Options) -> Outcome:
@@ -105,15 +109,16 @@ def run_study(
         ]
         study["points"].append({"value": json.loads(text), "rows": rows})
         if processes.is_primary():
-            write_atomically(workdir / "study.json", json_text(study) + "\n")
+            digests.write(workdir / _FILE, json_text(study) + "\n")
             write_atomically(workdir / "study.md", study_markdown(study))
     return study
 
 
 def _known_memory(workdir) -> Mapping:
     """Returns {text of a value: {(method, fusion): "step_memory"}} that an earlier call found."""
-    path = workdir / "study.json"
-    points = parse_json(path.read_text())["points"] if path.exists() else []
+    lost = "It is made anew."
+    before = digests.read_json_or_none(workdir / _FILE, processes.say, lost, ["points"])
+    points = before["points"] if before else []
     return {
         json.dumps(point["value"]): {
             (row["method"], row["fusion"]): row["cost"]["step_memory"]
@@ -129,10 +134,10 @@ def _costs(recipe, folder, data_dir, memory) -> Mapping:
     costs_by_method, memory = {}, dict(memory)
     for each in plan(recipe):
         run = folder / run_name(each)
-        if not is_finished(run):
+        if not finished_results(run):
             continue
-        lines = map(parse_json, RunFolder(run).log.read_text().splitlines())
-        windows = [entry for entry in lines if entry["split"] == "train"]
+        log = digests.read_json_lines(RunFolder(run).log, _RESTORE)
+        windows = [entry for entry in log if entry["split"] == "train"]
         # The first epoch has compiled; a run of one epoch has no other.
         later = [entry for entry in windows if entry["epoch"] > 1] or windows
         size = each.training.batch_size

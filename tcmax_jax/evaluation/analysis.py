@@ -5,12 +5,14 @@ of them from what an evaluation has stored; no model need be loaded again.
 """
 
 import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from scipy.special import log_softmax, logsumexp
 
+from tcmax_jax import digests
 from tcmax_jax.estimators import tc_report
 from tcmax_jax.evaluation.comparison import mean_and_error
 from tcmax_jax.evaluation.finite import check_finite
@@ -22,10 +24,11 @@ from tcmax_jax.evaluation.recalibration import (
     fit_recalibration,
     recalibrate,
 )
-from tcmax_jax.files import parse_json
 from tcmax_jax.run_folder import RunFolder
+from tcmax_jax.user_text import printable
 
 _CHAIN = "total_correlation"
+_LOST = "It is made anew; a chain of total correlation that it held is lost."
 
 
 def js_divergence(scores: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -329,11 +332,15 @@ def analyse_stored(folder: Path, *, chain: bool = False, **options) -> dict:
     last = list(outputs)[-1]
     if chain:
         analyses[last][_CHAIN] = total_correlation_chain(outputs[last], **options)
-    elif files.analysis.exists():
-        before = parse_json(files.analysis.read_text()).get(last, {})
+    else:
+        before = (digests.read_json_or_none(files.analysis, _say, _LOST) or {}).get(last, {})
         analyses[last] |= {_CHAIN: before[_CHAIN]} if _CHAIN in before else {}
     store(folder, {}, analyses)
     return analyses
+
+
+def _say(text):
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def _entropy(log_probabilities):

@@ -1,7 +1,6 @@
 """The files of an evaluation: what a classifier said of every example, and analyses of that."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -9,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tcmax_jax import digests
 from tcmax_jax.evaluation.quantities import (
     MARGINAL,
     Condition,
@@ -18,7 +18,7 @@ from tcmax_jax.evaluation.quantities import (
     without,
     write_name,
 )
-from tcmax_jax.files import json_text, parse_json, write_atomically
+from tcmax_jax.files import json_text
 from tcmax_jax.npz import DAMAGED, check_size
 from tcmax_jax.run_folder import RunFolder
 
@@ -71,10 +71,8 @@ def write_outputs(path: Path, outputs: Outputs) -> None:
     arrays |= {_PREDICTED + key: np.asarray(x, np.int32) for key, x in predicted.items()}
     marginal = {"+".join(known): x for known, x in outputs.marginal.items()}
     arrays |= {_MARGINAL + key: np.asarray(x, np.float32) for key, x in marginal.items()}
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
+    with digests.written(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
-    os.replace(temporary, path)
 
 
 def read_outputs(path: Path) -> Outputs:
@@ -84,6 +82,8 @@ def read_outputs(path: Path) -> Outputs:
       ValueError: there is no such file, or it is damaged or of another kind.
     """
     try:
+        if fault := digests.fault(path):
+            raise ValueError(fault)
         with np.load(path, allow_pickle=False) as file:
             check_size(file)
             about = json.loads(str(file["about"]))
@@ -98,8 +98,8 @@ def read_outputs(path: Path) -> Outputs:
             )
     except DAMAGED as error:
         raise ValueError(
-            f"Expected the outputs of an evaluation in {path}, got: {error}. Write them with "
-            "--mode=evaluate."
+            f"Expected the outputs of an evaluation in {path}, got: {error}. Write them "
+            "with --mode=evaluate."
         ) from error
 
 
@@ -117,7 +117,7 @@ def store(folder: Path, outputs: Mapping[str, Outputs], analyses: Mapping[str, M
     """
     for split, each in outputs.items():
         write_outputs(RunFolder(folder).outputs(split), each)
-    write_atomically(RunFolder(folder).analysis, json_text(analyses) + "\n")
+    digests.write(RunFolder(folder).analysis, json_text(analyses) + "\n")
 
 
 def stored_recalibration(folder: Path) -> dict:
@@ -132,7 +132,8 @@ def stored_recalibration(folder: Path) -> dict:
             f"Expected the analyses of an evaluation in {folder}, got none. Write them with "
             "--mode=evaluate."
         )
-    fitted = parse_json(path.read_text()).get("validation", {}).get("recalibration")
+    analyses = digests.read_json(path, "Make it anew with --mode=analyse.")
+    fitted = analyses.get("validation", {}).get("recalibration")
     if fitted is None:
         raise ValueError(
             f"Expected a recalibration in {path}, got none. Heads that are no sum of modalities "

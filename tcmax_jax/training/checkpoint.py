@@ -6,6 +6,8 @@ checksum of every array, so that damage is found before training goes on from it
 
 import contextlib
 import json
+import math
+import shutil
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +18,18 @@ import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint.checkpoint_managers import preservation_policy as keep
 
-from tcmax_jax.training.processes import all_agree, is_primary, say, wait_for_all
+from tcmax_jax.training.processes import (
+    all_agree,
+    is_primary,
+    say,
+    together,
+    wait_for_all,
+)
 from tcmax_jax.training.state import TrainState
 
 SELECTED_BY = "accuracy"
+# Renamed first: a kill must not leave a part of one, which would look like damage.
+_SUPERSEDED = "superseded"
 _LATEST_KEPT = 2  # Of two, one is left where the other is damaged.
 _LINES = 10  # of a list of differences
 
@@ -32,98 +42,37 @@ class _DamagedError(CheckpointError):
     """A checkpoint cannot be read, or not as it was written."""
 
 
-class Checkpoints:
-    """The checkpoints of one run, by step; a context manager that waits for writes at its end.
+class Kept:
+    """The checkpoints of a run as they lie there, by step, to look at: nothing is written."""
 
-    With several processes all of them take part in every call.
-    """
-
-    def __init__(self, folder: Path, *, clean: bool = True, say: Callable = say):
-        """Opens (or creates) the folder.
-
-        Args:
-          folder: where the checkpoints are.
-          clean: whether to remove remains of interrupted writes; not for a look at a run that may
-            be going on.
-          say: function of a text, told about damage.
-        """
-        if clean and is_primary():
-            for path in [p for p in folder.glob("*") if p.name.isdigit()]:
-                if not _has_its_metrics(path):  # Orbax could not list the others, or choose.
-                    say(f"warning: the checkpoint {path} is damaged (its metrics). Put aside.")
-                    _put_aside(path)
-        wait_for_all("checkpoints are listed")
-
-        def validation(metrics):
-            return metrics[SELECTED_BY]
-
-        # Both policies and best_fn: without the first the newest is deleted when it is not the
-        # best, without the second best_step() is silently the latest.
-        best = keep.BestN(
-            get_metric_fn=validation, n=1, reverse=False, keep_checkpoints_without_metrics=False
-        )
-        self._folder, self._say = folder, say
-        self._manager = ocp.CheckpointManager(
-            folder.resolve(),
-            options=ocp.CheckpointManagerOptions(
-                best_fn=validation,
-                best_mode="max",
-                preservation_policy=keep.AnyPreservationPolicy([keep.LatestN(_LATEST_KEPT), best]),
-                cleanup_tmp_directories=clean,
-            ),
-            item_handlers={
-                "state": ocp.StandardCheckpointHandler(),
-                "about": ocp.JsonCheckpointHandler(),
-            },
-        )
-
-    def __enter__(self):
-        """Returns itself."""
-        return self
-
-    def __exit__(self, *exception):
-        """Waits for pending writes; raises CheckpointError where one failed."""
-        with self._writing():
-            self._manager.close()
-
-    @property
-    def latest(self) -> int | None:
-        """Step of the latest checkpoint, None without one."""
-        return self._manager.latest_step()
-
-    @property
-    def best(self) -> int | None:
-        """Step of the checkpoint with the highest validation accuracy, None without one."""
-        return self._manager.best_step()
+    def __init__(self, folder: Path):
+        """Takes the folder of the checkpoints, which need not be there."""
+        self._folder = folder
 
     @property
     def steps(self) -> list[int]:
         """Steps of all checkpoints that are kept, by rising number."""
-        return sorted(self._manager.all_steps())
+        return sorted(int(path.name) for path in self._folder.glob("*") if path.name.isdigit())
 
-    def save(self, state: TrainState, validation: dict | None = None) -> None:
-        """Writes a checkpoint in the background; a step that is there already stays as it is.
+    @property
+    def latest(self) -> int | None:
+        """Step of the latest checkpoint, None without one."""
+        return max(self.steps, default=None)
 
-        Args:
-          state: the state on the host.
-          validation: {metric: float}, among them the accuracy that selects the best; None between
-            two validations.
+    @property
+    def best(self) -> int | None:
+        """Step of the checkpoint with the highest validation accuracy, None without one.
 
         Raises:
-          CheckpointError: an earlier write failed, or this one.
+          CheckpointError: the metrics of any checkpoint are damaged: it may be the best one.
         """
-        about = {"arrays": _describe(state), "validation": validation and dict(validation)}
-        items = ocp.args.Composite(
-            state=ocp.args.StandardSave(state),
-            about=ocp.args.JsonSave(about | {"checksum": _checksum(about)}),
-        )
-        with self._writing(), _without_hints():
-            self._manager.save(int(state.step), args=items, metrics=validation and dict(validation))
-
-    def wait(self) -> None:
-        """Waits until what was saved is written; raises CheckpointError where that failed."""
-        with self._writing():
-            self._manager.wait_until_finished()
+        abouts = self._abouts()
+        for step, about in abouts.items():
+            if about is None:
+                raise self._lost(step)
+        validations = {step: about["validation"] for step, about in abouts.items()}
+        ranks = [(metrics[SELECTED_BY], step) for step, metrics in validations.items() if metrics]
+        return max(ranks, default=(None, None))[1]
 
     def restore(self, step: int, like: TrainState) -> TrainState:
         """Returns the state of a step, on the host.
@@ -166,44 +115,6 @@ class Checkpoints:
             raise _DamagedError(self._damage(step, f"another checksum of {changed[0]}"))
         return variables
 
-    def restore_latest(self, like: TrainState) -> TrainState | None:
-        """Returns the latest good state, None if there never was a checkpoint.
-
-        Training from an earlier checkpoint ends with the same numbers. A damaged one is put aside,
-        in the folder beside this one whose name begins with "damaged".
-
-        Args:
-          like: a state of the same structure, shapes and dtypes.
-
-        Raises:
-          CheckpointError: all are damaged, or the latest good one is of another structure.
-        """
-        damaged = {}
-        for step in sorted(self._manager.all_steps(), reverse=True):
-            state = error = None
-            try:
-                state = self.restore(step, like)
-            except CheckpointError as raised:
-                error = raised
-            if all_agree(error is None):
-                for broken, text in damaged.items():
-                    self._say(f"warning: {text}. Going on after step {step} instead.")
-                    if is_primary():
-                        _put_aside(self._folder / str(broken))
-                wait_for_all("damaged checkpoints are put aside")
-                self._manager.reload()
-                return state
-            error = error or _DamagedError(self._damage(step, "another process cannot read it"))
-            if not all_agree(isinstance(error, _DamagedError)):
-                raise error
-            damaged[step] = error
-        if damaged:
-            raise CheckpointError(
-                f"Expected a good checkpoint, got none: {'; '.join(map(str, damaged.values()))}. "
-                "Restore the files from a copy, or train anew in another --workdir."
-            )
-        return None
-
     def _arrays(self, step):
         about = _read_about(self._folder / str(step))
         if about is None:
@@ -228,6 +139,156 @@ class Checkpoints:
 
     def _damage(self, step, reason):
         return f"the checkpoint {self._folder / str(step)} is damaged ({reason})"
+
+    def _abouts(self) -> dict:
+        """Returns {step: what it says of itself, None where that or its metrics are damaged}."""
+        return {step: _read_about_metrics(self._folder / str(step)) for step in self.steps}
+
+    def _lost(self, step):
+        return _DamagedError(
+            f"Expected to know the best of all checkpoints, got one that may be it: "
+            f"{self._damage(step, 'its metrics')}. Restore it from a copy, or move its folder away "
+            "to take the best of the others."
+        )
+
+
+class Checkpoints(Kept):
+    """The same of a run that writes them; a context manager that waits for writes at its end.
+
+    With several processes all of them take part in every call.
+    """
+
+    def __init__(self, folder: Path, *, say: Callable = say):
+        """Opens (or creates) the folder, and removes remains of interrupted writes.
+
+        Args:
+          folder: where the checkpoints are.
+          say: function of a text, told about damage.
+
+        Raises:
+          CheckpointError: one from which training does not go on, and that may be the best one, is
+            damaged.
+        """
+        super().__init__(folder)
+        self._say = say
+        self._remove_superseded()
+        with together():
+            if is_primary():
+                self._check_metrics()
+
+        def validation(metrics):
+            return metrics[SELECTED_BY]
+
+        # Both policies and best_fn: without the first the newest is deleted when it is not the
+        # best, without the second all checkpoints count as the best.
+        best = keep.BestN(
+            get_metric_fn=validation, n=1, reverse=False, keep_checkpoints_without_metrics=False
+        )
+        self._manager = ocp.CheckpointManager(
+            folder.resolve(),
+            options=ocp.CheckpointManagerOptions(
+                best_fn=validation,
+                best_mode="max",
+                preservation_policy=keep.AnyPreservationPolicy([keep.LatestN(_LATEST_KEPT), best]),
+                cleanup_tmp_directories=True,
+                todelete_subdir=_SUPERSEDED,
+            ),
+            item_handlers={
+                "state": ocp.StandardCheckpointHandler(),
+                "about": ocp.JsonCheckpointHandler(),
+            },
+        )
+
+    def __enter__(self):
+        """Returns itself."""
+        return self
+
+    def __exit__(self, *exception):
+        """Waits for pending writes; raises CheckpointError where one failed."""
+        with self._writing():
+            self._manager.close()
+        self._remove_superseded()
+
+    def save(self, state: TrainState, validation: dict | None = None) -> None:
+        """Writes a checkpoint in the background; a step that is there already stays as it is.
+
+        Args:
+          state: the state on the host.
+          validation: {metric: float}, among them the accuracy that selects the best; None between
+            two validations.
+
+        Raises:
+          CheckpointError: an earlier write failed, or this one.
+        """
+        self.wait()  # as Orbax would
+        self._remove_superseded()
+        about = {"arrays": _describe(state), "validation": validation and dict(validation)}
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(state),
+            about=ocp.args.JsonSave(about | {"checksum": _checksum(about)}),
+        )
+        with self._writing(), _without_hints():
+            self._manager.save(int(state.step), args=items, metrics=validation and dict(validation))
+
+    def wait(self) -> None:
+        """Waits until what was saved is written; raises CheckpointError where that failed."""
+        with self._writing():
+            self._manager.wait_until_finished()
+
+    def restore_latest(self, like: TrainState) -> TrainState | None:
+        """Returns the latest good state, None if there never was a checkpoint.
+
+        Training from an earlier checkpoint ends with the same numbers. A damaged one is put aside,
+        in the folder beside this one whose name begins with "damaged".
+
+        Args:
+          like: a state of the same structure, shapes and dtypes.
+
+        Raises:
+          CheckpointError: all are damaged, or the latest good one is of another structure.
+        """
+        damaged = {}
+        for step in reversed(self.steps):
+            state = error = None
+            try:
+                state = self.restore(step, like)
+            except CheckpointError as raised:
+                error = raised
+            if all_agree(error is None):
+                for broken, text in damaged.items():
+                    self._say(f"warning: {text}. Going on after step {step} instead.")
+                    if is_primary():
+                        _put_aside(self._folder / str(broken))
+                wait_for_all("damaged checkpoints are put aside")
+                self._manager.reload()
+                return state
+            error = error or _DamagedError(self._damage(step, "another process cannot read it"))
+            if not all_agree(isinstance(error, _DamagedError)):
+                raise error
+            damaged[step] = error
+        if damaged:
+            raise CheckpointError(
+                f"Expected a good checkpoint, got none: {'; '.join(map(str, damaged.values()))}. "
+                "Restore the files from a copy, or train anew in another --workdir."
+            )
+        return None
+
+    def _remove_superseded(self):
+        if is_primary():
+            shutil.rmtree(self._folder / _SUPERSEDED, ignore_errors=True)
+
+    def _check_metrics(self):
+        """Puts those of damaged metrics aside that training comes to again; refuses all others.
+
+        Orbax could neither list them nor choose.
+        """
+        abouts = self._abouts()
+        good = max((step for step, about in abouts.items() if about), default=math.inf)
+        for step in (step for step, about in abouts.items() if about is None):
+            if step < good:
+                raise self._lost(step)
+            self._say(f"warning: {self._damage(step, 'its metrics')}. Put aside.")
+            _put_aside(self._folder / str(step))
 
     @contextlib.contextmanager
     def _writing(self):
@@ -269,17 +330,15 @@ def _read_about(path):
         return None
 
 
-def _has_its_metrics(path):
-    """Returns whether the metrics by which Orbax chooses are those that were saved."""
+def _read_about_metrics(path):
+    """Returns the same, None as well where Orbax's metrics are not those that were saved."""
     about, file = _read_about(path), path / "metrics" / "metrics"
-    if about is None:
-        return False
-    if about["validation"] is None:
-        return not file.exists()
+    if about is None or (about["validation"] is None and not file.exists()):
+        return about
     try:
-        return json.loads(file.read_text()) == about["validation"]
+        return about if json.loads(file.read_text()) == about["validation"] else None
     except (OSError, ValueError):
-        return False
+        return None
 
 
 def _checksum(about):

@@ -15,8 +15,9 @@ from tensorboardX import SummaryWriter
 from tensorboardX.summary import hparams
 from tqdm import tqdm
 
+from tcmax_jax import digests
 from tcmax_jax.evaluation.quantities import Name, number, ordered, read_name, title, write_name
-from tcmax_jax.files import json_text, write_atomically
+from tcmax_jax.files import json_text, parse_json
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.listing import fields_of
@@ -70,9 +71,10 @@ class RunLog:
 
     def __init__(self, workdir: Path, config: Config, *, first_step: int, total_steps: int):
         """Opens the log; entries after `first_step`, left by an interrupted run, are dropped."""
-        path = RunFolder(workdir).log
-        write_atomically(path, "".join(_lines_up_to(path, first_step)))
-        self._file = path.open("a")
+        self._path = RunFolder(workdir).log
+        kept, gap = _kept(self._path, first_step)
+        digests.write(self._path, "".join(kept))
+        self._file = self._path.open("a")
         self._events = EventFile(workdir, first_step=first_step)
         if not first_step:
             text = json_text(to_dict(config))
@@ -82,6 +84,8 @@ class RunLog:
             total=total_steps, initial=first_step, unit="step", file=sys.stderr, disable=None
         )
         self._progress, self._validations = {}, 0
+        if gap:
+            self.say(f"warning: {gap}")
         if first_step:
             self.say(f"going on after step {first_step} of {total_steps}")
 
@@ -106,6 +110,7 @@ class RunLog:
         """Waits until all entries are on the disk: a checkpoint must not be ahead of them."""
         for file in (self._file, self._events):
             os.fsync(file.fileno())
+        digests.remember(self._path.parent, [self._path.name])
 
     def progress(self, step: int, values: dict, epoch: int) -> None:
         """Moves the bar to a step, with the training metrics beside it."""
@@ -157,10 +162,28 @@ class _Silence(contextlib.nullcontext):
     progress = validation = say = keep = metrics
 
 
-def _lines_up_to(path: Path, step: int):
-    """Yields the entries of a JSON lines file up to a step, without a half-written last one."""
-    if not path.exists():
-        return
-    for line in path.read_text().splitlines(keepends=True):
-        if line.endswith("\n") and json.loads(line)["step"] <= step:
-            yield line
+def _kept(path: Path, step: int) -> tuple[list[str], str | None]:
+    """Returns the lines of a log up to a step, and what is said where some are missing."""
+    if not step:
+        return [], None  # Of a run without a checkpoint nothing is gone on with.
+    text = path.read_bytes().decode(errors="replace") if path.is_file() else ""
+    steps = [(line, _step(line)) for line in text.splitlines(keepends=True)]
+    kept = [(line, at) for line, at in steps if at is not None and at <= step]
+    lines, last = [line for line, _ in kept], max((at for _, at in kept), default=0)
+    fault = digests.fault(path)
+    # Windows of the log end where checkpoints lie.
+    if fault is None and last == step:
+        return lines, None
+    got = fault or f"entries up to step {last}"
+    return lines, (
+        f"Expected the entries of the run up to step {step}, its last checkpoint, in {path}, got "
+        f"{got}. The run goes on without those that are lost; its numbers are the same."
+    )
+
+
+def _step(line: str) -> int | None:
+    """Returns the step of an entry, None for a line that is half-written or damaged."""
+    try:
+        return parse_json(line)["step"] if line.endswith("\n") else None
+    except (ValueError, TypeError, KeyError):
+        return None

@@ -3,17 +3,18 @@
 from collections.abc import Collection
 from pathlib import Path
 
+from tcmax_jax import digests
 from tcmax_jax.data.datasets import Dataset, clip_counts
 from tcmax_jax.evaluation.analysis import analyse_splits
 from tcmax_jax.evaluation.evaluate import Evaluation
 from tcmax_jax.evaluation.finite import check_finite
 from tcmax_jax.evaluation.outputs import SPLITS, Outputs, store
 from tcmax_jax.evaluation.probe import probe_accuracies
-from tcmax_jax.files import json_text, write_atomically
+from tcmax_jax.files import json_text
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training import passes, run_folders
 from tcmax_jax.training.build import Setup, build, with_forms
-from tcmax_jax.training.checkpoint import CheckpointError, Checkpoints
+from tcmax_jax.training.checkpoint import CheckpointError, Checkpoints, Kept
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.encoders import check_encoders, check_weights, load_weights
 from tcmax_jax.training.fit import fit
@@ -151,7 +152,7 @@ def _evaluate(setup: Setup, workdir: Path, *, probe=False, dropped=(), step=None
     if is_primary():
         folder.path.mkdir(parents=True, exist_ok=True)
         store(folder.path, outputs, analyses)
-        write_atomically(folder.results, json_text(results) + "\n")
+        digests.write(folder.results, json_text(results) + "\n")
         if folder.path == workdir:
             write_final_metrics(workdir, setup.config, metrics)
     wait_for_all("results")
@@ -160,7 +161,8 @@ def _evaluate(setup: Setup, workdir: Path, *, probe=False, dropped=(), step=None
 
 def _restored(setup: Setup, workdir: Path, step: int | None) -> tuple:
     """Returns (step, state, whether all epochs are trained) of a checkpoint, the best for None."""
-    with Checkpoints(RunFolder(workdir).checkpoints, clean=False) as checkpoints:
+    checkpoints = Kept(RunFolder(workdir).checkpoints)
+    with together():
         if step is None:
             step = best_step(checkpoints, workdir, setup.config)
         elif step not in checkpoints.steps:
@@ -168,16 +170,16 @@ def _restored(setup: Setup, workdir: Path, step: int | None) -> tuple:
                 f"Expected a checkpoint after {step} steps in {workdir}, got those after "
                 f"{', '.join(map(str, checkpoints.steps))}. The latest two and the best are kept."
             )
-        like = passes.state_shapes(setup)
-        try:
-            with together():
-                state = checkpoints.restore(step, like)
-        except CheckpointError as error:
-            raise CheckpointError(
-                f"The checkpoint of step {step} cannot be evaluated: {error}. Restore it from "
-                "a copy, or move its folder away to evaluate the best of the others."
-            ) from error
-        return step, state, checkpoints.latest == setup.epochs.total_steps
+    like = passes.state_shapes(setup)
+    try:
+        with together():
+            state = checkpoints.restore(step, like)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"The checkpoint of step {step} cannot be evaluated: {error}. Restore it from "
+            "a copy, or move its folder away to evaluate the best of the others."
+        ) from error
+    return step, state, checkpoints.latest == setup.epochs.total_steps
 
 
 def _evaluations(setup: Setup, state, dropped) -> dict[str, Evaluation]:

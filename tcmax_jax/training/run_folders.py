@@ -1,16 +1,16 @@
 """The folder of a run: what belongs to it, and whether it may be gone on with."""
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
+from tcmax_jax import digests
 from tcmax_jax.data.datasets import Dataset
 from tcmax_jax.data.scales import Scale
-from tcmax_jax.files import json_text, parse_json, write_atomically
+from tcmax_jax.files import json_text, parse_json
 from tcmax_jax.packages import versions
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training.config import Config
@@ -22,6 +22,7 @@ from tcmax_jax.training.parallel import Parallel
 from tcmax_jax.training.processes import gather_texts, is_primary, together, wait_for_all
 from tcmax_jax.upgrade import of_stored_run
 
+_RESTORE = "Restore it from a copy."
 _DEFINITIONS = "definitions"  # beside the sections of config.json
 # Fields that change no number: a run may go on with others, on a machine of other speed.
 _FREE = (
@@ -43,9 +44,17 @@ def check(workdir: Path, config: Config) -> None:
     """Checks that the folder is free, or holds a run of this configuration.
 
     Raises:
-      ConfigError: it belongs to a run of another configuration; says in what they differ.
+      ConfigError: it belongs to a run of another configuration, or of an unknown one; says in what
+        they differ.
     """
-    if not RunFolder(workdir).config.exists():
+    folder = RunFolder(workdir)
+    if not folder.config.exists():
+        for path in (folder.checkpoints, folder.log):
+            if path.exists():
+                raise ConfigError(
+                    f"Expected {folder.config}, the configuration of the run whose {path.name} are "
+                    f"there, got no such file. Restore it from a copy, or choose another --workdir."
+                )
         return
     if lines := _differences(to_dict(stored_config(workdir)), config):
         raise ConfigError(
@@ -109,8 +118,9 @@ def check_data(workdir: Path, dataset: Dataset) -> None:
     Raises:
       ConfigError: the data (its name holds a digest of its settings and its list) has changed.
     """
-    if not RunFolder(workdir).data.exists():
-        return
+    path = RunFolder(workdir).data
+    if not digests.is_due(path):
+        return  # Nothing was begun there, or by an early version.
     stored = stored_data(workdir)
     now = _identity(dataset)
     if {name: stored.get(name) for name in now} != now:
@@ -181,10 +191,10 @@ def claim(
             "scales": {m: scale._asdict() for m, scale in scales.items()},
             "versions": dict(decoded),
         }
-        write_atomically(RunFolder(workdir).data, json_text(data))
+        digests.write(RunFolder(workdir).data, json_text(data))
         elsewhere = {_DEFINITIONS: found} if (found := definitions(config)) else {}
         tree = json_text(to_dict(config) | elsewhere)
-        write_atomically(RunFolder(workdir).config, tree)
+        digests.write(RunFolder(workdir).config, tree)
     wait_for_all("claim")
 
 
@@ -203,9 +213,10 @@ def record_environment(
       say: function of a text.
     """
     path, now = RunFolder(workdir).environments, describe_environment(parallel.devices)
-    before = json.loads(path.read_text()) if path.exists() else []
+    lost = "What it says of earlier starts is lost; it is begun anew."
+    before = digests.read_json_or_none(path, say, lost) if step else None
     # What lies after the checkpoint is taken again, here.
-    before = [entry for entry in before if entry["after_step"] < step]
+    before = [entry for entry in before or [] if entry["after_step"] < step]
     if before and step:
         last = {name: value for name, value in before[-1].items() if name != "after_step"}
         if not (lines := differences(last, now)):
@@ -220,7 +231,7 @@ def record_environment(
         )
     if is_primary():
         entries = [*before, {"after_step": step, **now}]
-        write_atomically(path, json_text(entries) + "\n")
+        digests.write(path, json_text(entries) + "\n")
 
 
 def stored_config(workdir: Path) -> Config:
@@ -237,13 +248,12 @@ def stored_config(workdir: Path) -> Config:
             f"Expected the folder of a run, got {workdir} without a {path.name}. Train first, or "
             "correct --workdir."
         )
-    elsewhere = {}
+    tree = _stored_tree(workdir)
+    elsewhere = tree.pop(_DEFINITIONS, {})
     try:
-        tree = json.loads(path.read_text())
-        elsewhere = tree.pop(_DEFINITIONS, {})
         return from_dict(of_stored_run(tree))
-    except (ValueError, AttributeError) as error:
-        mend = "Restore it from a copy."
+    except ValueError as error:
+        mend = _RESTORE
         if elsewhere:
             texts = (f"{kind} in {_file(where)}" for kind, where in elsewhere.items())
             mend = f"It has sections defined elsewhere: {', '.join(texts)}. Pass --experiment=FILE."
@@ -271,8 +281,11 @@ def changed_definitions(workdir: Path, config: Config) -> list[str]:
 
 
 def _stored_definitions(workdir: Path) -> dict:
-    path = RunFolder(workdir).config
-    return json.loads(path.read_text()).get(_DEFINITIONS, {}) if path.exists() else {}
+    return _stored_tree(workdir).get(_DEFINITIONS, {}) if RunFolder(workdir).config.exists() else {}
+
+
+def _stored_tree(workdir) -> dict:
+    return digests.read_json(RunFolder(workdir).config, _RESTORE, ["method"])
 
 
 def _file(definition: Mapping | str) -> str:
@@ -287,7 +300,7 @@ def stored_data(workdir: Path) -> dict:
       {"name", "class_names", "checksum", "label_prior", "scales": {modality: {"mean", "std"}},
       "versions": of the packages that prepared it}; runs of earlier versions lack the last ones.
     """
-    return json.loads(RunFolder(workdir).data.read_text())
+    return digests.read_json(RunFolder(workdir).data, _RESTORE, ["name", "class_names"])
 
 
 def _identity(dataset):

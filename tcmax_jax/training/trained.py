@@ -1,6 +1,5 @@
 """A trained classifier, from the folder of its run alone: neither data nor optimiser are needed."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -10,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tcmax_jax import digests
 from tcmax_jax.data.scales import Scale
 from tcmax_jax.evaluation.marginal import marginal_scores, single
 from tcmax_jax.evaluation.metrics import predictions
@@ -21,9 +21,11 @@ from tcmax_jax.models.classifier import broken_modality
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training import run_folders
 from tcmax_jax.training.build import has_empirical_prior, make_method, make_model
-from tcmax_jax.training.checkpoint import Checkpoints
+from tcmax_jax.training.checkpoint import Kept
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.tree import ConfigError
+
+_EVALUATE = "Evaluate again with --mode=evaluate."
 
 
 class Trained(NamedTuple):
@@ -78,9 +80,9 @@ def load_trained(workdir: Path, *, recalibrated: bool = False) -> Trained:
             "an earlier version, which did not keep it. Train anew in another --workdir."
         )
     scales = {m: Scale(**scale) for m, scale in data.get("scales", {}).items()}
-    with Checkpoints(RunFolder(workdir).checkpoints, clean=False) as checkpoints:
-        step = best_step(checkpoints, workdir, config)
-        variables = checkpoints.restore_variables(step)
+    checkpoints = Kept(RunFolder(workdir).checkpoints)
+    step = best_step(checkpoints, workdir, config)
+    variables = checkpoints.restore_variables(step)
     return Trained(
         config=config,
         dataset=data["name"],
@@ -95,24 +97,26 @@ def load_trained(workdir: Path, *, recalibrated: bool = False) -> Trained:
     )
 
 
-def best_step(checkpoints: Checkpoints, workdir: Path, config: Config) -> int:
+def best_step(checkpoints: Kept, workdir: Path, config: Config) -> int:
     """Returns the step of the best checkpoint on validation.
 
     Raises:
       FileNotFoundError: there is none yet.
+      CheckpointError: the metrics of one of all are damaged.
     """
-    if checkpoints.best is None:
+    best = checkpoints.best
+    if best is None:
         raise FileNotFoundError(
             f"Expected a checkpoint of a validation in {workdir}, got none yet: the first one is "
             f"written after {config.training.eval_every} epochs. Go on training with the same "
             "command."
         )
-    return checkpoints.best
+    return best
 
 
 def _bank(workdir: Path, step: int) -> Mapping[str, np.ndarray]:
     outputs = RunFolder(workdir).outputs("validation")
-    there = _evaluated_step(workdir) == step and outputs.exists()
+    there = _evaluated_step(workdir) == step and digests.is_due(outputs)
     return read_outputs(outputs).features if there else {}
 
 
@@ -121,8 +125,7 @@ def _recalibration(workdir: Path, step: int) -> Mapping:
     if evaluated != step:
         raise ValueError(
             f"Expected the recalibration of the best checkpoint, that of step {step}, in "
-            f"{workdir}, got one of step {evaluated or 'unknown'}. Evaluate again with "
-            "--mode=evaluate."
+            f"{workdir}, got one of step {evaluated or 'unknown'}. {_EVALUATE}"
         )
     return recalibration
 
@@ -130,7 +133,8 @@ def _recalibration(workdir: Path, step: int) -> Mapping:
 def _evaluated_step(workdir: Path) -> int | None:
     """Returns the step of the checkpoint that the results in the folder are of."""
     results = RunFolder(workdir).results
-    return json.loads(results.read_text())["step"] if results.exists() else None
+    due = digests.is_due(results)
+    return digests.read_json(results, _EVALUATE, ["step"])["step"] if due else None
 
 
 def classifier(trained: Trained) -> Callable:

@@ -22,6 +22,7 @@ from tcmax_jax.training.config import Config, Modality
 from tcmax_jax.training.config.overrides import override
 from tcmax_jax.training.config.tree import ConfigError
 from tcmax_jax.training.trained import Trained, classifier
+from tests.harms import change
 from tests.training.tiny import tiny_config
 
 
@@ -113,7 +114,7 @@ def test_a_recalibrated_function_weighs_the_modalities(run, tmp_path, data_dir):
 def test_the_recalibration_of_another_checkpoint_is_refused(run, tmp_path):
     moved = shutil.copytree(run, tmp_path / "moved")
     results = json.loads((moved / "results.json").read_text())
-    (moved / "results.json").write_text(json.dumps(results | {"step": 1}))
+    change(moved / "results.json", json.dumps(results | {"step": 1}))
     with pytest.raises(ValueError, match=r"of the best checkpoint, .*got one of step 1\. Evaluate"):
         exports.write_export(moved, tmp_path / "model", recalibrated=True)
     (moved / "results.json").unlink()
@@ -163,7 +164,7 @@ def test_a_run_without_its_label_prior_is_refused(run, tmp_path):
     old = shutil.copytree(run, tmp_path / "old")
     data = json.loads((old / "data.json").read_text())
     assert data.pop("label_prior") == pytest.approx([24 / 70, 23 / 70, 23 / 70])
-    (old / "data.json").write_text(json.dumps(data))
+    change(old / "data.json", json.dumps(data))
     with pytest.raises(ConfigError, match=r"Expected the label prior .*earlier version.*Train an"):
         exports.write_export(old, tmp_path / "model")
 
@@ -174,7 +175,7 @@ def test_damaged_parameters_are_found(run, tmp_path):
         about = json.loads(path.read_text())
         about["arrays"]["params/head/bias"][2] += 1
         path.write_text(json.dumps(about))
-    with pytest.raises(CheckpointError, match=r"is damaged \(its description\)"):
+    with pytest.raises(CheckpointError, match=r"is damaged \(its metrics\)"):
         exports.write_export(damaged, tmp_path / "model")
     assert not (tmp_path / "model").exists()
 

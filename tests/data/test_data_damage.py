@@ -8,6 +8,7 @@ from tcmax_jax.data.datasets import DataError, open_dataset
 from tcmax_jax.data.pipeline import Process, Readers, eval_batches
 from tcmax_jax.data.preparation.prepare import prepare
 from tests.data.test_datasets import SETTINGS
+from tests.harms import HARMS
 
 
 @pytest.fixture(scope="module")
@@ -34,21 +35,7 @@ def read_all(folder):
             source[index]
 
 
-def truncate(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def empty(path):
-    path.write_bytes(b"")
-
-
-def flip(path):
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 255
-    path.write_bytes(bytes(data))
-
-
-HARM = pytest.mark.parametrize("harm", [truncate, empty, flip, lambda path: path.unlink()])
+HARM = pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
 
 
 @HARM

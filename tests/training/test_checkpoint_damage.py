@@ -8,20 +8,11 @@ import jax
 import numpy as np
 import pytest
 
-from tcmax_jax.training.checkpoint import CheckpointError, Checkpoints
+from tcmax_jax.training.checkpoint import CheckpointError, Checkpoints, Kept
+from tests.harms import HARMS, delete, truncate
 from tests.training.test_checkpoint import save, state_at
 
 ACCURACIES = {2: 0.9, 4: 0.1, 6: 0.5}
-
-
-def truncate(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def flip(path):
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 255
-    path.write_bytes(bytes(data))
 
 
 def files(folder):
@@ -55,7 +46,7 @@ def assert_is(state, step):
     jax.tree.map(np.testing.assert_array_equal, state, state_at(step))
 
 
-@pytest.mark.parametrize("harm", [truncate, flip, lambda path: path.unlink()])
+@pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
 def test_whatever_file_is_harmed_no_wrong_state_is_restored(template, tmp_path, harm):
     taken = []
     for number, path in enumerate(files(template / "6")):
@@ -91,23 +82,52 @@ def test_any_bit_of_what_it_says_of_itself(template, tmp_path, name):
         assert len(said) == 1
 
 
-def test_metrics_of_the_best_that_are_lost_do_not_choose_another_silently(folder):
-    (folder / "2" / "metrics" / "metrics").unlink()
-    _, said, _ = restore_latest(folder)
-    assert said == [f"warning: the checkpoint {folder / '2'} is damaged (its metrics). Put aside."]
-    assert (folder.parent / "damaged-checkpoints" / "2-0").is_dir()
+@pytest.mark.parametrize("step", [2, 4])
+@pytest.mark.parametrize("harm", [delete, lambda path: path.write_text('{"accuracy": 0.95}')])
+@pytest.mark.parametrize("name", ["about/metadata", "metrics/metrics"])
+def test_where_the_best_is_not_known_none_is_chosen(folder, step, harm, name):
+    harm(folder / str(step) / name)
+    before = files(folder)
+    message = rf"best of all checkpoints, got one .*/{step} is damaged \(its metrics\)\. Restore"
+    with pytest.raises(CheckpointError, match=message):
+        restore_latest(folder)
+    with pytest.raises(CheckpointError, match=message):
+        _ = Kept(folder).best
+    assert Kept(folder).steps == [2, 4, 6]
+    assert files(folder) == before
+    shutil.rmtree(folder / str(step))  # as the message says
+    assert Kept(folder).best == {2: 6, 4: 2}[step]
+
+
+def test_where_the_only_ones_are_damaged_training_does_not_begin_anew(folder):
+    for step in (4, 6):
+        shutil.rmtree(folder / str(step))
+    truncate(folder / "2" / "about" / "metadata")
+    with pytest.raises(CheckpointError, match=r"checkpoints/2 is damaged \(its metrics\)"):
+        restore_latest(folder)
+
+
+def test_a_kill_while_an_old_one_is_removed_is_no_damage(folder, monkeypatch):
+    # Renamed, but not removed.
+    monkeypatch.setattr(Checkpoints, "_remove_superseded", lambda self: None)
+    save(folder, {8: 0.6})
+    left = folder / "superseded" / "4"
+    assert left.is_dir() and Kept(folder).steps == [2, 6, 8]
+    delete(left / "about" / "metadata")
+    monkeypatch.undo()
+    _, said, latest = restore_latest(folder)
+    assert (said, latest, left.exists()) == ([], 8, False)
 
 
 def test_looking_moves_nothing_and_remains_of_writes_are_no_checkpoints(folder):
     (folder / "8.orbax-checkpoint-tmp" / "metrics").mkdir(parents=True)
     (folder / "8.orbax-checkpoint-tmp" / "metrics" / "metrics").write_text("")
-    truncate(folder / "6" / "about" / "metadata")
     before = files(folder)
-    with Checkpoints(folder, clean=False) as checkpoints:
-        assert checkpoints.best == 2
-        jax.tree.map(
-            np.testing.assert_array_equal, checkpoints.restore(2, state_at(0)), state_at(2)
-        )
+    kept = Kept(folder)
+    assert (kept.best, kept.latest) == (2, 6)
+    assert_is(kept.restore(2, state_at(0)), 2)
+    truncate(folder / "6" / "about" / "metadata")
+    assert_is(kept.restore(2, state_at(0)), 2)
     assert files(folder) == before
     assert restore_latest(folder)[2] == 4
 

@@ -3,6 +3,7 @@
 import json
 import os
 
+import pytest
 from tensorboardX.record_writer import RecordWriter
 
 from tcmax_jax.training import loop
@@ -59,6 +60,44 @@ def test_no_checkpoint_is_ahead_of_the_log(tmp_path, monkeypatch):
     assert calls[-3:] == ["metrics", "keep", "save"]
 
 
+@pytest.mark.parametrize(
+    ("harm", "steps", "got"),
+    [
+        (lambda text: text, [1, 2, 3], None),
+        (lambda text: text + '{"step": 4}\n{"st', [1, 2, 3], None),  # killed after the checkpoint
+        (lambda text: text[:-9], [1, 2], "156 bytes in place of 165"),
+        (lambda text: text.replace("0.2", "0.3"), [1, 2, 3], "other content than digests.json"),
+        (lambda text: text.replace('2, "ep', '2" "ep'), [1, 3], "other content than digests.json"),
+        (lambda text: "", [], "0 bytes in place of 165"),
+        (None, [], "no such file"),
+    ],
+)
+@pytest.mark.parametrize("known", [True, False])
+def test_a_gap_is_said(tmp_path, capsys, harm, steps, got, known):
+    config = tiny_config()
+    with RunLog(tmp_path, config, first_step=0, total_steps=9) as log:
+        for step in (1, 2, 3):
+            log.metrics(step, 1, "train", {"loss": step / 10})
+        log.keep()
+    path = tmp_path / "metrics.jsonl"
+    text = path.read_text()
+    path.unlink() if harm is None else path.write_text(harm(text))
+    if not known:  # as earlier versions left it, where a gap in the middle is not found
+        (tmp_path / "digests.json").unlink()
+        last = steps[-1] if steps else 0
+        got = got and ("no such file" if harm is None else f"entries up to step {last}")
+        got = None if steps[-1:] == [3] else got
+    with RunLog(tmp_path, config, first_step=3, total_steps=9):
+        pass
+    said = capsys.readouterr().err
+    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == steps
+    assert ("warning" in said) == (got is not None)
+    assert not got or f"up to step 3, its last checkpoint, in {path}, got {got}" in said
+    capsys.readouterr()
+    with RunLog(tmp_path, config, first_step=steps[-1] if steps else 0, total_steps=9):
+        assert "warning" not in capsys.readouterr().err  # It is said once.
+
+
 def test_entries_that_are_kept_are_on_the_disk(tmp_path, monkeypatch):
     synced = []
     with RunLog(tmp_path, tiny_config(), first_step=0, total_steps=9) as log:
@@ -66,4 +105,4 @@ def test_entries_that_are_kept_are_on_the_disk(tmp_path, monkeypatch):
         log.keep()
     (events_file,) = tmp_path.glob("events.out.tfevents.*")
     files = [tmp_path / "metrics.jsonl", events_file]
-    assert synced == [file.stat().st_ino for file in files]
+    assert synced[:2] == [file.stat().st_ino for file in files]

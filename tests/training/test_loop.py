@@ -19,6 +19,7 @@ from tcmax_jax.evaluation.quantities import Condition, without
 from tcmax_jax.training import loop, run_folders
 from tcmax_jax.training.checkpoint import CheckpointError
 from tcmax_jax.training.config.tree import ConfigError
+from tests.harms import change
 from tests.training.event_files import event_values
 from tests.training.tiny import tiny_config
 
@@ -44,7 +45,7 @@ def test_what_a_run_leaves_behind(finished):
     names = {path.name.split(".")[0] for path in workdir.iterdir()}
     assert names == {
         "config", "data", "environments", "lock", "metrics", "events", "results", "checkpoints",
-        "outputs-validation", "outputs-test", "analysis", "hparams",
+        "outputs-validation", "outputs-test", "analysis", "hparams", "digests",
     }  # fmt: skip
     assert json.loads((workdir / "results.json").read_text()) == results
     [environment] = json.loads((workdir / "environments.json").read_text())
@@ -319,5 +320,5 @@ def test_an_evaluation_before_the_end_does_not_pass_for_a_finished_run(
     workdir = shutil.copytree(finished[0], tmp_path / "tiny")
     config = json.loads((workdir / "config.json").read_text())
     config["training"]["epochs"] = 5  # as if it were to go on
-    (workdir / "config.json").write_text(json.dumps(config))
+    change(workdir / "config.json", json.dumps(config))
     assert not loop.evaluate(workdir, data_dir)["finished"]

@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 
+from tcmax_jax import digests
 from tcmax_jax.evaluation.comparison import RUN, grouped
 from tcmax_jax.evaluation.reports.style import order
-from tcmax_jax.files import file_name, parse_json
+from tcmax_jax.files import file_name
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.upgrade import of_stored_run, upgraded
 
+_RESTORE = "Restore the file, or leave the folder out of --runs."
 _FILES = ("config", "data", "environments", "analysis", "results")
 # What other modes train in place of the rest of a configuration; no run reads it.
 _OTHER_RUNS = ("definitions", "comparison", "study")
@@ -186,52 +188,25 @@ def run_folder_name(run: Mapping) -> str:
 def _failure(folder):
     """Returns why the comparison that a run belongs to gave it up, None if it did not."""
     path = folder.resolve().parent / "comparison.json"
-    failed = _json(path)["failed"] if path.exists() else []
+    failed = digests.read_json(path, _RESTORE, ["failed"])["failed"] if path.exists() else []
     reasons = {run_folder_name(run): run["reason"] for run in failed}
     return reasons.get(folder.resolve().name)
 
 
 def _file(folder, name):
     path = getattr(RunFolder(folder), name)
-    content = _json(path)
-    missing = [field for field in _FIELDS.get(name, ()) if field not in content]
-    if missing:
-        raise ValueError(
-            f"Expected the file of a run with a field {missing[0]!r} in {path}, got none. It comes "
-            "from another program or version: leave the folder out of --runs."
-        )
+    content = digests.read_json(path, _RESTORE, _FIELDS.get(name, ()))
     if name != "config":
         return content
     content = {field: x for field, x in content.items() if field not in _OTHER_RUNS}
     return upgraded(of_stored_run(content))
 
 
-def _json(path):
-    try:
-        return parse_json(path.read_text())
-    except OSError as error:
-        raise ValueError(
-            f"Expected the file {path} of a run, got: {error.strerror}. Restore it, or leave the "
-            "folder out of --runs."
-        ) from error
-    except ValueError as error:
-        raise ValueError(
-            f"Expected JSON in {path}, got: {error}. Restore the file, or leave the folder out of "
-            "--runs."
-        ) from error
-
-
 def _log(path):
-    try:
-        entries = [parse_json(line) for line in path.read_text().splitlines()]
-        if not entries:
-            raise ValueError("no line")
-        return entries
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"Expected lines of JSON in {path}, got: {error}. Restore the file, or leave the "
-            "folder out of --runs."
-        ) from error
+    entries = digests.read_json_lines(path, _RESTORE)
+    if not entries:
+        raise ValueError(f"Expected lines of JSON in {path}, got: no line. {_RESTORE}")
+    return entries
 
 
 def check_same_data(runs: Sequence[Mapping]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tcmax_jax import digests
 from tcmax_jax.evaluation.quantities import (
     Name,
     mean,
@@ -18,7 +19,6 @@ from tcmax_jax.evaluation.reports.provenance import commands, environments_table
 from tcmax_jax.evaluation.reports.runs import read_provenance
 from tcmax_jax.evaluation.reports.style import order, styles
 from tcmax_jax.evaluation.tables import csv_table, markdown_table
-from tcmax_jax.files import parse_json
 
 _READING = (
     "Mean over seeds ± half the 95 % t-interval of the mean; the difference is that of fused "
@@ -53,13 +53,13 @@ def read_study(folder: Path) -> dict:
       ValueError: study.json is damaged or has no point yet.
     """
     path = folder / "study.json"
+    again = "Restore the file, or start the study again with the same command; it goes on."
+    study = digests.read_json(path, again, ["field", "points"])
     try:
-        study = parse_json(path.read_text())
         complete = study["field"] and all(point["rows"] for point in study["points"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(
-            f"Expected the points of a study in {path}, got: {error!r}. Restore the file, or start "
-            "the study again with the same command; it goes on."
+            f"Expected the points of a study in {path}, got: {error!r}. {again}"
         ) from error
     if not (study["points"] and complete):
         raise ValueError(

@@ -97,10 +97,10 @@ def test_unfinished_runs(tmp_path):
     ("file", "text", "message"),
     [
         ("config.json", "{", "Expected JSON in {path}, got: "),
-        ("results.json", '{"splits": {}}', "with a field 'step' in {path}, got none"),
-        ("metrics.jsonl", "{}\n{", "Expected lines of JSON in {path}, got: "),
+        ("results.json", '{"splits": {}}', "Expected a field 'step' in {path}, got none"),
+        ("metrics.jsonl", "{}\n{", "Expected JSON in {path}, got: "),
         ("metrics.jsonl", "", "Expected lines of JSON in {path}, got: no line"),
-        ("environments.json", None, "Expected the file {path} of a run, got: No such file"),
+        ("environments.json", None, "Expected {path} as it was written, got no such file"),
     ],
 )
 def test_damaged_files(tmp_path, file, text, message):
