@@ -1,7 +1,7 @@
 """ResNet encoders without the classifier layer, for spectrograms, frames and optical flow."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from tcmax_jax.models.convert import resnet_variables
 from tcmax_jax.models.encoder import NormalizingOptions, PretrainedOptions, normalize
+from tcmax_jax.models.norm import BatchNorm
 from tcmax_jax.section import Count, SectionError, section
 
 # The initialisation of the paper's code: normal with variance 2 / (kernel area x channels out).
@@ -114,6 +115,7 @@ class ResNet(nn.Module):
       dtype: dtype of the computation; parameters and batch statistics stay float32.
       axis_name: mapped axis over which batch statistics are shared; None keeps them on the device.
       block: kind of the blocks, `BasicBlock` or `Bottleneck`.
+      norm: the normalisation, called with the options of flax's `BatchNorm`.
     """
 
     stage_sizes: Sequence[int]
@@ -123,6 +125,7 @@ class ResNet(nn.Module):
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
     block: type[nn.Module] = BasicBlock
+    norm: Callable[..., nn.Module] = BatchNorm
 
     @nn.compact
     def __call__(self, x, train: bool):
@@ -148,7 +151,7 @@ class ResNet(nn.Module):
         x = normalize(x, self.mean, self.std, self.dtype).reshape(-1, *x.shape[-3:])
         conv = functools.partial(nn.Conv, use_bias=False, dtype=self.dtype, kernel_init=_he_fan_out)
         norm = functools.partial(
-            nn.BatchNorm,
+            self.norm,
             use_running_average=not train,
             momentum=0.9,
             epsilon=1e-5,

@@ -34,6 +34,7 @@ def marked(folder, number=0):
     process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True)
     with process:
         try:
+            assert process.stdout.readline() == "starting\n"
             yield process, mark
         finally:
             for each in living(mark):
@@ -101,7 +102,7 @@ def test_thirty_kills_at_random_moments_leave_nothing(tmp_path):
     moments, children, segments = random.Random(0), [], []
     for number in range(30):
         with marked(tmp_path / str(number), number) as (process, mark):
-            time.sleep(moments.uniform(2, 10))  # from importing to some seconds of work
+            time.sleep(moments.uniform(0, 12))  # from importing to some seconds of work
             children.append(len(living(mark)) - 1)
             segments.append(len(shared(mark)))
             check_killed(process, mark)

@@ -2,7 +2,8 @@
 
 MARK=NAME python -m tests.data.working FOLDER PROCESSES
 
-It prints a line when all of them work. What they put into /dev/shm has a name that holds the mark.
+It prints a line before it starts them, and one when all of them work. What they put into /dev/shm
+has a name that holds the mark.
 """
 
 import multiprocessing
@@ -42,6 +43,7 @@ def noise(value, seed):
 
 
 if __name__ == "__main__":
+    print("starting", flush=True)
     folder, processes = Path(sys.argv[1]), int(sys.argv[2])  # so many of each kind
     clips = [Clip(str(number), "train", "dog") for number in range(10**4)]
     chunks = [Chunk(folder / f"{clip.id}.npz", [clip]) for clip in clips]

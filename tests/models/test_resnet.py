@@ -154,4 +154,5 @@ def test_statistics_follow_the_running_mean():
     )
     stats = updated["batch_stats"]["stem_norm"]
     np.testing.assert_allclose(stats["mean"], 0.1 * np.mean(stem, (0, 1, 2)), atol=1e-5)
-    np.testing.assert_allclose(stats["var"], 0.9 + 0.1 * np.var(stem, (0, 1, 2)), rtol=1e-4)
+    variance = np.var(stem, (0, 1, 2), ddof=1)
+    np.testing.assert_allclose(stats["var"], 0.9 + 0.1 * variance, rtol=1e-4)

@@ -1,0 +1,84 @@
+"""Batch statistics against NumPy in double precision, on one device and on several."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+from flax import linen as nn
+from jax.sharding import Mesh, PartitionSpec
+
+from tcmax_jax.models.norm import BatchNorm
+
+X = np.random.default_rng(0).normal([3.0, -1.0], [2.0, 0.5], (8, 3, 2)).astype(np.float32)
+N = 24
+VARIABLES = {
+    "params": {"scale": np.float32([1, 1]), "bias": np.float32([0, 0])},
+    "batch_stats": {"mean": np.float32([0.5, 0.5]), "var": np.float32([2, 4])},
+}
+
+
+def trained(x, **options):
+    """Returns what a step makes of values, and the statistics."""
+    norm = BatchNorm(use_running_average=False, momentum=0.9, **options)
+    y, updated = norm.apply(VARIABLES, x, mutable=["batch_stats"])
+    return y, updated["batch_stats"]
+
+
+def expected(variance):
+    return 0.9 * VARIABLES["batch_stats"]["var"] + 0.1 * variance
+
+
+@pytest.mark.parametrize(("unbiased", "ddof"), [(True, 1), (False, 0)])
+def test_running_variance_is_that_of_torch_or_that_of_flax(unbiased, ddof):
+    y, stats = trained(X, unbiased=unbiased)
+    # momentum 0.1 of torch is 0.9 here
+    np.testing.assert_allclose(stats["var"], expected(X.var((0, 1), ddof=ddof)), rtol=1e-6)
+    np.testing.assert_allclose(stats["mean"], 0.45 + 0.1 * X.mean((0, 1)), rtol=1e-6)
+    # In training both normalise by the biased one.
+    by_hand = (X - X.mean((0, 1))) / np.sqrt(X.var((0, 1)) + 1e-5)
+    np.testing.assert_allclose(y, by_hand, rtol=1e-5, atol=1e-6)
+
+
+def pmapped(function, x):
+    split = x.reshape(4, 2, 3, 2)
+    return jax.tree.map(lambda a: a[0], jax.pmap(function, axis_name="batch")(split))
+
+
+def shard_mapped(function, x):
+    options = {"mesh": Mesh(jax.devices(), ("batch",)), "check_vma": False}
+    whole, rows = PartitionSpec(), PartitionSpec("batch")
+    return jax.shard_map(function, in_specs=rows, out_specs=whole, **options)(x)
+
+
+@pytest.mark.parametrize("mapped", [pmapped, shard_mapped])
+@pytest.mark.parametrize("shared", [True, False])
+def test_devices_that_share_statistics_count_the_values_of_all(devices, mapped, shared):
+    def statistics(x):
+        return trained(x, axis_name="batch" if shared else None)[1]["var"]
+
+    variance = (X if shared else X[:2]).var((0, 1), ddof=1)
+    np.testing.assert_allclose(mapped(statistics, X), expected(variance), rtol=1e-6)
+
+
+def test_values_far_from_zero_keep_their_variance():
+    x = (1000 + np.random.default_rng(1).normal(size=(64, 16, 2))).astype(np.float32)
+    exact = x.astype(float).var((0, 1), ddof=1)
+    np.testing.assert_allclose(trained(x)[1]["var"], expected(exact), rtol=1e-6)
+    y, _ = trained(x)
+    np.testing.assert_allclose(y.std((0, 1)), 1, rtol=1e-4)
+
+
+def test_one_value_adds_no_variance():
+    y, stats = trained(X[:1, 0])
+    np.testing.assert_allclose(stats["var"], expected(0), rtol=1e-6)
+    np.testing.assert_allclose(y, 0, atol=1e-6)
+
+
+def test_variables_and_evaluation_are_those_of_flax():
+    ours, flax = (kind(use_running_average=True) for kind in (BatchNorm, nn.BatchNorm))
+    np.testing.assert_array_equal(ours.apply(VARIABLES, X), flax.apply(VARIABLES, X))
+    variables = [
+        jax.eval_shape(functools.partial(each.init, jax.random.key(0)), X) for each in (ours, flax)
+    ]
+    assert variables[0] == variables[1]
