@@ -88,7 +88,10 @@ def marginal_logits(
         for m, z in bank.items()
     }
     if isinstance(head, AdditiveHead) and not normalize:
-        return _closed_form(head.modality_logits(whole), head.modality_logits(bank), known, where)
+        parts, others = head.modality_logits(whole), head.modality_logits(bank)
+        checks.check_modality_logits(parts)
+        checks.check_modality_logits(others)
+        return _closed_form(parts, others, tuple(known), where)
     scorer = tuple_scorer(head, whole)
     score, rows, stored = scorer.score, scorer.rows, tuple_scorer(head, bank).rows
     log_mean = _log_mean
@@ -107,10 +110,10 @@ def marginal_logits(
     )
 
 
+@functools.partial(jax.jit, static_argnames="known")
 def _closed_form(parts, others, known, where):
     """Returns the logits of an additive head from its parts, [N, C] and those of the bank."""
-    checks.check_modality_logits(parts)
-    bank_size, _ = checks.check_modality_logits(others)
+    bank_size = len(next(iter(others.values())))
     logits = sum(to_float32(parts[m]) for m in parts if m in known)
     log_rows = jnp.log(count(where, bank_size, dtype=logits.dtype))
     for m in others:
