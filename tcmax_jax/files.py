@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,27 @@ def _without_constants(value):
             return [_without_constants(each) for each in value]
         case _:
             return value
+
+
+_ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # one letter would be a drive
+
+
+def local(path: str | os.PathLike) -> Path:
+    """Returns a path of this machine, with ~ for the home folder.
+
+    Raises:
+      ValueError: it is the address of a bucket or server, which would become a folder named gs:.
+
+    Example:
+      >>> str(local("runs/pets"))
+      'runs/pets'
+    """
+    if _ELSEWHERE.match(os.fspath(path)):
+        raise ValueError(
+            f"Expected a path of this machine, got {path}. Mount it as a folder, a bucket with "
+            "gcsfuse or s3fs for instance, and give that."
+        )
+    return Path(path).expanduser()
 
 
 _LONGEST = 200  # bytes; file systems take 255, and a temporary file has an ending more

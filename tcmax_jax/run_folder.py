@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from tcmax_jax.files import local
+
 
 class _Entry:
     """A file or folder in the folder of a run."""
@@ -28,7 +30,7 @@ class RunFolder:
 
     def __init__(self, path: Path):
         """Takes the path of the folder, which need not be there yet."""
-        self.path = Path(path)
+        self.path = local(path)
 
     def outputs(self, split: str) -> Path:
         """Returns the file of what the classifier said of every example of a split."""

@@ -13,8 +13,9 @@ import math
 import types
 import typing
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
+
+from tcmax_jax.files import local
 
 section = dataclasses.dataclass(frozen=True, kw_only=True)
 _DEFINED = []  # all classes of all families, in the order of their definition
@@ -76,7 +77,7 @@ CountOrZero = Annotated[int, Limits(ge=0)]
 
 def absolute(path: str) -> str:
     """Returns a path that means the same in every folder: a run may go on from another one."""
-    return str(Path(path).expanduser().absolute())
+    return str(local(path).absolute())
 
 
 FilePath = Annotated[str, absolute]

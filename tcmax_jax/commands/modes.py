@@ -7,6 +7,8 @@ import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from tcmax_jax.files import local
+
 
 class Mode(NamedTuple):
     """One mode of the command.
@@ -67,6 +69,8 @@ class Outcome(NamedTuple):
 _RECIPE = ("experiment", "raw_dir", "allow_skipped")
 _RUN = (*_RECIPE, "workdir", "data_dir")
 _EVALUATED = (*_RUN, "drop_modality", "step")
+
+_PATHS = {"workdir", "data_dir", "raw_dir", "clips", "predictions", "export", "runs", "samples"}
 
 DEFAULT = "train"
 MODES = {
@@ -166,7 +170,8 @@ def check_flags(mode: str, given: dict[str, Any], fields: dict[str, str]) -> Non
       fields: {path: text} of the fields of the configuration that are changed.
 
     Raises:
-      ValueError: names a flag that other modes read, or one that is missing.
+      ValueError: names a flag that other modes read, one that is missing, or one of a path that is
+        no path of this machine.
     """
     for name in given:
         readers = modes_reading(name)
@@ -175,6 +180,12 @@ def check_flags(mode: str, given: dict[str, Any], fields: dict[str, str]) -> Non
                 f"Expected no --{name} with --mode={mode}, which does not read it; it is for "
                 f"--mode={', '.join(readers)}."
             )
+    for name in _PATHS & given.keys():
+        for path in given[name] if isinstance(given[name], list) else [given[name]]:
+            try:
+                local(path)
+            except ValueError as error:
+                raise ValueError(f"--{name}: {error}") from error
     if fields and not MODES[mode].fields:
         raise ValueError(
             f"Expected no --config.{next(iter(fields))} with --mode={mode}, which reads finished "

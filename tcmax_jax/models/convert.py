@@ -91,9 +91,9 @@ def resnet_variables(arrays: Mapping[str, np.ndarray], prefix: str = "") -> dict
 def head_params(arrays: Mapping[str, np.ndarray], fusion: str, modalities) -> dict:
     """Returns the parameters of a head from a checkpoint of the PyTorch TCMax code.
 
-    A `share_head` that was trained there by joint cross-entropy has half the sum over modalities for
-    its logits, and here the sum, as that code has it with TCMax: its logits come out doubled. The
-    class is the same; halve kernel and bias of "shared" for the probabilities.
+    A `share_head` that was trained there by joint cross-entropy has half the sum over modalities
+    for its logits, and here the sum, as that code has it with TCMax: its logits come out doubled.
+    The class is the same; halve kernel and bias of "shared" for the probabilities.
 
     Args:
       arrays: {name: array}, as `read_arrays` returns.

@@ -126,6 +126,16 @@ def test_compare_again_and_probe(tmp_path):
         ),
         (["--mode=analyse", "--workdir=empty"], "Expected outputs of an evaluation in empty, got"),
         (["--mode=analyse"], "Expected --workdir=PATH with --mode=analyse, got none"),
+        (["--workdir=gs://b/run"], "--workdir: Expected a path of this machine, got gs://b/run. M"),
+        (["--data_dir=s3://b/data"], "--data_dir: Expected a path of this machine, got s3://b/da"),
+        (
+            ["--mode=report", "--runs=runs/a,gs://b/run"],
+            "--runs: Expected a path of this machine, got gs://b/run. Mount it as a folder, a",
+        ),
+        (
+            ["--config.data.kind=manifest", "--config.data.manifest=gs://b/list.csv"],
+            "data: Expected a path of this machine, got gs://b/list.csv. Mount it",
+        ),
         (
             ["--step=3"],
             "does not read it; it is for --mode=evaluate, probe.",

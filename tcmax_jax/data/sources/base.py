@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from tcmax_jax.data.clips import Listing
 from tcmax_jax.data.forms import Form, Frames, LogSpectrogram
+from tcmax_jax.files import local
 from tcmax_jax.section import CountOrZero, Family, Limits, section
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Source(Family):
 
     def prepared_folder(self, data_dir: str | Path) -> Path:
         """Returns the folder in which the data lies once it is prepared, see `content_name`."""
-        return Path(data_dir).expanduser() / self.kind / self.content_name() / self.version
+        return local(data_dir) / self.kind / self.content_name() / self.version
 
     def open(self) -> "Dataset | None":
         """Opens data that needs no preparation; None where it has to be prepared first.
