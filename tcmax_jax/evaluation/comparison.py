@@ -8,7 +8,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from tcmax_jax.evaluation.quantities import (
     Name,
@@ -49,7 +49,7 @@ def interval(values: Sequence[float]) -> dict:
         return {"mean": None, "half_width": None, "n": n}
     half = None
     if n > 1:
-        quantile = stats.t.ppf((1 + _CONFIDENCE) / 2, n - 1)
+        quantile = stdtrit(n - 1, (1 + _CONFIDENCE) / 2)  # of Student's t
         half = float(quantile * values.std(ddof=1) / math.sqrt(n))
     return {"mean": float(values.mean()), "half_width": half, "n": n}
 

@@ -121,24 +121,26 @@ def _of_steps(mask, ndim):
     return mask.reshape(mask.shape + (1,) * (ndim - mask.ndim))
 
 
-def head_of(model, params):
+def head_of(model, params, apply=None):
     """Returns the classifier's head as a function of features, as the losses take it.
 
     Args:
       model: a `MultimodalClassifier`.
       params: its parameters.
+      apply: what is called in place of `model.apply`, such as a compiled one.
 
     Returns:
       A `tcmax_jax.losses.AdditiveHead` if the head module has `modality_logits`, a
       `MultilinearHead` if it has `project`, otherwise a plain function
       {modality: [N, D]} -> [N, C].
     """
+    apply = apply or model.apply
 
-    def apply(method):
-        return lambda features: model.apply({"params": params}, features, method=method)
+    def function(method):
+        return lambda features: apply({"params": params}, features, method=method)
 
     if hasattr(model.head, "modality_logits"):
-        return AdditiveHead(apply("modality_logits"))
+        return AdditiveHead(function("modality_logits"))
     if hasattr(model.head, "project"):
-        return MultilinearHead(apply("project"))
-    return apply("fuse")
+        return MultilinearHead(function("project"))
+    return function("fuse")

@@ -72,6 +72,7 @@ class Setup(NamedTuple):
       parallel: the devices, and how steps are mapped over them.
       encode: function (replicated state, inputs) -> features over the devices, compiled once for
         all evaluations.
+      apply: `model.apply` as it is called for the head, compiled in the same way.
       epochs: how long it trains.
     """
 
@@ -84,6 +85,7 @@ class Setup(NamedTuple):
     optimizer: optax.GradientTransformation
     parallel: Parallel
     encode: Callable
+    apply: Callable
     epochs: Epochs
 
 
@@ -199,6 +201,7 @@ def assemble(config: Config, dataset: Dataset, parallel: Parallel) -> Setup:
         optimizer=config.optimizer.make(schedule),
         parallel=parallel,
         encode=parallel.encode_step(functools.partial(encode_step, model=model)),
+        apply=jax.jit(model.apply, static_argnames="method"),
         epochs=Epochs(training.epochs, steps),
     )
 

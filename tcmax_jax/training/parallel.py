@@ -55,10 +55,8 @@ class Pmap(_Devices):
 
     def put(self, batch):
         """Starts moving this process's [B, ...] arrays to its devices, [devices, B / devices]."""
-        sharding = _sharding(self.local, AXIS_NAME)
-        return jax.tree.map(
-            lambda x: jax.device_put(x.reshape(len(self.local), -1, *x.shape[1:]), sharding), batch
-        )
+        parts = jax.tree.map(lambda x: x.reshape(len(self.local), -1, *x.shape[1:]), batch)
+        return jax.device_put(parts, _sharding(self.local, AXIS_NAME))
 
     def rows(self, tree):
         """Returns this process's rows of what a step gave row by row, as NumPy arrays."""

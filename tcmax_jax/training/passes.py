@@ -92,7 +92,7 @@ def evaluator(setup: Setup):
     """
 
     def evaluate_on(state, split, **options) -> Evaluation:
-        head = head_of(setup.model, setup.parallel.first(state.params))
+        head = head_of(setup.model, setup.parallel.first(state.params), setup.apply)
         batches = _eval_batches(setup, setup.dataset.sources[split])
         options |= {"gather": gather, "about": about_example(setup, split)}
         return evaluate_split(_encoder(setup, state), head, setup.method, batches, **options)

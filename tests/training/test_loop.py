@@ -233,7 +233,7 @@ def test_a_non_finite_step_stops_the_run_and_is_named(tmp_path, data_dir, monkey
 
     monkeypatch.setattr(pipeline._Augment, "__call__", poison)
     with pytest.raises(NonFiniteError, match=r"got \S+ = nan at step \d \(epoch [12]\)\. Last"):
-        loop.train(tiny_config(), tmp_path / "run", data_dir)
+        loop.train(tiny_config(training__held_mib=0), tmp_path / "run", data_dir)
     assert poisoned["seen"]
 
 
