@@ -1,7 +1,6 @@
 """Export: a trained classifier as files that are used without this project."""
 
 import functools
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from tcmax_jax.files import json_text
 from tcmax_jax.series import Series
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.tree import ConfigError, to_dict
+from tcmax_jax.training.locks import temporary_folder
 from tcmax_jax.training.processes import say
 from tcmax_jax.training.trained import Trained, classifier, load_trained
 
@@ -66,9 +66,7 @@ def write_export(workdir: Path, folder: Path, *, recalibrated: bool = False) -> 
     about = description(trained, inputs, exported)
     folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as parent:
-        temporary = Path(parent) / "model"
-        temporary.mkdir()
+    with temporary_folder(folder.parent, ".export-") as temporary:
         np.savez(temporary / _PARAMS, **flat(trained.variables))
         (temporary / _ABOUT).write_text(json_text(about) + "\n")
         (temporary / _FUNCTION).write_bytes(exported.serialize())

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +25,7 @@ from tcmax_jax.packages import DECODERS, versions
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.tree import ConfigError
+from tcmax_jax.training.locks import temporary_folder
 from tcmax_jax.training.processes import is_primary, say
 from tcmax_jax.training.trained import Trained, classifier, load_trained, why_unpredicted
 
@@ -106,8 +106,8 @@ def predict_file(
     read = [file for file in files if file is not None]
     _check_target(predictions, [clips, *read], RunFolder(workdir))
     # Beside the result: the folder of temporary files is often small.
-    with tempfile.TemporaryDirectory(dir=predictions.parent, prefix=".decoded-") as folder:
-        prediction = _predict(trained, listed, forms, Path(folder), allow_skipped)
+    with temporary_folder(predictions.parent, ".decoded-") as folder:
+        prediction = _predict(trained, listed, forms, folder, allow_skipped)
     if is_primary():
         write_atomically(predictions, predictions_csv(prediction, with_reasons=allow_skipped))
     return prediction

@@ -4,6 +4,8 @@ import contextlib
 import fcntl
 import os
 import platform
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,3 +53,39 @@ def holder(path: Path) -> str | None:
     except OSError:
         return None
     return None
+
+
+@contextlib.contextmanager
+def temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """Makes a folder that is removed in the end, or by the next that is made if this process dies.
+
+    Its lock, a file beside it, is there before it and says whether its process is alive.
+
+    Args:
+      parent: where it lies.
+      prefix: what its name begins with.
+    """
+    for folder in filter(Path.is_dir, parent.glob(f"{prefix}*")):
+        lock = folder.with_suffix(".lock")
+        if _left(lock):
+            shutil.rmtree(folder, ignore_errors=True)
+            lock.unlink(missing_ok=True)
+    with tempfile.NamedTemporaryFile(dir=parent, prefix=prefix, suffix=".lock") as file:
+        with contextlib.suppress(OSError):  # Without locks nothing is taken for left.
+            fcntl.flock(file, fcntl.LOCK_EX)
+        folder = Path(file.name).with_suffix("")
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _left(lock: Path) -> bool:
+    """Returns whether nobody holds a lock; not where that cannot be told."""
+    try:
+        with lock.open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
