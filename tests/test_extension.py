@@ -68,6 +68,19 @@ def test_a_recipe_brings_a_member_of_every_family(folder):
     assert "* method.smoothing = 0.3\n      number >= 0 and <= 1; default 0.1" in listed
     assert "* modalities.left.encoder.size = 4\n      integer; default 8" in listed
 
+    # Each command that takes a run.
+    run("--mode=evaluate", "--data_dir=data", "--workdir=run", cwd=folder)
+    assert json.loads((folder / "run" / "results.json").read_text()) == results
+    new = ("--clips=list.csv", "--predictions=predictions.csv")
+    run("--mode=predict", "--workdir=run", *new, cwd=folder)
+    predicted = (folder / "predictions.csv").read_text().splitlines()
+    assert predicted[0].startswith("id,prediction,probability,a,b,left:a") and len(predicted) == 49
+    several = ("--config.comparison.seeds=[0]", '--config.comparison.methods=["smoothed"]')
+    short = (*fast, "--config.training.epochs=1")
+    run("--mode=compare", "--data_dir=data", "--workdir=all", *several, *short, cwd=folder)
+    reported = launch_here("--mode=report", "--workdir=report", "--runs=all", cwd=folder)
+    assert reported.returncode == 0, reported.stderr
+    assert "smoothed" in (folder / "report" / "report.md").read_text()
     run("--mode=export", "--workdir=run", "--export=out", cwd=folder)
     about = json.loads((folder / "out" / "model.json").read_text())
     assert about["inputs"]["left"] == {"shape": ["rows", 12, 1], "dtype": "float32"}

@@ -14,7 +14,6 @@ import pytest
 import tcmax_jax
 from tcmax_jax.packages import install_line, versions
 from tcmax_jax.training.config.overrides import load_experiment, recipes
-from tests.test_extension import write_ripples
 
 ROOT = Path(__file__).parents[1]
 # What neither runs nor tests need.
@@ -51,60 +50,21 @@ def test_the_sdist_has_every_file_of_the_checkout(built):
     assert files_of_the_checkout() - names <= LEFT_OUT
 
 
-# Each command that takes a run, on a recipe with parts of its own.
-RECIPE = ("--experiment=recipe.py", "--data_dir=data")
-FAST = (
-    "--config.data.processes=1",
-    "--config.training.epochs=2",
-    "--config.training.probe=false",
-    "--config.training.noise=[]",
-)
-METHODS = '["smoothed"]'
-COMMANDS = (
-    (*RECIPE, *FAST, "--workdir=run"),
-    (*RECIPE, "--mode=evaluate", "--workdir=run"),
-    (
-        *RECIPE, *FAST, "--mode=compare", "--workdir=compare", "--config.comparison.seeds=[0]",
-        f"--config.comparison.methods={METHODS}",
-    ),
-    (
-        RECIPE[0], "--mode=predict", "--workdir=run", "--clips=list.csv",
-        "--predictions=predictions.csv",
-    ),
-    (RECIPE[0], "--mode=export", "--workdir=run", "--export=export"),
-    ("--mode=report", "--workdir=report", "--runs=compare"),
-)  # fmt: skip
-DRIVER = """
-import sys
-from command import launch_here
-for arguments in {commands!r}:
-    result = launch_here(*arguments, cwd=".")
-    if result.returncode:
-        sys.exit(f"{{arguments}}: {{result.stderr}}")
-import tcmax_jax
-print(tcmax_jax.__file__)
-"""
-
-
-def test_parts_of_a_recipe_work_with_the_installed_wheel(built, tmp_path):
-    site, work = tmp_path / "site", tmp_path / "work"
+def test_the_installed_wheel_finds_its_recipes(built, tmp_path):
+    site = tmp_path / "site"
     zipfile.ZipFile(built[1]).extractall(site)
-    work.mkdir()
-    write_ripples(work)
-    shutil.copy(ROOT / "experiments" / "own_parts.py", work / "recipe.py")
-    shutil.copy(ROOT / "tests" / "command.py", site / "command.py")
-    code = DRIVER.format(commands=COMMANDS)
-    environ = os.environ | {"PYTHONPATH": str(site)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=work, env=environ, capture_output=True, text=True
+    code = (
+        "import sys, tcmax_jax; from tcmax_jax.launch import run; print(tcmax_jax.__file__); run()"
     )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--mode=config", "--experiment=own_clips"],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(site)}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.strip() == str(site / "tcmax_jax" / "__init__.py")
-    predicted = (work / "predictions.csv").read_text().splitlines()
-    assert predicted[0].startswith("id,prediction,probability,a,b,left:a") and len(predicted) == 49
-    report = (work / "report" / "report.md").read_text()
-    assert "smoothed" in report
-    assert (work / "export" / "classifier.jax_export").exists()
+    where, *listed = done.stdout.splitlines()
+    assert where == str(site / "tcmax_jax" / "__init__.py")
+    assert '  name = "own_clips"' in listed or '* name = "own_clips"' in listed
 
 
 def test_the_wheel_has_the_package_and_its_recipes(built):
