@@ -233,8 +233,8 @@ def test_importing_reports_imports_no_jax():
 
 
 def test_the_configuration_and_studies_need_no_matplotlib():
-    for name in ("tcmax_jax.training.config", "tcmax_jax.evaluation.reports.studies"):
-        assert "matplotlib" not in modules_after_importing(name)
+    names = "tcmax_jax.training.config, tcmax_jax.evaluation.reports.studies"
+    assert "matplotlib" not in modules_after_importing(names)
 
 
 def test_importing_everything_uses_no_device():

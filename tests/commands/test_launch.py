@@ -24,7 +24,7 @@ TINY = [
 
 def test_prepare_train_evaluate(tmp_path):
     folders = [f"--data_dir={tmp_path / 'data'}", f"--workdir={tmp_path / 'run'}"]
-    prepared = launch("--mode=prepare", *folders, *TINY, cwd=tmp_path)
+    prepared = launch_here("--mode=prepare", *folders, *TINY, cwd=tmp_path)
     assert prepared.returncode == 0, prepared.stderr
     assert "prepared: " in prepared.stdout
 

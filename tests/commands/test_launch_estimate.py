@@ -8,7 +8,7 @@ import pytest
 from tcmax_jax.commands.estimate import Estimation
 from tcmax_jax.training.config.overrides import override
 from tcmax_jax.training.config.tree import ConfigError
-from tests.command import launch, launch_here
+from tests.command import launch_here
 
 TINY = [
     '--config.estimators=["tcne", "tree_club"]',
@@ -31,7 +31,7 @@ def samples(tmp_path):
 
 
 def test_estimates_a_file(samples, tmp_path):
-    result = launch("--mode=estimate", f"--samples={samples}", *TINY, cwd=tmp_path)
+    result = launch_here("--mode=estimate", f"--samples={samples}", *TINY, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     title, head, *rows, _, condition, written = result.stdout.splitlines()
     assert title == "total correlation of audio, visual, y in nats, 100 examples"

@@ -73,24 +73,23 @@ def last_state(workdir, like):
 def test_two_processes_equal_one(together, name, tmp_path, devices):
     config, data_dir = config_of(name), str(together / "data")
     # All that four devices of one process do is compared with one device in test_step.py.
-    for used in [devices[:1]] + [devices] * (name == "sampled"):
-        alone = tmp_path / str(len(used))
-        expected = loop.train(config, alone, data_dir, used)
-        results = json.loads((together / name / "results.json").read_text())
-        for split, metrics in expected["splits"].items():
-            assert results["splits"][split] == pytest.approx(metrics, rel=1e-4, abs=1e-6)
-        for one, other in zip(
-            entries(alone, "train"), entries(together / name, "train"), strict=True
-        ):
-            for key in one.keys() - {"split", "examples_per_second", "input_wait", "host_memory"}:
-                assert other[key] == pytest.approx(one[key], rel=1e-4, abs=1e-6), key
-        like = passes.initial_state(build(config, data_dir, used))
-        for (path, one), other in zip(
-            jax.tree.leaves_with_path(last_state(alone, like)),
-            jax.tree.leaves(last_state(together / name, like)),
-            strict=True,
-        ):
-            np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-6, err_msg=str(path))
+    used = devices if name == "sampled" else devices[:1]
+    expected = loop.train(config, tmp_path, data_dir, used)
+    results = json.loads((together / name / "results.json").read_text())
+    for split, metrics in expected["splits"].items():
+        assert results["splits"][split] == pytest.approx(metrics, rel=1e-4, abs=1e-6)
+    for one, other in zip(
+        entries(tmp_path, "train"), entries(together / name, "train"), strict=True
+    ):
+        for key in one.keys() - {"split", "examples_per_second", "input_wait", "host_memory"}:
+            assert other[key] == pytest.approx(one[key], rel=1e-4, abs=1e-6), key
+    like = passes.initial_state(build(config, data_dir, used))
+    for (path, one), other in zip(
+        jax.tree.leaves_with_path(last_state(tmp_path, like)),
+        jax.tree.leaves(last_state(together / name, like)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-6, err_msg=str(path))
 
 
 def test_the_environment_names_both(together):
