@@ -211,7 +211,9 @@ def test_three_modalities(devices, case):
 
 def test_every_registered_fusion_trains():
     for name in METHODS:
-        for fusion in heads_of(name):
+        # Methods that only have a loss take features to logits in one way, whatever they are.
+        heads = heads_of(name)
+        for fusion in heads if name in TURNS else {heads[0], heads[-1]}:
             toy = Problem(name, fusion=fusion, **ACTIVE.get(name, {}))
             shapes = jax.eval_shape(toy.step, jax.eval_shape(toy.init), make_batch())
             assert shapes[0].step.dtype == jnp.int32, (name, fusion)
