@@ -1,4 +1,4 @@
-"""Every recipe builds: configuration, model (abstractly), and one abstract train step."""
+"""Every recipe builds: its configuration, and its model and the state of a run, abstractly."""
 
 import dataclasses
 import functools
@@ -39,15 +39,29 @@ def abstract_inputs(config: Config, rows):
     return {m: Series(**x) if isinstance(x, dict) else x for m, x in shapes.items()}
 
 
+def abstract_init(config):
+    """Returns the model, the optimiser, and what shapes inputs and the state before a step have."""
+    model = build.make_model(config, num_classes=51)
+    optimizer = config.optimizer.make(config.optimizer.rate(epochs=2, steps_per_epoch=3))
+    init = functools.partial(init_state, model, optimizer, methods.Joint().make(), 8)
+    inputs = abstract_inputs(config, config.training.batch_size)
+    return model, optimizer, inputs, jax.eval_shape(init, inputs, jax.random.key(0))
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
 def test_recipe_builds(path):
     config = with_known_shapes(path)
-    model = build.make_model(config, num_classes=51)
-    schedule = config.optimizer.rate(epochs=2, steps_per_epoch=3)
-    optimizer = config.optimizer.make(schedule)
-    init = functools.partial(init_state, model, optimizer, methods.Joint().make(), 8)
-    inputs = abstract_inputs(config, config.training.batch_size)
-    state = jax.eval_shape(init, inputs, jax.random.key(0))
+    *_, state = abstract_init(config)
+    encoders = {f"encoders_{m}" for m in config.modalities}
+    assert state.params.keys() - {"head"} <= encoders
+    assert jax.tree.leaves(state.params["head"])
+
+
+# All others take steps, with smaller encoders, where their data is made up.
+@pytest.mark.parametrize("name", ["grid", "grid_arrays"])
+def test_recipe_takes_a_step(name):
+    config = with_known_shapes(EXPERIMENTS / f"{name}.py")
+    model, optimizer, inputs, state = abstract_init(config)
     rows = jax.ShapeDtypeStruct((config.training.batch_size,), jnp.int32)
     batch = {"inputs": inputs, "label": rows, "where": rows.update(dtype=jnp.bool_), "index": rows}
     step = functools.partial(
