@@ -153,7 +153,7 @@ def _fault(path, digests) -> str | None:
     size, least = path.stat().st_size, digests[-1][0]
     if size == least or (size > least and path.suffix == _GROWING):
         return f"other content than {_FILE} there knows"
-    return f"{size} bytes in place of {least}"
+    return f"{size} bytes in place of the {least} that {_FILE} there knows"
 
 
 def _matches(path, digest) -> bool:

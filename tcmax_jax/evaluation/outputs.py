@@ -129,7 +129,7 @@ def stored_recalibration(folder: Path) -> dict:
     path = RunFolder(folder).analysis
     if not path.exists():
         raise ValueError(
-            f"Expected the analyses of an evaluation in {folder}, got none. Write them with "
+            f"Expected the analyses of an evaluation in {path}, got none. Write them with "
             "--mode=evaluate."
         )
     analyses = digests.read_json(path, "Make it anew with --mode=analyse.")

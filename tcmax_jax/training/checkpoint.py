@@ -1,23 +1,30 @@
-"""Checkpoints: the latest states and the best on validation (Orbax).
+"""Checkpoints as training writes them: the latest states and the best on validation.
 
-Nothing else of the project knows Orbax. A checkpoint is written whole or not at all, and holds the
-checksum of every array, so that damage is found before training goes on from it.
+Nothing else of the project but this and `kept` knows Orbax. A checkpoint is written whole or not at
+all.
 """
 
 import contextlib
-import json
 import math
 import shutil
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint.checkpoint_managers import preservation_policy as keep
 
+from tcmax_jax import digests
+from tcmax_jax.training.kept import (
+    SELECTED_BY,
+    STATE,
+    CheckpointError,
+    DamagedError,
+    Kept,
+    checksum,
+    describe_arrays,
+    reason_of,
+)
 from tcmax_jax.training.processes import (
     all_agree,
     is_primary,
@@ -27,129 +34,9 @@ from tcmax_jax.training.processes import (
 )
 from tcmax_jax.training.state import TrainState
 
-SELECTED_BY = "accuracy"
 # Renamed first: a kill must not leave a part of one, which would look like damage.
 _SUPERSEDED = "superseded"
 _LATEST_KEPT = 2  # Of two, one is left where the other is damaged.
-_LINES = 10  # of a list of differences
-
-
-class CheckpointError(ValueError):
-    """A checkpoint cannot be written, is damaged, or belongs to another model."""
-
-
-class _DamagedError(CheckpointError):
-    """A checkpoint cannot be read, or not as it was written."""
-
-
-class Kept:
-    """The checkpoints of a run as they lie there, by step, to look at: nothing is written."""
-
-    def __init__(self, folder: Path):
-        """Takes the folder of the checkpoints, which need not be there."""
-        self._folder = folder
-
-    @property
-    def steps(self) -> list[int]:
-        """Steps of all checkpoints that are kept, by rising number."""
-        return sorted(int(path.name) for path in self._folder.glob("*") if path.name.isdigit())
-
-    @property
-    def latest(self) -> int | None:
-        """Step of the latest checkpoint, None without one."""
-        return max(self.steps, default=None)
-
-    @property
-    def best(self) -> int | None:
-        """Step of the checkpoint with the highest validation accuracy, None without one.
-
-        Raises:
-          CheckpointError: the metrics of any checkpoint are damaged: it may be the best one.
-        """
-        abouts = self._abouts()
-        for step, about in abouts.items():
-            if about is None:
-                raise self._lost(step)
-        validations = {step: about["validation"] for step, about in abouts.items()}
-        ranks = [(metrics[SELECTED_BY], step) for step, metrics in validations.items() if metrics]
-        return max(ranks, default=(None, None))[1]
-
-    def restore(self, step: int, like: TrainState) -> TrainState:
-        """Returns the state of a step, on the host.
-
-        Args:
-          step: a step of which there is a checkpoint.
-          like: a state of the same structure, shapes and dtypes, or these alone.
-
-        Raises:
-          CheckpointError: it is damaged, or of another structure; says where.
-        """
-        arrays = self._arrays(step)
-        _check_structure(self._folder / str(step), arrays, like)
-        target = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
-        state = self._read(step, target)
-        if changed := [name for name, array in _describe(state).items() if array != arrays[name]]:
-            raise _DamagedError(self._damage(step, f"another checksum of {changed[0]}"))
-        return state
-
-    def restore_variables(self, step: int) -> dict:
-        """Returns what the classifier of a step is made of, on the host.
-
-        Nothing has to be known of the run beside it: neither its data nor its optimiser.
-
-        Args:
-          step: a step of which there is a checkpoint.
-
-        Returns:
-          {"params": .., "batch_stats": ..}, nested dictionaries of arrays.
-
-        Raises:
-          CheckpointError: it is damaged.
-        """
-        arrays = self._arrays(step)
-        state = self._read(step)
-        variables = {name: state.get(name) or {} for name in ("params", "batch_stats")}
-        checksums = _describe(variables)
-        expected = {n: x for n, x in arrays.items() if n.split("/")[0] in variables}
-        if changed := [n for n in checksums | expected if checksums.get(n) != expected.get(n)]:
-            raise _DamagedError(self._damage(step, f"another checksum of {changed[0]}"))
-        return variables
-
-    def _arrays(self, step):
-        about = _read_about(self._folder / str(step))
-        if about is None:
-            raise _DamagedError(self._damage(step, "its description"))
-        return about["arrays"]
-
-    def _read(self, step, target=None):
-        # Each process by itself: a process that fails would leave the others waiting.
-        me = jax.process_index()
-        alone = ocp.options.MultiprocessingOptions(
-            primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}"
-        )
-        path = self._folder.resolve() / str(step) / "state"
-        handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
-        with ocp.Checkpointer(handler, multiprocessing_options=alone) as reader:
-            try:
-                return reader.restore(path, args=ocp.args.StandardRestore(target))
-            except (PermissionError, MemoryError) as error:
-                raise CheckpointError(f"{path} cannot be read: {error}") from error
-            except Exception as error:  # Orbax and its parts raise all kinds.
-                raise _DamagedError(self._damage(step, _reason(error))) from error
-
-    def _damage(self, step, reason):
-        return f"the checkpoint {self._folder / str(step)} is damaged ({reason})"
-
-    def _abouts(self) -> dict:
-        """Returns {step: what it says of itself, None where that or its metrics are damaged}."""
-        return {step: _read_about_metrics(self._folder / str(step)) for step in self.steps}
-
-    def _lost(self, step):
-        return _DamagedError(
-            f"Expected to know the best of all checkpoints, got one that may be it: "
-            f"{self._damage(step, 'its metrics')}. Restore it from a copy, or move its folder away "
-            "to take the best of the others."
-        )
 
 
 class Checkpoints(Kept):
@@ -170,7 +57,7 @@ class Checkpoints(Kept):
             damaged.
         """
         super().__init__(folder)
-        self._say = say
+        self._say, self._saving = say, None
         self._remove_superseded()
         with together():
             if is_primary():
@@ -192,9 +79,10 @@ class Checkpoints(Kept):
                 preservation_policy=keep.AnyPreservationPolicy([keep.LatestN(_LATEST_KEPT), best]),
                 cleanup_tmp_directories=True,
                 todelete_subdir=_SUPERSEDED,
+                async_options=ocp.AsyncOptions(post_finalization_callback=self._note_files),
             ),
             item_handlers={
-                "state": ocp.StandardCheckpointHandler(),
+                STATE: ocp.StandardCheckpointHandler(),
                 "about": ocp.JsonCheckpointHandler(),
             },
         )
@@ -222,13 +110,14 @@ class Checkpoints(Kept):
         """
         self.wait()  # as Orbax would
         self._remove_superseded()
-        about = {"arrays": _describe(state), "validation": validation and dict(validation)}
+        self._saving = int(state.step)
+        about = {"arrays": describe_arrays(state), "validation": validation and dict(validation)}
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state),
-            about=ocp.args.JsonSave(about | {"checksum": _checksum(about)}),
+            about=ocp.args.JsonSave(about | {"checksum": checksum(about)}),
         )
         with self._writing(), _without_hints():
-            self._manager.save(int(state.step), args=items, metrics=validation and dict(validation))
+            self._manager.save(self._saving, args=items, metrics=validation and dict(validation))
 
     def wait(self) -> None:
         """Waits until what was saved is written; raises CheckpointError where that failed."""
@@ -262,8 +151,8 @@ class Checkpoints(Kept):
                 wait_for_all("damaged checkpoints are put aside")
                 self._manager.reload()
                 return state
-            error = error or _DamagedError(self._damage(step, "another process cannot read it"))
-            if not all_agree(isinstance(error, _DamagedError)):
+            error = error or DamagedError(self._damage(step, "another process cannot read it"))
+            if not all_agree(isinstance(error, DamagedError)):
                 raise error
             damaged[step] = error
         if damaged:
@@ -272,6 +161,14 @@ class Checkpoints(Kept):
                 "Restore the files from a copy, or train anew in another --workdir."
             )
         return None
+
+    def _note_files(self):
+        """Makes the files of the checkpoint known that is written, before it gets its name."""
+        if is_primary():
+            for path in self._folder.glob(f"{self._saving}.orbax-checkpoint-tmp*"):
+                # Not those of the folder itself, which Orbax writes last.
+                files = (file for file in path.glob("*/**/*") if file.is_file())
+                digests.remember(path, [str(file.relative_to(path)) for file in files])
 
     def _remove_superseded(self):
         if is_primary():
@@ -282,12 +179,12 @@ class Checkpoints(Kept):
 
         Orbax could neither list them nor choose.
         """
-        abouts = self._abouts()
-        good = max((step for step, about in abouts.items() if about), default=math.inf)
-        for step in (step for step, about in abouts.items() if about is None):
+        damaged = self._damaged()
+        good = max(set(self.steps) - set(damaged), default=math.inf)
+        for step, reason in damaged.items():
             if step < good:
-                raise self._lost(step)
-            self._say(f"warning: {self._damage(step, 'its metrics')}. Put aside.")
+                raise self._lost(step, reason)
+            self._say(f"warning: {self._damage(step, reason)}. Put aside.")
             _put_aside(self._folder / str(step))
 
     @contextlib.contextmanager
@@ -297,7 +194,7 @@ class Checkpoints(Kept):
         except Exception as error:  # Orbax and its parts raise all kinds.
             raise CheckpointError(
                 f"Expected to write a checkpoint into {self._folder}, got: "
-                f"{_reason(error)}. Earlier checkpoints are as they were: free space or mend the "
+                f"{reason_of(error)}. Earlier checkpoints are as they were: free space or mend the "
                 "folder, and go on with the same command."
             ) from error
 
@@ -319,66 +216,3 @@ def _put_aside(path):
     aside.mkdir(exist_ok=True)
     number = len(list(aside.glob(f"{path.name}-*")))
     path.rename(aside / f"{path.name}-{number}")
-
-
-def _read_about(path):
-    """Returns what a checkpoint says of itself, None where that is damaged."""
-    try:
-        about = json.loads((path / "about" / "metadata").read_text())
-        return about if about.pop("checksum") == _checksum(about) else None
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        return None
-
-
-def _read_about_metrics(path):
-    """Returns the same, None as well where Orbax's metrics are not those that were saved."""
-    about, file = _read_about(path), path / "metrics" / "metrics"
-    if about is None or (about["validation"] is None and not file.exists()):
-        return about
-    try:
-        return about if json.loads(file.read_text()) == about["validation"] else None
-    except (OSError, ValueError):
-        return None
-
-
-def _checksum(about):
-    return zlib.crc32(json.dumps(about, sort_keys=True).encode())
-
-
-def _reason(error):
-    """Returns the first line of an error; its end says most in errors that pass on another."""
-    line = (str(error).splitlines() or [type(error).__name__])[0]
-    return line if len(line) < 300 else f"{line[:100]} ... {line[-190:]}"
-
-
-def _describe(state) -> dict:
-    """Returns {path of an array: [shape, dtype, CRC-32 of its bytes]}, as JSON reads it."""
-    described = {}
-    for path, leaf in jax.tree.leaves_with_path(state):
-        array = np.asarray(leaf)
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        described[name] = [list(array.shape), str(array.dtype), zlib.crc32(array.tobytes())]
-    return described
-
-
-def _check_structure(path, stored, like):
-    expected = {
-        jax.tree_util.keystr(place, simple=True, separator="/"): [list(x.shape), str(x.dtype)]
-        for place, x in jax.tree.leaves_with_path(like)
-    }
-
-    def text(array):
-        return "nothing" if array is None else f"{array[1]}{json.dumps(array[0])}"
-
-    lines = [
-        f"{name}: {text(stored.get(name))} there, {text(expected.get(name))} here"
-        for name in sorted(stored.keys() | expected.keys())
-        if (stored.get(name) or [None])[:2] != (expected.get(name) or [None])[:2]
-    ]
-    if lines:
-        more = [f"and {len(lines) - _LINES} more"] if len(lines) > _LINES else []
-        raise CheckpointError(
-            f"{path} holds the state of another model, optimiser or method:\n  "
-            + "\n  ".join(lines[:_LINES] + more)
-            + "\nChoose another --workdir, or the configuration and version that wrote it."
-        )

@@ -21,9 +21,9 @@ from tcmax_jax.models.classifier import broken_modality
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training import run_folders
 from tcmax_jax.training.build import has_empirical_prior, make_method, make_model
-from tcmax_jax.training.checkpoint import Kept
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.tree import ConfigError
+from tcmax_jax.training.kept import Kept
 
 _EVALUATE = "Evaluate again with --mode=evaluate."
 

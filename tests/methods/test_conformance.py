@@ -9,7 +9,8 @@ import pytest
 
 from tcmax_jax.methods import MethodOptions
 from tcmax_jax.models import head_of
-from tcmax_jax.training.checkpoint import SELECTED_BY, Checkpoints
+from tcmax_jax.training.checkpoint import Checkpoints
+from tcmax_jax.training.kept import SELECTED_BY
 from tests.methods.problem import (
     B,
     C,

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from tcmax_jax.training.checkpoint import CheckpointError, Checkpoints, Kept
+from tcmax_jax.training.checkpoint import Checkpoints
+from tcmax_jax.training.kept import CheckpointError, Kept
 from tests.harms import HARMS, delete, truncate
 from tests.training.test_checkpoint import save, state_at
 

@@ -65,10 +65,10 @@ def test_no_checkpoint_is_ahead_of_the_log(tmp_path, monkeypatch):
     [
         (lambda text: text, [1, 2, 3], None),
         (lambda text: text + '{"step": 4}\n{"st', [1, 2, 3], None),  # killed after the checkpoint
-        (lambda text: text[:-9], [1, 2], "156 bytes in place of 165"),
+        (lambda text: text[:-9], [1, 2], "156 bytes in place of the 165"),
         (lambda text: text.replace("0.2", "0.3"), [1, 2, 3], "other content than digests.json"),
         (lambda text: text.replace('2, "ep', '2" "ep'), [1, 3], "other content than digests.json"),
-        (lambda text: "", [], "0 bytes in place of 165"),
+        (lambda text: "", [], "0 bytes in place of the 165"),
         (None, [], "no such file"),
     ],
 )

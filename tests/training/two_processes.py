@@ -16,8 +16,9 @@ from pathlib import Path
 from jax.experimental import multihost_utils
 
 from tcmax_jax.training import loop, processes
-from tcmax_jax.training.checkpoint import Checkpoints, _DamagedError
+from tcmax_jax.training.checkpoint import Checkpoints
 from tcmax_jax.training.config import Config
+from tcmax_jax.training.kept import DamagedError
 from tests.training.tiny import tiny_config
 
 COUNT = 2
@@ -43,7 +44,7 @@ def lose_sight_of(step):
     def read(self, number, target=None):
         if number == step:
             Checkpoints._read = original
-            raise _DamagedError(f"the checkpoint {step} is damaged (a test)")
+            raise DamagedError(f"the checkpoint {step} is damaged (a test)")
         return original(self, number, target)
 
     Checkpoints._read = read
