@@ -121,12 +121,14 @@ def check_logits(logits, batch_size):
 
 
 def check_where(where, batch_size):
-    """Checks a mask [B], or None.
+    """Checks that there is an example, and its mask [B], or None.
 
     Raises:
       TypeError: a mask that is no array, or not boolean.
-      ValueError: another shape than [B].
+      ValueError: no example, or another shape than [B].
     """
+    if not batch_size:
+        raise ValueError("Expected a batch of at least one example, got none. Skip empty batches.")
     if where is None:
         return
     _check_array(where, "`where`")

@@ -5,7 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tcmax_jax.losses import MultilinearHead, Projections, Sampled, additive_tcmax_loss, tcmax_loss
+from tcmax_jax.losses import (
+    AdditiveHead,
+    MultilinearHead,
+    Projections,
+    Sampled,
+    additive_tcmax_loss,
+    marginal_logits,
+    tcmax_ceiling,
+    tcmax_loss,
+)
 from tests.losses.reference import (
     adaptive_tcmax_loss,
     exhaustive_tcmax_loss,
@@ -31,6 +40,26 @@ def sampled(features=FEATURES, labels=LABELS, head=product_head, num_negatives=4
 
 
 ALL = pytest.mark.parametrize("loss", [additive, exhaustive, sampled])
+
+
+EMPTY = {name: x[:0] for name, x in FEATURES.items()}
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: additive(EMPTY, LABELS[:0]),
+        lambda: exhaustive(EMPTY, LABELS[:0]),
+        lambda: sampled(EMPTY, LABELS[:0]),
+        lambda: adaptive_tcmax_loss(product_head, EMPTY, LABELS[:0], jax.random.key(0)),
+        lambda: tcmax_loss(AdditiveHead(lambda z: z), EMPTY, LABELS[:0]),
+        lambda: tcmax_ceiling(LABELS[:0], 2, 3),
+        lambda: marginal_logits(product_head, FEATURES, EMPTY, ["m0"]),
+    ],
+)
+def test_an_empty_batch(call):
+    with pytest.raises(ValueError, match=r"at least one example, got none\. Skip empty batches\."):
+        call()
 
 
 @ALL
