@@ -91,10 +91,14 @@ class Checkpoints(Kept):
         """Returns itself."""
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, kind, error, trace):
         """Waits for pending writes; raises CheckpointError where one failed."""
-        with self._writing():
-            self._manager.close()
+        try:
+            with self._writing():
+                self._manager.close()
+        except CheckpointError:
+            if error is None:  # Otherwise what failed first says more.
+                raise
         self._remove_superseded()
 
     def save(self, state: TrainState, validation: dict | None = None) -> None:

@@ -89,7 +89,7 @@ def test_any_bit_of_what_it_says_of_itself(template, tmp_path, name):
 def test_where_the_best_is_not_known_none_is_chosen(folder, step, harm, name):
     harm(folder / str(step) / name)
     before = files(folder)
-    message = rf"best of all checkpoints, got one .*/{step} is damaged \(its metrics\)\. Restore"
+    message = rf"best of all checkpoints, got one .*/{step} is damaged \({name}: .*\)\. Restore"
     with pytest.raises(CheckpointError, match=message):
         restore_latest(folder)
     with pytest.raises(CheckpointError, match=message):
@@ -104,7 +104,7 @@ def test_where_the_only_ones_are_damaged_training_does_not_begin_anew(folder):
     for step in (4, 6):
         shutil.rmtree(folder / str(step))
     truncate(folder / "2" / "about" / "metadata")
-    with pytest.raises(CheckpointError, match=r"checkpoints/2 is damaged \(its metrics\)"):
+    with pytest.raises(CheckpointError, match=r"checkpoints/2 is damaged \(about/metadata: "):
         restore_latest(folder)
 
 
