@@ -102,7 +102,9 @@ def test_thirty_kills_at_random_moments_leave_nothing(tmp_path):
     moments, children, segments = random.Random(0), [], []
     for number in range(30):
         with marked(tmp_path / str(number), number) as (process, mark):
-            time.sleep(moments.uniform(0, 12))  # from importing to some seconds of work
+            if number % 2:  # while all work, otherwise mostly while they start
+                assert process.stdout.readline() == "working\n"
+            time.sleep(moments.uniform(0, 3))
             children.append(len(living(mark)) - 1)
             segments.append(len(shared(mark)))
             check_killed(process, mark)
