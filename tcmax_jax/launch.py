@@ -61,6 +61,7 @@ for _name, _help in _FLAGS.items():
         _define = flags.DEFINE_integer if _name in _INTEGERS else flags.DEFINE_string
         _define(_name, None, _help)
 _PREFIX = "--config."
+_EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells say
 EXIT_PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on.
 
 
@@ -117,6 +118,11 @@ def main(argv, overrides):
         logging.set_verbosity(logging.WARNING)
     try:
         outcome = _run_mode(_MODE.value, overrides)
+    except KeyboardInterrupt:
+        if logging.level_debug():
+            raise
+        print("Stopped (Ctrl-C). The same command goes on.", file=sys.stderr)
+        sys.exit(_EXIT_INTERRUPTED)
     except ModuleNotFoundError as error:
         if logging.level_debug() or (error.name or "").startswith("tcmax_jax"):
             raise
@@ -136,7 +142,9 @@ def _run_mode(mode, overrides):
     from tcmax_jax.data.memory import keep_freed_memory
     from tcmax_jax.training.preemption import PreemptedError, stopping
 
-    given = {f.name: f.value for f in _own_flags() if f.value not in (None, False, [], "")}
+    # A step of 0 is given, although it equals False.
+    values = {flag.name: flag.value for flag in _own_flags()}
+    given = {n: x for n, x in values.items() if x is not False and x not in (None, [], "")}
     check_flags(mode, given, overrides)
     joined = _set_up_jax()
     keep_freed_memory()

@@ -47,7 +47,8 @@ class Limits:
     def __str__(self):
         """Returns them as people write them: "> 0", ">= 0 and <= 1"."""
         signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "min_length": "of at least"}
-        return " and ".join(f"{signs[name]} {limit:g}" for name, limit in self._given().items())
+        texts = {n: f"{x:g}" if x < 10**6 else str(x) for n, x in self._given().items()}
+        return " and ".join(f"{signs[name]} {text}" for name, text in texts.items())
 
     def allows(self, value) -> bool:
         """Returns whether a value lies within them; NaN does not."""
@@ -65,7 +66,9 @@ class Limits:
 
     def __get_pydantic_core_schema__(self, source, handler):
         """Lets pydantic check the same where it reads a configuration."""
-        return {**handler(source), **self._given()}
+        # Strict, or true would pass for 1.
+        strict = {"strict": True} if source in (int, float) else {}
+        return {**handler(source), **strict, **self._given()}
 
 
 Positive = Annotated[float, Limits(gt=0)]
@@ -73,6 +76,7 @@ NonNegative = Annotated[float, Limits(ge=0)]
 Fraction = Annotated[float, Limits(ge=0, le=1)]
 Count = Annotated[int, Limits(gt=0)]
 CountOrZero = Annotated[int, Limits(ge=0)]
+Seed = Annotated[int, Limits(ge=0, lt=2**32)]  # of a key of JAX
 
 
 def absolute(path: str) -> str:

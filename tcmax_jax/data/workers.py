@@ -3,6 +3,7 @@
 import itertools
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -31,6 +32,8 @@ def end_with_parent() -> None:
     that comes late finds closed. PR_SET_PDEATHSIG of Linux would follow the thread that started the
     child, and grain's threads end long before its workers.
     """
+    # Ctrl-C goes to all processes of a terminal: the parent ends, and this one with it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end, name="end_with_parent", daemon=True).start()
 
 

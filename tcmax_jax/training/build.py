@@ -189,6 +189,11 @@ def assemble(config: Config, dataset: Dataset, parallel: Parallel) -> Setup:
     dataset = held(dataset, config)
     scales = measure_scales(dataset.sources["train"], inputs, config.data.forms, dataset.folder)
     steps = steps_per_epoch(dataset.sources["train"], training.batch_size)
+    if training.epochs * steps >= 2**31:
+        raise ValueError(
+            f"Expected fewer than {2**31} steps, got training.epochs={training.epochs} of {steps}. "
+            "Lower training.epochs."
+        )
     schedule = config.optimizer.rate(epochs=training.epochs, steps_per_epoch=steps)
     model = make_model(config, len(dataset.class_names), scales)
     return Setup(

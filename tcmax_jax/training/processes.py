@@ -6,6 +6,7 @@ process they do nothing and cost nothing.
 """
 
 import contextlib
+import socket
 import sys
 from collections.abc import Callable
 
@@ -34,6 +35,8 @@ def join(coordinator: str | None = None, count: int | None = None, index: int | 
             f"Expected coordinator, number of processes and process id together, got {given}. "
             "Give all three, or none where the environment (TPU pod, SLURM) knows them."
         )
+    if coordinator is not None:
+        _check_address(coordinator)
     # Collectives of fake devices and of CPUs; without effect on GPU and TPU.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
@@ -46,6 +49,20 @@ def join(coordinator: str | None = None, count: int | None = None, index: int | 
         ) from error
     # The first collective connects them, and gives up early; later ones may wait for hours.
     wait_for_all("joined")
+
+
+def _check_address(coordinator: str) -> None:
+    """Raises ValueError where JAX would wait for minutes for what is no address."""
+    host, _, port = coordinator.rpartition(":")
+    try:
+        if not host or not port.isdigit():
+            raise OSError("no HOST:PORT")
+        socket.getaddrinfo(host.strip("[]"), int(port))
+    except (OSError, OverflowError) as error:
+        raise ValueError(
+            f"Expected --coordinator=HOST:PORT of the first process, got {coordinator!r} "
+            f"({error}). Correct it."
+        ) from error
 
 
 def is_primary() -> bool:

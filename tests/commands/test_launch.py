@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tcmax_jax import __version__
+from tcmax_jax.commands import recipe
 from tcmax_jax.commands.modes import MODES
 from tcmax_jax.launch import split_overrides
 from tests.command import ROOT, launch, launch_here
@@ -140,6 +141,16 @@ def test_compare_again_and_probe(tmp_path):
             ["--step=3"],
             "does not read it; it is for --mode=evaluate, probe.",
         ),
+        (["--step=0"], "Expected no --step with --mode=train, which does not read it"),
+        (["--config.seed=4294967296"], "seed: Input should be less than 4294967296, got"),
+        ([f"--config.training.epochs=1{60 * '0'}"], "training.epochs: "),
+        (["--config.training.epochs=true"], "epochs: Input should be a valid integer, got True"),
+        (["--config.optimizer.learning_rate=true"], "should be a valid number, got True"),
+        (["--config.training.profile_steps=[5,2]"], "Expected profile_steps [first, last], got [5"),
+        (
+            ["--coordinator=nohost", "--num_processes=2", "--process_id=0"],
+            "Expected --coordinator=HOST:PORT of the first process, got 'nohost' (no HOST:PORT).",
+        ),
         (["--config.method.kind=ogn"], "method.kind: Expected one of joint, unimodal, tcmax"),
         (["--config.method.kind=mla"], "cannot train model.fusion=concat; use one of share_head"),
         (["--config.method.kind=agm", "--config.method.alpha=-1"], "should be greater than 0"),
@@ -184,6 +195,37 @@ def test_the_command_fails_without_a_traceback(tmp_path, argument, message):
     assert message in result.stderr + result.stdout
     assert "Traceback" not in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "message"),
+    [
+        ("def config(:", ", line 1", "SyntaxError: invalid syntax. Correct"),
+        ("import math\nimport nothere", ", line 2", "named 'nothere'. Run pip install nothere, or"),
+        ("import tcmax_jax.nothere", ", line 1", "No module named 'tcmax_jax.nothere'. Correct"),
+        ("def config():\n  return Confg()", ", line 2", "NameError: name 'Confg' is not defined"),
+        ("def config():\n  return 1 // 0", ", line 2", "ZeroDivisionError: integer division"),
+        ("def config():\n  raise KeyError(3)", ", line 2", "KeyError: 3"),
+        ("\xff", "", "UnicodeDecodeError: "),
+    ],
+)
+@pytest.mark.parametrize("name", ["recipe.py", "recipe.txt"])
+def test_a_recipe_that_cannot_be_run_is_named_with_the_line(tmp_path, content, line, message, name):
+    (tmp_path / name).write_bytes(content.encode("latin-1"))
+    result = launch_here("--mode=config", f"--experiment={name}", cwd=tmp_path)
+    assert result.returncode == 1
+    start = f"error: {name}{line}: Expected a function config() that returns a Config, got "
+    assert result.stderr.startswith(start) and message in result.stderr
+    assert result.stderr.count("\n") == 2
+
+
+def test_ctrl_c_ends_with_a_line(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recipe, "describe", interrupted)
+    result = launch_here("--mode=config", cwd=tmp_path)
+    assert result == (130, "", "Stopped (Ctrl-C). The same command goes on.\n")
 
 
 def test_overrides_are_separated_from_flags():

@@ -20,11 +20,11 @@ from tcmax_jax.data.sources.base import Source
 from tcmax_jax.data.sources.shares import Shares
 from tcmax_jax.section import (
     Count,
-    CountOrZero,
     Fraction,
     Limits,
     NonNegative,
     SectionError,
+    Seed,
     section,
 )
 
@@ -106,7 +106,7 @@ class SyntheticData(Source):
     synergy: Fraction = 0.0
     audio_shape: tuple[Count, Count] = (32, 32)
     visual_shape: tuple[Count, Count, Count] = (2, 16, 16)
-    seed: CountOrZero = 0
+    seed: Seed = 0
 
     splits: ClassVar = ("train", "validation", "test")
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from tcmax_jax.evaluation.reports.studies import point_folder
 from tcmax_jax.methods import MethodOptions
 from tcmax_jax.models.fusion import Concat, HeadOptions
-from tcmax_jax.section import CountOrZero, Limits, Section, SectionError, section
+from tcmax_jax.section import Limits, Section, SectionError, Seed, section
 
 
 def all_methods() -> tuple[MethodOptions, ...]:
@@ -28,7 +28,7 @@ class Comparison(Section):
         default_factory=all_methods
     )
     fusions: Annotated[tuple[HeadOptions, ...], Limits(min_length=1)] = (Concat(),)
-    seeds: Annotated[tuple[CountOrZero, ...], Limits(min_length=1)] = (0, 1, 2)
+    seeds: Annotated[tuple[Seed, ...], Limits(min_length=1)] = (0, 1, 2)
 
     def check(self):
         """Raises SectionError where something comes twice."""

@@ -4,10 +4,12 @@ import importlib
 import json
 import os
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import tcmax_jax
+from tcmax_jax.packages import install_line
 from tcmax_jax.section import SectionError, forget
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.tree import (
@@ -36,7 +38,8 @@ def load_experiment(experiment: str | None) -> Config:
         `config()` that returns a `Config`; None for the default.
 
     Raises:
-      ConfigError: no such name or file, no such function, or another result.
+      ConfigError: no such name or file, no such function, or another result, or the file cannot
+        be run; names its line.
     """
     if experiment is None:
         return Config()
@@ -55,12 +58,30 @@ def load_experiment(experiment: str | None) -> Config:
         config = module.config() if hasattr(module, "config") else None
     except SectionError as error:
         raise ConfigError(f"{path}: {error}") from error
+    except Exception as error:  # The file is the user's.
+        raise ConfigError(_failure(path, error)) from error
     if not isinstance(config, Config):
         raise ConfigError(
             f"Expected {path} to have a function config() that returns a Config, "
             f"got {type(config).__name__}."
         )
     return config
+
+
+def _failure(path: Path, error: Exception) -> str:
+    """Returns what an experiment file has raised, and where."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path.absolute())]
+    text, mend = str(error), "Correct the file."
+    if isinstance(error, SyntaxError):
+        lines, text = [error.lineno], error.msg
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("tcmax_jax"):
+        mend = f"Run {install_line(error.name)}, or correct the file."
+    where = f"{path}, line {lines[-1]}" if lines else str(path)
+    return (
+        f"{where}: Expected a function config() that returns a Config, got "
+        f"{type(error).__name__}: {text}. {mend}"
+    )
 
 
 def override(config, overrides: Mapping[str, str]):

@@ -10,7 +10,16 @@ from tcmax_jax.data.sources.synthetic import SyntheticData
 from tcmax_jax.methods import MethodOptions, TCMax, Unimodal
 from tcmax_jax.models import EncoderOptions, FrozenEncoder, HeadOptions, MLPEncoder
 from tcmax_jax.models.fusion import Concat
-from tcmax_jax.section import Count, CountOrZero, Limits, Positive, Section, SectionError, section
+from tcmax_jax.section import (
+    Count,
+    CountOrZero,
+    Limits,
+    Positive,
+    Section,
+    SectionError,
+    Seed,
+    section,
+)
 from tcmax_jax.training.config.comparison import Comparison, Study
 from tcmax_jax.training.optimizer import SGD, Optimizer
 
@@ -72,7 +81,7 @@ class Training(Section):
         predicts the last split as well, in standard deviations of an example's own input.
     """
 
-    epochs: Count = 40
+    epochs: Annotated[int, Limits(gt=0, lt=2**31)] = 40
     batch_size: Count = 64
     accumulate: Count = 1
     eval_batch_size: Count = 256
@@ -86,6 +95,14 @@ class Training(Section):
     profile_steps: tuple[Count, Count] | None = None
     probe: bool = True
     noise: tuple[Positive, ...] = (0.5, 1.0, 2.0)
+
+    def check(self):
+        """Raises SectionError where a profile would end before it begins."""
+        first, last = self.profile_steps or (1, 1)
+        if first > last:
+            raise SectionError(
+                f"Expected profile_steps [first, last], got [{first}, {last}]; exchange them"
+            )
 
 
 def _synthetic_modalities():
@@ -114,7 +131,7 @@ class Config(Section):
     """
 
     name: str = "synthetic"
-    seed: CountOrZero = 0
+    seed: Seed = 0
     data: Source = SyntheticData()
     modalities: Annotated[dict[str, Modality], Limits(min_length=2)] = dataclasses.field(
         default_factory=_synthetic_modalities
