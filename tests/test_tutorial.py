@@ -19,11 +19,11 @@ BLOCKS = re.findall(r"((?:<!--[^>]*-->\n)?)```(sh|python)\n(.*?)```", PAGE.read_
 def type_block(text, folder):
     """Runs lines of a shell; returns what they print.
 
-    Blocks of nothing but commands of the package run within this process, which has imported and
-    compiled what they need.
+    A block with a training runs as typed, on one device as at home. Those that are one command of
+    the package each run within this process, which has imported what they need.
     """
     lines = [shlex.split(line) for line in text.replace("\\\n", " ").splitlines()]
-    if any(line[0] != "tcmax_jax" for line in lines):
+    if "--experiment=pets.py" in text or any(line[0] != "tcmax_jax" for line in lines):
         return type_shell(text, folder)
     results = [launch_here(*line[1:], cwd=folder) for line in lines]
     failed = [result.stderr for result in results if result.returncode]
