@@ -1,6 +1,7 @@
 """Damaged checkpoints are found, put aside, and the one before is taken; nothing else is lost."""
 
 import contextlib
+import gc
 import resource
 import shutil
 
