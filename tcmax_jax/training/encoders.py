@@ -49,7 +49,12 @@ def load_weights(config: Config, state: TrainState) -> TrainState:
         group, trees = encoder_group(name), {"params": params, "batch_stats": batch_stats}
         shape = config.inputs[name].shape(config.data.forms[name])
         drawn = {kind: tree[group] for kind, tree in trees.items() if group in tree}
-        for kind, tree in modality.encoder.initial(drawn, name, shape).items():
+        try:
+            begin = modality.encoder.initial(drawn, name, shape)
+        except ValueError as error:
+            file = getattr(modality.encoder, "weights", None)
+            raise ValueError(f"modalities.{name}.encoder.weights={file}: {error}") from error
+        for kind, tree in begin.items():
             if group in trees[kind] or tree:
                 trees[kind][group] = tree
     return state._replace(params=params, batch_stats=batch_stats)

@@ -20,7 +20,7 @@ from tcmax_jax.training.encoders import check_encoders, check_weights, load_weig
 from tcmax_jax.training.fit import fit
 from tcmax_jax.training.kept import CheckpointError, Kept
 from tcmax_jax.training.logs import write_final_metrics
-from tcmax_jax.training.processes import is_primary, say, together, wait_for_all
+from tcmax_jax.training.processes import all_agree, is_primary, say, together, wait_for_all
 from tcmax_jax.training.trained import best_step
 
 
@@ -68,22 +68,28 @@ def train(
         with together():  # Preparing the data may have taken hours.
             run_folders.check(workdir, config)
             run_folders.check_data(workdir, setup.dataset)
+        fresh = _fresh_state(setup, workdir)
         prior, scales = setup.method.label_prior, setup.model.scales
         complete = with_forms(config, setup.dataset.forms)
         run_folders.claim(workdir, complete, setup.dataset, prior, scales)
         with Checkpoints(RunFolder(workdir).checkpoints) as checkpoints:
-            with together():
-                check_encoders(setup)
-            say("compiling the initialisation ...")
-            fresh = passes.initial_state(setup)
-            setup.config.optimizer.check_factors(fresh.params)
-            state = checkpoints.restore_latest(fresh)
-            if state is None:
-                with together():
-                    state = load_weights(setup.config, fresh)
+            state = checkpoints.restore_latest(fresh) or fresh
             run_folders.record_environment(workdir, int(state.step), setup.parallel, say)
             fit(setup, state, checkpoints, workdir)
         return _evaluate(setup, workdir)
+
+
+def _fresh_state(setup: Setup, workdir: Path):
+    """Returns the state to begin with, after a look at all that it is made of."""
+    with together():
+        check_encoders(setup)
+    say("compiling the initialisation ...")
+    fresh = passes.initial_state(setup)
+    setup.config.optimizer.check_factors(fresh.params)
+    if all_agree(Kept(RunFolder(workdir).checkpoints).latest is not None):
+        return fresh  # It has the shapes of what is gone on with.
+    with together():
+        return load_weights(setup.config, fresh)
 
 
 def evaluate(

@@ -14,6 +14,7 @@ from tcmax_jax.training import fit, logs, loop
 from tcmax_jax.training.config import Comparison
 from tcmax_jax.training.config.tree import ConfigError, from_dict, to_dict
 from tests.command import launch_here
+from tests.harms import change
 from tests.training.tiny import tiny_config
 
 
@@ -110,7 +111,7 @@ def test_finished_runs_are_not_repeated(compared, data_dir, monkeypatch):
 def test_finished_runs_on_other_data_are_not_mixed(compared, data_dir):
     config, folder, _ = compared
     path = folder / "tcmax-concat-seed0" / "results.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"dataset": "older"}))
+    change(path, json.dumps(json.loads(path.read_text()) | {"dataset": "older"}))
     message = r"one data set in .*all, got joint-concat-seed0 on synthetic/.* and tcmax-.* on older"
     with pytest.raises(ConfigError, match=message):
         compare.run_comparison(config, folder, data_dir, str)

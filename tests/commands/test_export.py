@@ -118,7 +118,7 @@ def test_the_recalibration_of_another_checkpoint_is_refused(run, tmp_path):
     with pytest.raises(ValueError, match=r"of the best checkpoint, .*got one of step 1\. Evaluate"):
         exports.write_export(moved, tmp_path / "model", recalibrated=True)
     (moved / "results.json").unlink()
-    with pytest.raises(ValueError, match=r"of the best checkpoint, .*got one of step unknown\. Ev"):
+    with pytest.raises(ValueError, match=r"results\.json as it was written, got no such file\."):
         exports.write_export(moved, tmp_path / "model", recalibrated=True)
     (moved / "analysis.json").unlink()
     with pytest.raises(ValueError, match=r"Expected the analyses of an evaluation in .*got none"):
@@ -174,8 +174,9 @@ def test_damaged_parameters_are_found(run, tmp_path):
     for path in damaged.glob("checkpoints/*/about/metadata"):
         about = json.loads(path.read_text())
         about["arrays"]["params/head/bias"][2] += 1
+        (path.parents[1] / "digests.json").unlink()  # as earlier versions wrote them
         path.write_text(json.dumps(about))
-    with pytest.raises(CheckpointError, match=r"is damaged \(about/metadata: "):
+    with pytest.raises(CheckpointError, match=r"is damaged \(its metrics\)\. Restore"):
         exports.write_export(damaged, tmp_path / "model")
     assert not (tmp_path / "model").exists()
 

@@ -13,7 +13,7 @@ from tcmax_jax import api
 from tcmax_jax.data.inputs import SpectrogramInput
 from tcmax_jax.models import MultimodalClassifier, ResNetEncoder, encoder_of
 from tcmax_jax.models.fusion import SumHead
-from tcmax_jax.training import build, loop
+from tcmax_jax.training import build, loop, passes
 from tcmax_jax.training.checkpoint import Checkpoints
 from tcmax_jax.training.config import Config, Modality, Training
 from tcmax_jax.training.encoders import load_weights
@@ -104,16 +104,29 @@ def test_weights_of_another_network(tmp_path):
         load_weights(deeper, fresh)
 
 
-def test_a_missing_file_is_found_before_any_data_is_touched(tmp_path):
+def beginning_with(file):
+    """Returns a run whose encoder of sound begins with the weights of a file."""
     config = tiny_config(modalities__audio__encoder__kind="resnet18")
-    audio = dataclasses.replace(
-        config.modalities["audio"],
-        encoder=ResNetEncoder(width=4, weights=str(tmp_path / "none.npz")),
-    )
-    config = dataclasses.replace(config, modalities=config.modalities | {"audio": audio})
+    encoder = ResNetEncoder(width=4, weights=str(file))
+    audio = dataclasses.replace(config.modalities["audio"], encoder=encoder)
+    return dataclasses.replace(config, modalities=config.modalities | {"audio": audio})
+
+
+def test_a_missing_file_is_found_before_any_data_is_touched(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"audio\.encoder\.weights, got .*none\.npz"):
-        loop.train(config, tmp_path / "run", str(tmp_path / "data"))
+        loop.train(beginning_with(tmp_path / "none.npz"), tmp_path / "run", str(tmp_path / "data"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_do_not_fit_leave_the_folder_free(tmp_path, monkeypatch):
+    np.savez(tmp_path / "w.npz", other=np.zeros(3))
+    config = beginning_with(tmp_path / "w.npz")
+    # What is drawn in their place is not looked at.
+    drawn = state_of(variables_of(config_with(), 2))
+    monkeypatch.setattr(passes, "initial_state", lambda setup: drawn)
+    with pytest.raises(ValueError, match=r"modalities\.audio\.encoder\.weights=.*w\.npz: "):
+        loop.train(config, tmp_path / "run", str(tmp_path / "data"))
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["lock"]
 
 
 class Spread(nn.Module):
