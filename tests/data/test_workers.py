@@ -39,6 +39,8 @@ def marked(folder, number=0):
         finally:
             for each in living(mark):
                 os.kill(each, signal.SIGKILL)
+            for name in shared(mark):
+                (SHARED / name).unlink(missing_ok=True)
 
 
 def living(mark):
