@@ -111,7 +111,7 @@ def test_inputs_of_whole_batches_are_those_of_single_examples(to_input, shape, s
         (SeriesInput(steps=4), FIXED),
         (SeriesInput(steps=6), FIXED),
         (SpectrogramInput(steps=1), FIXED),
-        (FramesInput(size=None), Arrays(shape=(2, 8, 8, 3), dtype="uint8", varying=False)),
+        (FramesInput(size=8), Arrays(shape=(2, 8, 8, 3), dtype="uint8", varying=False)),
     ],
 )
 def test_whole_batches_are_not_taken_where_examples_are_cut_or_filled_up(to_input, form):

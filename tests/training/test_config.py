@@ -210,7 +210,9 @@ def test_experiment_files(tmp_path):
     path.write_text(
         "from tcmax_jax.training.config import Config\ndef config():\n    return Config(seed=-1)\n"
     )
-    with pytest.raises(ConfigError, match=r"recipe.py: Expected seed: integer >= 0, got -1\."):
+    with pytest.raises(
+        ConfigError, match=r"recipe.py: Expected seed: integer >= 0 and < 4294967296, got -1\."
+    ):
         load_experiment(str(path))
     path.write_text(
         "from tcmax_jax.training.config import Training\ndef config():\n    return Training()\n"
