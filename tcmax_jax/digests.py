@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tcmax_jax.files import json_text, parse_json, write_atomically
+from tcmax_jax.space import named
 
 _FILE = "digests.json"
 _PART = 2**16  # bytes of the begin, middle and end of files with checksums of their own
@@ -32,9 +33,10 @@ class DamagedFileError(ValueError):
 def written(path: Path) -> Iterator[Path]:
     """Gives a file to write, which takes the place of another when the block ends, and is known."""
     temporary = path.with_name(f"{path.name}.tmp")
-    yield temporary
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
+    with named(path):
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
     with _alone(path.parent):
         known = _read(path.parent)
         as_before = [digest for digest in known.get(path.name, []) if _matches(path, digest)]

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tcmax_jax.space import named
+
 
 def json_text(value: Any, *, indent: int | None = 2) -> str:
     """Returns plain data as JSON, with null for NaN and infinity, which JSON does not have."""
@@ -82,8 +84,10 @@ def write_atomically(path: Path, text: str) -> None:
 def write_bytes_atomically(path: Path, content: bytes) -> None:
     """Writes a file so that it is there whole or, after a crash, as it was before."""
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())  # Or a loss of power could leave the new name without its content.
-    os.replace(temporary, path)
+    with named(path):
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            # Or a loss of power could leave the new name without its content.
+            os.fsync(file.fileno())
+        os.replace(temporary, path)

@@ -50,6 +50,7 @@ def files(layer):
                 "data",
                 "cores",
                 "digests",
+                "space",
                 "files",
                 "npz",
                 "packages",
@@ -87,6 +88,7 @@ def files(layer):
                 "evaluation",
                 "step_bound",
                 "digests",
+                "space",
                 "files",
                 "packages",
                 "run_folder",
@@ -109,6 +111,7 @@ def files(layer):
                 "run_folder",
                 "section",
                 "digests",
+                "space",
                 "files",
                 "series",
                 "packages",
@@ -162,10 +165,13 @@ def test_only_one_file_maps_over_devices():
 
 
 @pytest.mark.parametrize(
-    "name", ["cores", "files", "section", "upgrade", "run_folder", "user_text"]
+    "name", ["cores", "files", "section", "space", "upgrade", "run_folder", "user_text"]
 )
 def test_what_everything_stands_on_needs_the_standard_library_alone(name):
-    used = set(imports_of(PACKAGE / f"{name}.py")) - {"tcmax_jax.files.local"}
+    used = set(imports_of(PACKAGE / f"{name}.py")) - {
+        "tcmax_jax.files.local",
+        "tcmax_jax.space.named",
+    }
     assert {each.split(".")[0] for each in used} <= set(sys.stdlib_module_names)
 
 

@@ -22,7 +22,8 @@ from tcmax_jax.data.workers import begin_children, end_with_parent
 
 Transforms = Mapping[str, Callable]
 
-BUFFERED_BATCHES = 4  # that wait for the loop, at least
+_BUFFERED = 4  # batches that wait, at least
+_QUEUED = 2  # batches of a worker on their way to the loop
 
 
 class Readers(NamedTuple):
@@ -263,18 +264,29 @@ def _read(
     return _iterate(batches, readers)
 
 
+def buffered_batches(threads: int) -> int:
+    """Returns how many batches wait for the loop, or for the queue of a worker."""
+    # Fewer than there are threads would leave some idle.
+    return max(_BUFFERED, threads)
+
+
+def batches_of_worker(threads: int) -> int:
+    """Returns how many batches of a worker are in shared memory, with one made and one read."""
+    return buffered_batches(threads) + _QUEUED + 2
+
+
 def _iterate(batches: grain.MapDataset, readers: Readers) -> Iterator[dict]:
-    # Buffers count batches; grain's defaults would hold hundreds of them. Fewer than there are
-    # threads would leave some idle.
-    buffered = max(BUFFERED_BATCHES, readers.threads)
-    options = grain.ReadOptions(num_threads=readers.threads, prefetch_buffer_size=buffered)
+    # Buffers count batches; grain's defaults would hold hundreds of them.
+    options = grain.ReadOptions(
+        num_threads=readers.threads, prefetch_buffer_size=buffered_batches(readers.threads)
+    )
     dataset = batches.to_iter_dataset(options)
     if readers.workers:
         if not flags.FLAGS.is_parsed():
             # Grain reads its own flags in the workers; outside of absl's app nobody has set them.
             flags.FLAGS(["tcmax_jax"])
         begin_children()
-        workers = grain.MultiprocessingOptions(readers.workers, per_worker_buffer_size=2)
+        workers = grain.MultiprocessingOptions(readers.workers, per_worker_buffer_size=_QUEUED)
         dataset = dataset.mp_prefetch(workers, worker_init_fn=_begin_worker)
     return iter(dataset)
 

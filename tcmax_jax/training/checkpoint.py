@@ -10,11 +10,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
 import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint.checkpoint_managers import preservation_policy as keep
 
 from tcmax_jax import digests
+from tcmax_jax.space import lacking
 from tcmax_jax.training.kept import (
     SELECTED_BY,
     STATE,
@@ -37,6 +39,24 @@ from tcmax_jax.training.state import TrainState
 # Renamed first: a kill must not leave a part of one, which would look like damage.
 _SUPERSEDED = "superseded"
 _LATEST_KEPT = 2  # Of two, one is left where the other is damaged.
+
+
+def check_room(folder: Path, state: TrainState) -> None:
+    """Checks that those of a run fit beside those that are there: all kept, and one being written.
+
+    Raises:
+      CheckpointError: they do not.
+    """
+    more = max(_LATEST_KEPT + 2 - len(Kept(folder).steps), 1)
+    if lack := lacking(folder, more * _bytes_of(state)):
+        raise CheckpointError(
+            f"Expected room for {more} checkpoints in {folder}, got {lack}. Free some, or choose "
+            "another --workdir."
+        )
+
+
+def _bytes_of(state) -> int:
+    return sum(x.nbytes for x in jax.tree.leaves(state))
 
 
 class Checkpoints(Kept):
@@ -121,6 +141,9 @@ class Checkpoints(Kept):
             about=ocp.args.JsonSave(about | {"checksum": checksum(about)}),
         )
         with self._writing(), _without_hints():
+            with together():  # Orbax would say it in hundreds of lines.
+                if is_primary() and (lack := lacking(self._folder, _bytes_of(state))):
+                    raise OSError(lack)
             self._manager.save(self._saving, args=items, metrics=validation and dict(validation))
 
     def wait(self) -> None:

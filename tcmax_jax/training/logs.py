@@ -19,6 +19,7 @@ from tcmax_jax import digests
 from tcmax_jax.evaluation.quantities import Name, number, ordered, read_name, title, write_name
 from tcmax_jax.files import json_text, parse_json
 from tcmax_jax.run_folder import RunFolder
+from tcmax_jax.space import named
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.listing import fields_of
 from tcmax_jax.training.config.tree import to_dict
@@ -102,9 +103,10 @@ class RunLog:
     def metrics(self, step: int, epoch: int, split: str, values: dict) -> None:
         """Records metrics of a split, {name: float}, after a step."""
         entry = {"step": step, "epoch": epoch, "split": split, **values}
-        self._file.write(json_text(entry, indent=None) + "\n")
-        self._file.flush()
-        self._events.scalars({f"{split}/{name}": value for name, value in values.items()}, step)
+        with named(self._path):
+            self._file.write(json_text(entry, indent=None) + "\n")
+            self._file.flush()
+            self._events.scalars({f"{split}/{name}": value for name, value in values.items()}, step)
 
     def keep(self) -> None:
         """Waits until all entries are on the disk: a checkpoint must not be ahead of them."""

@@ -14,7 +14,7 @@ from tcmax_jax.files import json_text
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training import passes, run_folders
 from tcmax_jax.training.build import Setup, build, with_forms
-from tcmax_jax.training.checkpoint import Checkpoints
+from tcmax_jax.training.checkpoint import Checkpoints, check_room
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.encoders import check_encoders, check_weights, load_weights
 from tcmax_jax.training.fit import fit
@@ -63,6 +63,7 @@ def train(
         if not RunFolder(workdir).checkpoints.exists():
             check_weights(config)
     setup = build(config, data_dir, devices, dataset)
+    passes.check_shared_memory(setup)
     run_folders.check_one_dataset(setup.dataset)
     with run_folders.occupied(workdir):
         with together():  # Preparing the data may have taken hours.
@@ -86,6 +87,9 @@ def _fresh_state(setup: Setup, workdir: Path):
     say("compiling the initialisation ...")
     fresh = passes.initial_state(setup)
     setup.config.optimizer.check_factors(fresh.params)
+    with together():
+        if is_primary():
+            check_room(RunFolder(workdir).checkpoints, fresh)
     if all_agree(Kept(RunFolder(workdir).checkpoints).latest is not None):
         return fresh  # It has the shapes of what is gone on with.
     with together():
@@ -123,6 +127,7 @@ def evaluate(
       NonFiniteError: an example has no finite scores; names it.
     """
     setup = build(run_folders.stored_config(workdir), data_dir, devices)
+    passes.check_shared_memory(setup)
     run_folders.check_data(workdir, setup.dataset)
     return _evaluate(setup, workdir, probe=probe, dropped=dropped, step=step)
 

@@ -3,21 +3,31 @@
 import functools
 import math
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
-from tcmax_jax.data.pipeline import Process, Readers, Subset, eval_batches, train_batches
+from tcmax_jax.data.pipeline import (
+    Process,
+    Readers,
+    Subset,
+    batches_of_worker,
+    eval_batches,
+    train_batches,
+)
 from tcmax_jax.evaluation.evaluate import Evaluation, encode_split, evaluate_split
 from tcmax_jax.models import head_of
 from tcmax_jax.models.classifier import broken_modality
+from tcmax_jax.space import lacking
 from tcmax_jax.training.build import Setup
 from tcmax_jax.training.processes import gather, is_primary
 from tcmax_jax.training.state import TrainState, init_state
 from tcmax_jax.training.step import train_step
 
 SMALLER_STEPS = "lower optimizer.learning_rate, or set optimizer.clip_norm, in a new --workdir."
+_SHARED = Path("/dev/shm")
 _SILENT_SECONDS = 2.0  # before a bar appears
 
 
@@ -39,6 +49,28 @@ def _initialisation(setup):
     num_examples = len(setup.dataset.sources["train"])
     init = functools.partial(init_state, setup.model, setup.optimizer, setup.method, num_examples)
     return init, (example["inputs"], jax.random.key(setup.config.seed))
+
+
+def check_shared_memory(setup: Setup) -> None:
+    """Checks that the batches which workers make fit into shared memory, which they go through.
+
+    Raises:
+      OSError: they do not: the workers would die.
+    """
+    training = setup.config.training
+    if not training.workers or not _SHARED.is_dir():
+        return
+    _, (example, _) = _initialisation(setup)
+    # Validation has workers of its own beside those of training.
+    rows = (training.batch_size + training.eval_batch_size) // _process().count
+    batch = rows * sum(x.nbytes for x in jax.tree.leaves(example))
+    batches = training.workers * batches_of_worker(training.threads)
+    if lack := lacking(_SHARED, batches * batch):
+        raise OSError(
+            f"Expected shared memory in {_SHARED} for training.workers={training.workers}, got "
+            f"{lack}. Give the container more (docker run --shm-size=..), lower training.workers, "
+            "or set it to 0."
+        )
 
 
 def training_step(setup: Setup):

@@ -9,13 +9,13 @@ from typing import Literal, NamedTuple
 
 from tcmax_jax.commands.doctor.speed import Speed
 from tcmax_jax.packages import install_line
+from tcmax_jax.space import nearest, size_text
 from tcmax_jax.training import run_folders
 from tcmax_jax.training.build import batch_problems
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.encoders import check_weights
 
-_GB = 10**9
-_LITTLE_SPACE = 5 * _GB
+_LITTLE_SPACE = 5 * 10**9
 _CHECKPOINTS = 3  # the two latest and the best
 _MUCH_WAITING = 0.2
 _READERS = {".safetensors": "safetensors", ".pth": "torch", ".pt": "torch"}
@@ -151,13 +151,3 @@ def speed(measured: Speed) -> Iterator[Finding]:
             "training.threads, then training.workers (at most the number of cores), or put "
             "--data_dir on a faster disk."
         )
-
-
-def size_text(size: float) -> str:
-    """Returns a number of bytes as text."""
-    return f"{size / _GB:.1f} GB" if size >= _GB else f"{size / 10**6:.1f} MB"
-
-
-def nearest(path: Path) -> Path:
-    """Returns the path if it is there, and otherwise the nearest one above that is."""
-    return next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())

@@ -27,6 +27,7 @@ from tcmax_jax.data.preparation.prepare import folder_of
 from tcmax_jax.data.prepared import is_prepared
 from tcmax_jax.data.sources import Source
 from tcmax_jax.packages import install_line
+from tcmax_jax.space import nearest, size_text
 from tcmax_jax.training import passes, run_folders
 from tcmax_jax.training.build import assemble, batch_problems, with_forms
 from tcmax_jax.training.config import Config
@@ -252,6 +253,7 @@ def _try(config: Config, workdir: Path, folder: Path | None, num_classes: int, l
             findings += checks.incomplete(dataset.summary, allowed)
             run_folders.check_data(workdir, dataset)
         setup = assemble(config, dataset, parallel)
+        passes.check_shared_memory(setup)
         say("Compiling, and timing a few steps ...")
         state = passes.initial_state(setup)
         size = sum(array.nbytes for array in jax.tree.leaves(state))
@@ -281,9 +283,9 @@ def _describe_prepared(data_dir: Path) -> list[str]:
     for info in sorted(data_dir.glob("*/*/*/dataset_info.json")):
         if info.relative_to(data_dir).parts[0] in Source.members():
             size = sum(file.stat().st_size for file in info.parent.rglob("*") if file.is_file())
-            lines.append(f"{info.parent}: {checks.size_text(size)}")
+            lines.append(f"{info.parent}: {size_text(size)}")
     return lines or [f"{data_dir}: nothing prepared"]
 
 
 def _free(path: Path) -> int:
-    return shutil.disk_usage(checks.nearest(path)).free
+    return shutil.disk_usage(nearest(path)).free

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from tcmax_jax.data.datasets import Dataset
-from tcmax_jax.data.pipeline import BUFFERED_BATCHES
+from tcmax_jax.data.pipeline import buffered_batches
 from tcmax_jax.training import passes
 from tcmax_jax.training.build import Setup
 from tcmax_jax.training.config import Config
@@ -70,7 +70,7 @@ def measure_speed(setup: Setup, state: TrainState, *, repeat: bool, limit: float
     if repeat:  # nobody has to read ahead of a batch that stays
         training = dataclasses.replace(training, workers=0)
     else:
-        steps += _BUFFERED_BY_FEED + max(BUFFERED_BATCHES, training.threads)
+        steps += _BUFFERED_BY_FEED + buffered_batches(training.threads)
         steps += _BUFFERED_BY_WORKER * training.workers
     training = dataclasses.replace(training, epochs=steps)  # as many as steps are enough
     setup = setup._replace(config=dataclasses.replace(setup.config, training=training))

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import inspect
+import math
 import os
 import shutil
 import sys
@@ -39,10 +40,12 @@ from tcmax_jax.data.prepared import KnownInfo, is_prepared, open_prepared, quiet
 from tcmax_jax.data.sources import ClipsSource, Source
 from tcmax_jax.data.sources.base import digest
 from tcmax_jax.packages import DECODERS, versions
+from tcmax_jax.space import is_full, lacking
 from tcmax_jax.user_text import printable
 
 # TFDS holds a shard in memory while it writes it.
 CHUNKS_IN_SHARD = 4
+_ROOM = "Free some, or choose another --data_dir."
 
 
 class _SourceBuilder:
@@ -254,6 +257,7 @@ def prepare(
       RawDataError: the raw data does not fit, or a clip cannot be decoded, or clips are missing in
         data that was prepared before and the options do not allow that.
       DataError: what was prepared before is damaged.
+      OSError: the disk is full, or too small for what is known to come.
     """
     # What was prepared is read without its raw data.
     folder = folder or folder_of(source, data_dir)
@@ -262,9 +266,11 @@ def prepare(
         builder = open_prepared(folder)
     else:
         builder = builder_of(source, data_dir, folder.parent.name)
-        if not of_clips:
+        if of_clips:
+            _check_room(builder)
+        else:
             print("generating the built-in data set ...", file=sys.stderr, flush=True)
-        with quiet():
+        with quiet(), _naming_full_disks(folder):
             builder.download_and_prepare()
         if of_clips:
             shutil.rmtree(builder.kept_folder(), ignore_errors=True)
@@ -272,6 +278,31 @@ def prepare(
     if of_clips:
         check_complete(builder.data_path, builder.info.metadata["skipped"], source)
     return builder
+
+
+def _check_room(builder: ClipsBuilder) -> None:
+    """Looks whether decoded clips fit on the disk, as far as their forms say how large they are."""
+    known = [form for form in builder.forms.values() if not (form.encoded or form.varying)]
+    of_clip = sum(math.prod(form.shape) * np.dtype(form.dtype).itemsize for form in known)
+    there = sum(file.stat().st_size for file in builder.kept_folder().glob("*"))
+    if lack := lacking(builder.kept_folder(), len(builder.listing.clips) * of_clip - there):
+        raise OSError(
+            f"Expected room for {len(builder.listing.clips)} decoded clips in "
+            f"{builder.kept_folder().parent}, got {lack}. {_ROOM}"
+        )
+
+
+@contextlib.contextmanager
+def _naming_full_disks(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if not is_full(error):
+            raise
+        raise OSError(
+            f"Expected to write prepared data into {folder}, got a full disk. {_ROOM} What was "
+            "decoded is kept."
+        ) from error
 
 
 def _examples(stored, chunks: Sequence[Chunk], weighted) -> Iterator[tuple[str, dict]]:
