@@ -27,6 +27,7 @@ class RunFolder:
     analysis = _Entry("analysis.json")
     profile = _Entry("profile")
     lock = _Entry("lock")
+    digests = _Entry("digests.json")  # see `tcmax_jax.digests`
 
     def __init__(self, path: Path):
         """Takes the path of the folder, which need not be there yet."""

@@ -270,6 +270,7 @@ def test_pictures_of_another_size_than_in_training(run, tmp_path, sizes, message
         ("list", r"another file for the predictions than those that are read"),
         ("clip", r"another file for the predictions than those that are read"),
         ("run/results.json", r"another file for the predictions than those that are read"),
+        ("run/digests.json", r"another file for the predictions than those that are read"),
         ("run/outputs-test.npz", r"another file for the predictions than those that are read"),
         ("run/checkpoints/x.csv", r"another file for the predictions than those that are read"),
         ("folder", r"Expected a file for the predictions, got the folder .*Name a file in it"),
