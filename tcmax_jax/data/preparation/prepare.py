@@ -282,7 +282,8 @@ def prepare(
 
 def _check_room(builder: ClipsBuilder) -> None:
     """Looks whether decoded clips fit on the disk, as far as their forms say how large they are."""
-    known = [form for form in builder.forms.values() if not (form.encoded or form.varying)]
+    fixed = [form for form in builder.forms.values() if not (form.encoded or form.varying)]
+    known = [form for form in fixed if form.shape is not None]
     of_clip = sum(math.prod(form.shape) * np.dtype(form.dtype).itemsize for form in known)
     there = sum(file.stat().st_size for file in builder.kept_folder().glob("*"))
     if lack := lacking(builder.kept_folder(), len(builder.listing.clips) * of_clip - there):
