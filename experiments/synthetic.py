@@ -14,7 +14,7 @@ Joint training with other heads, beside each encoder trained alone:
       --config.comparison.methods='["joint","unimodal-modality=audio","unimodal-modality=visual"]' \
       --config.comparison.fusions='["concat","film","gated"]'
 
-Results: experiments/results/synthetic.md, experiments/results/synthetic_comparison.md.
+Results: experiments/results/synthetic_comparison.md.
 """
 
 from tcmax_jax.methods import (

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tcmax_jax.evaluation.comparison import comparison_markdown
+from tcmax_jax.evaluation.quantities import mean, read_name
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
 PAGE = (ROOT / "docs" / "when_to_use.md").read_text()
@@ -59,3 +62,49 @@ def test_when_to_use_it_says_what_was_measured(phase_page):
     above, below = phase_page.wins(MEASURED["cells"], phase_page.PAIRS[1])
     assert below == 0 and f"in any cell, and above it in {above}." in said
     assert not re.search(r"[A-Z]{3,}_", PAGE)
+
+
+NAMES = {"TCMax": "tcmax", "unimodal ensemble": "unimodal", "joint cross-entropy": "joint"}
+
+
+def rows_of(heading):
+    """Rows of a table of README, by their first cell, in the order of its columns."""
+    text = (ROOT / "README.md").read_text()
+    lines = text[text.index(heading) :].split("\n\n")[0].splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    return {first: rest for first, *rest in cells}
+
+
+@pytest.mark.parametrize(
+    ("name", "heading", "weak"),
+    [("synthetic", "| the built-in set", "visual"), ("grid_noise", "| talking faces", "mouth")],
+)
+def test_tables_of_the_readme_are_those_of_the_measurements(name, heading, weak):
+    measured = json.loads((RESULTS / "comparisons" / f"{name}.json").read_text())
+    rows = measured["rows"] if "rows" in measured else measured["points"][0]["rows"]  # no noise
+    methods = {row["method"]: row["metrics"] for row in rows}
+    names = ["accuracy", "marginal/accuracy/audio", f"marginal/accuracy/{weak}"]
+    table = rows_of(heading)
+    assert table
+    for method, cells in table.items():
+        metrics = methods[NAMES[method]]
+        assert cells == [mean(read_name(n), metrics[n], short=True) for n in names]
+        assert {metrics[n]["n"] for n in names} == {5}
+
+
+def test_pages_of_comparisons_hold_their_numbers():
+    measured = json.loads((RESULTS / "comparisons" / "synthetic.json").read_text())
+    page = (RESULTS / "synthetic_comparison.md").read_text()
+    assert comparison_markdown(measured).strip() in page
+    quiet, *_ = json.loads((RESULTS / "comparisons" / "grid_noise.json").read_text())["points"]
+    methods = {row["method"]: row["metrics"] for row in quiet["rows"]}
+    said = " ".join(PAGE.split())
+    for key, text in (
+        (
+            "marginal/accuracy/mouth",
+            "the mouth alone tells {} % of them after joint training and {} %",
+        ),
+        ("accuracy", "while the fused accuracy is {} % and {} %: TCMax is the choice"),
+    ):
+        means = [f"{100 * methods[m][key]['mean']:.1f}" for m in ("joint", "tcmax")]
+        assert text.format(*means) in said
