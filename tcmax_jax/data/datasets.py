@@ -74,6 +74,8 @@ def open_dataset(path: str | os.PathLike, modalities: Sequence[str]) -> Dataset:
 class _Records:
     """The records of a split; says what is wrong with one that cannot be used."""
 
+    always_the_same = True
+
     def __init__(self, builder, split):
         self._where = f"{builder.data_path} ({split})"
         self._num_classes = len(builder.info.features["label"].names)

@@ -37,6 +37,8 @@ _FILE = "checked.json"
 class ArrayRecords(Sequence):
     """Records of clips whose arrays lie in files."""
 
+    always_the_same = True
+
     def __init__(self, forms: Mapping[str, ArrayForm], clips: Sequence[Clip], labels, weighted):
         """Takes {modality: stored form}, clips, the numbers of their classes, whether to weigh."""
         self.forms = forms

@@ -212,14 +212,17 @@ def assemble(config: Config, dataset: Dataset, parallel: Parallel) -> Setup:
 
 
 def held(dataset: Dataset, config: Config) -> Dataset:
-    """Returns the data with splits that are decoded once, where `training.held_mib` allows it."""
+    """Returns the data with splits that are decoded once, where `training.held_mib` allows it.
+
+    Not those of others' sources, which may augment their records, anew at each reading.
+    """
     limit = config.training.held_mib * 2**20
     if not limit or config.training.workers:
         return dataset
     sources = {
-        split: source
-        if getattr(source, "has_batches", False)
-        else HeldRecords(source, config.inputs, config.data.forms, limit)
+        split: HeldRecords(source, config.inputs, config.data.forms, limit)
+        if getattr(source, "always_the_same", False) and not getattr(source, "has_batches", False)
+        else source
         for split, source in dataset.sources.items()
     }
     return dataset._replace(sources=sources)

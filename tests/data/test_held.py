@@ -6,11 +6,14 @@ import jax
 import numpy as np
 import pytest
 
+from tcmax_jax.data.datasets import Dataset
 from tcmax_jax.data.forms import Flow, Frames, LogSpectrogram
 from tcmax_jax.data.held import HeldRecords
 from tcmax_jax.data.inputs import FlowInput, FramesInput, SpectrogramInput
 from tcmax_jax.data.pictures import encode_flow, encode_image
 from tcmax_jax.data.pipeline import Process, Readers, eval_batches, train_batches
+from tcmax_jax.training.build import held as held_where_allowed
+from tests.training.tiny import tiny_config
 
 NUMBER, MUCH = 10, 1 << 20
 FORMS = {
@@ -90,6 +93,17 @@ def test_a_record_keeps_its_name():
     assert "unused" not in records[3] and "unused" not in records.batch(np.array([1]))
     with pytest.raises(IndexError):
         records[NUMBER]
+
+
+def test_only_records_that_are_always_the_same_are_held():
+    fixed, augmenting = Source(), Source()
+    fixed.always_the_same = True
+    dataset = Dataset("", [], {}, {"train": fixed, "validation": augmenting})
+    config = tiny_config()
+    sources = held_where_allowed(dataset, config).sources
+    assert isinstance(sources["train"], HeldRecords) and sources["validation"] is augmenting
+    config = tiny_config(training__held_mib=0)
+    assert held_where_allowed(dataset, config).sources["train"] is fixed
 
 
 def test_what_is_larger_than_the_limit_is_not_held():
