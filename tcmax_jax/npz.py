@@ -1,7 +1,9 @@
 """What all readers of .npz files refuse: damaged ones, and those that would fill the memory."""
 
+import contextlib
 import struct
 import tokenize
+import weakref
 import zipfile
 import zlib
 
@@ -31,18 +33,29 @@ DAMAGED = (
 )
 
 
-def check_size(file: np.lib.npyio.NpzFile) -> None:
-    """Checks the sizes that a file declares; zipfile gives no member more than it declares.
+def open_npz(path) -> np.lib.npyio.NpzFile:
+    """Opens an .npz file, and checks the sizes that it declares before anything of it is read.
+
+    `zipfile` gives no member more than it declares. `numpy.load` would leave a file open that turns
+    out to be damaged.
 
     Args:
-      file: an .npz file that is open, of which nothing was read.
+      path: the file.
 
     Raises:
       ValueError: its arrays together are larger than `MAX_BYTES`.
+      Exception: one of `DAMAGED`.
     """
-    total = sum(member.file_size for member in file.zip.infolist())
-    if total > MAX_BYTES:
-        raise ValueError(
-            f"expected at most {MAX_BYTES} bytes of arrays, got {total}; a compressed file can "
-            "declare any size, so split it if it is right"
-        )
+    with contextlib.ExitStack() as opened:
+        stream = opened.enter_context(open(path, "rb"))
+        file = np.lib.npyio.NpzFile(stream, own_fid=True)
+        total = sum(member.file_size for member in file.zip.infolist())
+        if total > MAX_BYTES:
+            raise ValueError(
+                f"expected at most {MAX_BYTES} bytes of arrays, got {total}; a compressed file can "
+                "declare any size, so split it if it is right"
+            )
+        opened.pop_all()
+    # Of a circle of objects, such as an error with its frames, the stream might go first.
+    weakref.finalize(file, stream.close)
+    return file

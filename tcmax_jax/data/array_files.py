@@ -22,7 +22,7 @@ import numpy as np
 
 from tcmax_jax.data.clips import Clip, RawDataError, name_fault
 from tcmax_jax.data.limits import MediaError
-from tcmax_jax.npz import DAMAGED, check_size
+from tcmax_jax.npz import DAMAGED, open_npz
 
 ENDINGS = (".npy", ".npz", ".safetensors")
 _IDS, _FEATURES = "ids", "features"  # names in the files that `write_features` writes
@@ -274,8 +274,7 @@ class _Lazy(Mapping):
 class _Npz(_Lazy):
     def __init__(self, path):
         # It stays open: reading the names again for each array would take longer than the array.
-        self._file = np.load(path, allow_pickle=False)
-        check_size(self._file)
+        self._file = open_npz(path)
         self._arrays, self._lock = {}, threading.Lock()
         super().__init__(path, dict.fromkeys(self._file.files))
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tcmax_jax.npz import DAMAGED, check_size
+from tcmax_jax.npz import DAMAGED, open_npz
 
 # Above this an integer column is an identifier or a count rather than a label.
 MAX_CLASSES = 1000
@@ -48,9 +48,8 @@ def read_samples(path) -> dict[str, np.ndarray]:
         with path.open("rb") as stream:
             if stream.read(4) not in _BEGINNINGS:
                 raise ValueError(f"Expected an .npz file, got {path}, which is none. {_HOW}")
-            stream.seek(0)
-            with _open(path, stream) as file:
-                return {name: _read_array(path, file, name) for name in file.files}
+        with _open(path) as file:
+            return {name: _read_array(path, file, name) for name in file.files}
     except OSError as error:
         raise _unreadable(path, error) from error
 
@@ -98,13 +97,11 @@ def standardise(samples: Samples, rows) -> dict[str, np.ndarray]:
     return {m: x if m in samples.labels else scale(x) for m, x in samples.arrays.items()}
 
 
-def _open(path, stream):
+def _open(path):
     try:
-        file = np.load(stream, allow_pickle=False)
-        check_size(file)
+        return open_npz(path)
     except DAMAGED as error:
         raise _unreadable(path, error) from error
-    return file
 
 
 def _unreadable(path, error):

@@ -19,7 +19,7 @@ from tcmax_jax.evaluation.quantities import (
     write_name,
 )
 from tcmax_jax.files import json_text
-from tcmax_jax.npz import DAMAGED, check_size
+from tcmax_jax.npz import DAMAGED, open_npz
 from tcmax_jax.run_folder import RunFolder
 
 SPLITS = ("validation", "test")
@@ -84,8 +84,7 @@ def read_outputs(path: Path) -> Outputs:
     try:
         if fault := digests.fault(path):
             raise ValueError(fault)
-        with np.load(path, allow_pickle=False) as file:
-            check_size(file)
+        with open_npz(path) as file:
             about = json.loads(str(file["about"]))
             arrays = {name: file[name] for name in file.files}
             return Outputs(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tcmax_jax.npz import DAMAGED, check_size
+from tcmax_jax.npz import DAMAGED, open_npz
 
 _LAYERS = {
     "conv1": "stem_conv",
@@ -188,8 +188,7 @@ def _safetensors(path):
 
 def _npz(path):
     try:
-        with np.load(path, allow_pickle=False) as file:
-            check_size(file)
+        with open_npz(path) as file:
             arrays = {name: file[name] for name in file.files}
     except DAMAGED as error:
         raise ValueError(

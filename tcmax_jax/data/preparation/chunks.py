@@ -19,6 +19,7 @@ import numpy as np
 from tcmax_jax.data.clips import Clip
 from tcmax_jax.data.forms import Form
 from tcmax_jax.data.limits import MediaError
+from tcmax_jax.npz import open_npz
 
 CLIPS_IN_CHUNK = 32
 _REPORT = "report"
@@ -124,7 +125,7 @@ def examples_of(stored: Mapping[str, Form], chunk: Chunk) -> Iterator[tuple[str,
 def read_report(path: Path) -> list[Outcome]:
     """Returns what a file says of its clips; nothing if there is no such file, or a damaged one."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open_npz(path) as file:
             return [Outcome(**entry) for entry in json.loads(bytes(file[_REPORT]))]
     except (FileNotFoundError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return []
@@ -157,5 +158,5 @@ def _value(arrays, name: str, form: Form):
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as file:
+    with open_npz(path) as file:
         return {name: file[name] for name in file.files if name != _REPORT}
