@@ -3,10 +3,12 @@
 The numbers are those of the command on the same arrays in files, with the same recipe and seed.
 """
 
+import contextlib
 import dataclasses
 import functools
 import shutil
 import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -44,7 +46,6 @@ class Classifier:
 
     folder: Path
     results: Mapping
-    _temporary: tempfile.TemporaryDirectory | None = dataclasses.field(default=None, repr=False)
 
     @functools.cached_property
     def _trained(self) -> Trained:
@@ -247,13 +248,15 @@ def _fit(recipe, encoders, forms, dataset: Dataset, workdir) -> Classifier:
     config = dataclasses.replace(
         config, data=MemoryData(stored=dict(forms)), modalities=dict(modalities)
     )
-    temporary = None
-    if workdir is None:
-        temporary = tempfile.TemporaryDirectory(prefix="tcmax_jax-")
-        workdir = Path(temporary.name) / "run"
-    with jax.enable_x64(False):  # Runs have numbers of 32 bits.
-        results = loop.train(config, Path(workdir), None, dataset=dataset)
-    return Classifier(Path(workdir), results, temporary)
+    with contextlib.ExitStack() as temporary:
+        if workdir is None:
+            folder = temporary.enter_context(tempfile.TemporaryDirectory(prefix="tcmax_jax-"))
+            workdir = Path(folder) / "run"
+        with jax.enable_x64(False):  # Runs have numbers of 32 bits.
+            results = loop.train(config, Path(workdir), None, dataset=dataset)
+        fitted = Classifier(Path(workdir), results)
+        weakref.finalize(fitted, temporary.pop_all().close)
+    return fitted
 
 
 def _dataset(listing: Listing, forms, values, weights) -> Dataset:
