@@ -3,6 +3,7 @@
 Decoding processes import this module, so it must stay light.
 """
 
+import functools
 import importlib.metadata
 import platform
 import re
@@ -31,6 +32,16 @@ def install_line(module: str) -> str:
         if extra and name == package:
             return f"pip install 'tcmax_jax[{extra}]'"
     return f"pip install {package}"
+
+
+def package_of(module: str) -> str | None:
+    """Returns the name and version of the installed package of a module; None if it is of none."""
+    packages = _packages_of_modules().get(module.partition(".")[0])
+    return packages and f"{packages[0]} {importlib.metadata.version(packages[0])}"
+
+
+# It reads the lists of files of all packages, which takes most of a second.
+_packages_of_modules = functools.cache(importlib.metadata.packages_distributions)
 
 
 def versions() -> dict[str, str]:

@@ -4,7 +4,6 @@ import dataclasses
 import difflib
 import functools
 import hashlib
-import importlib.metadata
 import inspect
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pydantic
 
+from tcmax_jax.packages import package_of
 from tcmax_jax.section import Family, Section, defined, hints, is_family
 from tcmax_jax.training.config import Config
 from tcmax_jax.upgrade import upgraded
@@ -93,11 +93,9 @@ def _definition(cls) -> dict[str, str]:
     except (TypeError, OSError):  # of a notebook, or of a session of Python
         return {"file": f"the module {cls.__module__}"}
     about = {"file": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-    made_of = getattr(cls, "source", cls)
-    top = made_of.__module__.partition(".")[0]
-    packages = importlib.metadata.packages_distributions().get(top, [])
-    if packages and made_of.__module__ != RECIPE_MODULE:
-        about["package"] = f"{packages[0]} {importlib.metadata.version(packages[0])}"
+    module = getattr(cls, "source", cls).__module__
+    if module != RECIPE_MODULE and (package := package_of(module)):
+        about["package"] = package
     return about
 
 
