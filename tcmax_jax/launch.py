@@ -47,7 +47,8 @@ _FLAGS = {
     "describe them; with --num_processes and --process_id.",
     "num_processes": "With --coordinator: how many.",
     "process_id": "With --coordinator: which one, from 0.",
-    "compilation_cache": "Folder in which compiled programs are kept for the next start.",
+    "compilation_cache": "Folder in which compiled programs are kept for the next start. If none, "
+    "compiled/ of the data folder on GPU and TPU, nowhere on CPU.",
 }
 _BOOLS = {"allow_skipped", "recalibrated", "total_correlation", "distributed"}
 _LISTS = {"drop_modality", "runs"}

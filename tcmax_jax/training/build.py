@@ -110,7 +110,22 @@ def build(
     parallel = KINDS[config.training.parallel](devices)
     if problems := batch_problems(config, len(parallel.devices)):
         raise ValueError(problems[0])
+    keep_programs(data_dir, parallel.devices[0].platform)
     return assemble(config, dataset or open_data(config, data_dir), parallel)
+
+
+def keep_programs(data_dir: str | os.PathLike | None, platform: str) -> None:
+    """Keeps compiled programs beside the data for the next start, unless a folder is set already.
+
+    Not those of CPUs, where XLA may refuse what it has written itself, or crash on it after another
+    release was installed (openxla/xla issue 44565); only a folder that is asked for holds them.
+
+    Args:
+      data_dir: folder that holds prepared data sets; None for none.
+      platform: that of the devices: "cpu", "gpu" or "tpu".
+    """
+    if data_dir is not None and platform != "cpu" and not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(Path(data_dir) / "compiled"))
 
 
 def open_data(config: Config, data_dir: str | os.PathLike) -> Dataset:

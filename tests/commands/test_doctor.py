@@ -82,13 +82,11 @@ def test_fake_devices_need_threads(environ, expected):
         ({"training__eval_batch_size": 7}, "cpu", ("error", "training.eval_batch_size")),
         ({"model__dtype": "bfloat16"}, "cpu", ("warning", "Use float32")),
         ({"training__workers": 9}, "cpu", ("warning", "training.workers=9 is more than the 8")),
-        ({}, "gpu", ("warning", "--compilation_cache=FOLDER")),
+        ({"model__dtype": "bfloat16"}, "gpu", None),
     ],
 )
 def test_settings_that_do_not_fit(overrides, platform, expected):
-    check(checks.settings(tiny_config(**overrides), platform, 4, 8, None), expected)
-    if platform == "gpu":
-        check(checks.settings(tiny_config(**overrides), platform, 4, 8, "/cache"), None)
+    check(checks.settings(tiny_config(**overrides), platform, 4, 8), expected)
 
 
 def test_optional_packages(tmp_path):

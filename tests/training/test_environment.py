@@ -3,8 +3,10 @@
 import subprocess
 
 import jax
+import pytest
 
 from tcmax_jax.cores import usable_cores
+from tcmax_jax.training.build import keep_programs
 from tcmax_jax.training.environment import commit, describe_environment
 
 
@@ -46,3 +48,24 @@ def test_host_and_devices_are_described():
     assert found["processes"] == "1"
     assert found["host"].endswith(f", {usable_cores()} CPU cores")
     assert found["jax"] == jax.__version__
+
+
+@pytest.mark.parametrize(
+    ("platform", "before", "expected"),
+    [
+        ("gpu", None, "compiled"),
+        ("tpu", None, "compiled"),
+        ("tpu", "/asked/for", "/asked/for"),
+        ("cpu", None, None),
+    ],
+)
+def test_programs_of_accelerators_are_kept_beside_the_data(tmp_path, platform, before, expected):
+    was = jax.config.jax_compilation_cache_dir
+    try:
+        jax.config.update("jax_compilation_cache_dir", before)
+        keep_programs(tmp_path, platform)
+        keep_programs(None, platform)
+        got = jax.config.jax_compilation_cache_dir
+    finally:
+        jax.config.update("jax_compilation_cache_dir", was)
+    assert got == (str(tmp_path / "compiled") if expected == "compiled" else expected)

@@ -37,13 +37,10 @@ error = functools.partial(Finding, "error")
 warning = functools.partial(Finding, "warning")
 
 
-def settings(
-    config: Config, platform: str, count: int, cores: int, cache: str | None
-) -> Iterator[Finding]:
+def settings(config: Config, platform: str, count: int, cores: int) -> Iterator[Finding]:
     """Finds settings that do not fit the machine.
 
-    It has `count` devices of a platform, in all processes, CPU cores, and maybe the folder of a
-    compilation cache.
+    It has `count` devices of a platform, in all processes, and CPU cores.
     """
     yield from map(error, batch_problems(config, count))
     if platform == "cpu" and config.model.dtype == "bfloat16":
@@ -54,11 +51,6 @@ def settings(
         yield warning(
             f"training.workers={config.training.workers} is more than the {cores} cores. Lower "
             "it, or use 0 and training.threads."
-        )
-    if platform != "cpu" and not cache:
-        yield warning(
-            "Every start compiles anew, since there is no compilation cache. Pass "
-            "--compilation_cache=FOLDER, or set JAX_COMPILATION_CACHE_DIR."
         )
 
 

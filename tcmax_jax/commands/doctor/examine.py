@@ -91,8 +91,7 @@ def examine(config: Config, workdir: Path, data_dir: str) -> Report:
     )
     findings += machine.taken_gpus(memory, os.environ.get("CUDA_VISIBLE_DEVICES"))
     findings += machine.fake_devices(os.environ, cores)
-    cache = jax.config.jax_compilation_cache_dir
-    findings += checks.settings(config, platform, len(devices), cores, cache)
+    findings += checks.settings(config, platform, len(devices), cores)
     config, folder, num_classes, lines, of_data = _look_for_data(config, data_dir)
     findings += of_data
     findings += checks.packages(config, prepared=folder is not None)
