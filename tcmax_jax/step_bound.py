@@ -18,7 +18,8 @@ def bound_decrease(
     -`sampled_tcmax_ceiling`. Unlike clipping to a norm it makes steps shorter as gradients grow,
     and at low rates it never acts. The objective is not changed.
 
-    Put it before `optax.sgd`; the update then takes `gap`, a scalar in nats, infinite for no bound.
+    Put it before `optax.sgd`; the update then takes `gap`, a scalar in nats, infinite for no bound,
+    and `log`, a dictionary that gets "bounded_steps": 1.0 where the gradient was scaled, else 0.0.
 
     Args:
       learning_rate: that of the sgd that follows, a number or a schedule.
@@ -40,12 +41,16 @@ def bound_decrease(
         del params
         return optax.ScaleByScheduleState(count=jnp.zeros((), jnp.int32))
 
-    def update(grads, state, params=None, *, gap, **extra_args):
+    def update(grads, state, params=None, *, gap, log=None, **extra_args):
         del params, extra_args
         rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
         promised = rate / (1 - momentum) * optax.tree.norm(grads) ** 2
         allowed = share * jnp.maximum(gap, 0)
-        scale = jnp.where(promised > allowed, allowed / jnp.maximum(promised, 1e-30), 1.0)
+        bounded = promised > allowed
+        scale = jnp.where(bounded, allowed / jnp.maximum(promised, 1e-30), 1.0)
+        # Not in the state, where checkpoints would have to hold it.
+        if log is not None:
+            log["bounded_steps"] = jnp.float32(bounded)
         return optax.tree.scale(scale, grads), state._replace(count=state.count + 1)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -29,8 +29,9 @@ def train_step(
       state: a `TrainState`, the same on every device; donated by `tcmax_jax.training.parallel`.
       batch: this device's part of a batch, see `tcmax_jax.data.pipeline`.
       model: a `MultimodalClassifier`.
-      optimizer: an optax gradient transformation that takes the extra argument `gap`, the loss less
-        the method's floor; `optax.with_extra_args_support` makes one of any.
+      optimizer: an optax gradient transformation that takes the extra arguments `gap`, the loss
+        less the method's floor, and `log`, a dictionary to which it may add scalars;
+        `optax.with_extra_args_support` makes one of any.
       method: a `tcmax_jax.methods.Method`.
       seed: seed of the random numbers of training.
       steps_per_epoch: steps in an epoch, for methods that act in some epochs only.
@@ -40,7 +41,7 @@ def train_step(
     Returns:
       (the next state, metrics), metrics being {name: float32 scalar}, the same on every device:
       loss (nats; the sum over turns), accuracy and cross-entropy (nats) of the batch, what the
-      method logs, and gradient norms, global and by modality's encoder.
+      method and the optimiser log, and gradient norms, global and by modality's encoder.
     """
     params, opt_state, batch_stats, method_state = (
         state.params,
@@ -61,10 +62,11 @@ def train_step(
     for number, turn in enumerate(method.turns, start=1):
         result = turn(step, params, method_state)
         last = number == len(method.turns)
-        params, opt_state = _update(optimizer, result, params, opt_state, last)
+        params, opt_state, log = _update(optimizer, result, params, opt_state, last)
         batch_stats = {**batch_stats, **result.batch_stats}
         method_state = result.state
-        loss, metrics, grads = loss + result.loss, metrics | result.metrics, grads | result.grads
+        loss, metrics = loss + result.loss, metrics | result.metrics | log
+        grads = grads | result.grads
     metrics = {"loss": loss, **metrics, "grad_norm": optax.tree.norm(grads)}
     for modality in model.encoders:
         if encoder_group(modality) in grads:  # Frozen encoders have no parameters.
@@ -81,14 +83,16 @@ def encode_step(state, inputs, *, model):
 def _update(optimizer, turn, params, opt_state, last):
     """Updates the groups of parameters that a turn moves; all else of the optimiser rests.
 
-    What the optimiser counts (steps of its schedule) advances with the last turn.
+    What the optimiser counts (steps of its schedule) advances with the last turn. Returns
+    parameters, the optimiser's state, and what it logs.
     """
     resting = params.keys() - turn.grads.keys()
     zeros = {name: jax.tree.map(jnp.zeros_like, params[name]) for name in resting}
     grads = {**turn.grads, **zeros}
-    updates, updated = optimizer.update(grads, opt_state, params, gap=turn.gap)
+    log = {}
+    updates, updated = optimizer.update(grads, opt_state, params, gap=turn.gap, log=log)
     if last and not resting:
-        return optax.apply_updates(params, updates), updated
+        return optax.apply_updates(params, updates), updated, log
     moves = {
         name: jax.tree.map(lambda _, m=name not in resting: m, params[name]) for name in params
     }
@@ -97,4 +101,5 @@ def _update(optimizer, turn, params, opt_state, last):
     )
     updated = jax.tree.map(lambda new, old, move: new if move else old, updated, opt_state, chosen)
     moved = optax.apply_updates(params, updates)
-    return {name: params[name] if name in resting else moved[name] for name in params}, updated
+    kept = {name: params[name] if name in resting else moved[name] for name in params}
+    return kept, updated, log

@@ -53,6 +53,16 @@ def test_sgd_promises_no_more_than_half_of_the_gap():
     np.testing.assert_allclose(run(config, gap=2.0), p, rtol=1e-5)
 
 
+def test_the_bound_logs_whether_it_acted():
+    optimizer = SGD(learning_rate=0.1).make(lambda step: 0.1)
+    params, logs = jnp.array([1.0, 2.0]), [{} for _ in GRADS]
+    state = optimizer.init(params)
+    for grad, log in zip(GRADS, logs, strict=True):
+        _, state = optimizer.update(jnp.asarray(grad), state, params, gap=2.0, log=log)
+    # Promised are 25, .1 and 4.25 nats, allowed is 1.
+    assert [float(log["bounded_steps"]) for log in logs] == [1, 0, 1]
+
+
 def test_nothing_moves_without_a_gap_and_all_of_it_under_an_infinite_one():
     config = SGD(learning_rate=0.1)
     np.testing.assert_array_equal(run(config, gap=0.0), [1, 2])

@@ -1,0 +1,144 @@
+"""How often the bound on steps acts on ResNet-18, and what happens without it.
+
+    python experiments/benchmarks/stability_recipe.py --manifest=PATH/manifest.csv --out=FILE.json
+
+TCMax on the recipe experiments/grid.py, its schedule squeezed into fewer and smaller steps, with
+SGD and AdamW, in float32 and bfloat16, with the bound and without. AdamW has no bound of its own,
+since it divides gradients by their size; "bounded" puts `bound_decrease` before it. Runs that the
+file has already are not made again. 40 minutes on a core; `--steps=20 --seeds=1` to see it run.
+
+Results: experiments/results/stability.md, with the table that this prints.
+"""
+
+import argparse
+import dataclasses
+import itertools
+import json
+import math
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+
+from tcmax_jax.step_bound import bound_decrease
+from tcmax_jax.training import build, passes
+from tcmax_jax.training.optimizer import SGD, AdamW
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import grid
+
+BATCH_SIZE = 16
+LAST = 20  # steps over which the end is averaged
+# SGD and its rate are the recipe's; AdamW's rate is a common one.
+OPTIMIZERS = {"sgd": SGD, "adamw": AdamW}
+RATES = {"sgd": grid.config().optimizer.learning_rate, "adamw": 1e-3}
+
+
+def settings() -> list[dict]:
+    """Returns what is compared."""
+    names = itertools.product((True, False), ("float32", "bfloat16"), OPTIMIZERS)
+    return [{"optimizer": o, "dtype": dtype, "bounded": bounded} for bounded, dtype, o in names]
+
+
+def setup_of(setting: dict, manifest: str, data_dir: str, steps: int) -> build.Setup:
+    """Returns the recipe with another optimiser, dtype and number of steps."""
+    recipe = grid.config()
+    kind = setting["optimizer"]
+    own = {"bound_decrease": False} if kind == "sgd" else {}
+    optimizer = OPTIMIZERS[kind](
+        learning_rate=RATES[kind],
+        schedule=recipe.optimizer.schedule,
+        weight_decay=recipe.optimizer.weight_decay,
+        **own,
+    )
+    config = dataclasses.replace(
+        recipe,
+        data=dataclasses.replace(recipe.data, manifest=manifest),
+        model=dataclasses.replace(recipe.model, dtype=setting["dtype"]),
+        optimizer=optimizer,
+        training=dataclasses.replace(recipe.training, batch_size=BATCH_SIZE),
+    )
+    epochs = recipe.training.epochs
+    rate = optimizer.rate(epochs=epochs, steps_per_epoch=steps // epochs)
+    bound = bound_decrease(rate, optimizer.momentum if kind == "sgd" else 0.0)
+    first = bound if setting["bounded"] else optax.identity()
+    rule = optax.with_extra_args_support(optax.chain(first, optimizer.make(rate)))
+    return build.build(config, data_dir)._replace(optimizer=rule, schedule=rate)
+
+
+def run(setup: build.Setup, step, steps: int) -> dict:
+    """Trains once; returns what became of loss, gradient and bound."""
+    state, log = setup.parallel.replicate(passes.initial_state(setup)), []
+    for batch in itertools.islice(passes.training_batches(setup, 0), steps):
+        state, metrics = step(state, setup.parallel.put(batch))
+        log.append(setup.parallel.scalars(metrics))
+        if not all(map(math.isfinite, log[-1].values())):
+            break  # Nothing after it is finite either.
+    finite = [x for x in log if all(map(math.isfinite, x.values()))]
+    shares = [x["bounded_steps"] for x in finite if "bounded_steps" in x]
+    return {
+        "loss at the end": float(np.mean([x["loss"] for x in finite[-LAST:]])),
+        "largest loss": max(x["loss"] for x in finite),
+        "accuracy at the end": float(np.mean([x["accuracy"] for x in finite[-LAST:]])),
+        "largest gradient": max(x["grad_norm"] for x in finite),
+        "steps that are not finite": steps - len(finite),
+        "share bounded": float(np.mean(shares)) if shares else None,
+    }
+
+
+def table(measured: dict) -> str:
+    """Returns the runs as Markdown: means over the seeds, and extremes where it says largest."""
+    lines = [
+        "| optimiser | dtype | bound | share of steps bounded | loss at the end | accuracy at the "
+        "end | largest loss | largest gradient | steps that are not finite |",
+        "|---" * 9 + "|",
+    ]
+    for row in measured["rows"]:
+        of = {name: [run[name] for run in row["runs"]] for name in row["runs"][0]}
+        bound = "yes" if row["bounded"] else "no"
+        share = f"{np.mean(of['share bounded']):.2f}" if row["bounded"] else "-"
+        lines.append(
+            f"| {row['optimizer']} | {row['dtype']} | {bound} | {share} "
+            f"| {np.mean(of['loss at the end']):.2f} | {np.mean(of['accuracy at the end']):.2f} "
+            f"| {max(of['largest loss']):.2f} | {max(of['largest gradient']):.3g} "
+            f"| {sum(of['steps that are not finite'])} of {measured['steps'] * len(row['runs'])} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Makes all runs, and writes the JSON after each setting."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--manifest", required=True, help="list of the GRID words")
+    parser.add_argument("--data_dir", default="data", help="folder of prepared data")
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file")
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seeds", type=int, default=2)
+    asked = parser.parse_args()
+    about = {
+        "steps": asked.steps,
+        "batch": BATCH_SIZE,
+        "seeds": asked.seeds,
+        "jax": jax.__version__,
+    }
+    rows = []
+    if asked.out.exists():
+        before = json.loads(asked.out.read_text())
+        rows = before["rows"] if about.items() <= before.items() else []
+    done = [{name: row[name] for name in ("optimizer", "dtype", "bounded")} for row in rows]
+    for setting in (setting for setting in settings() if setting not in done):
+        setup = setup_of(setting, asked.manifest, asked.data_dir, asked.steps)
+        step, runs = passes.training_step(setup), []
+        for seed in range(asked.seeds):
+            config = dataclasses.replace(setup.config, seed=seed)
+            runs.append(run(setup._replace(config=config), step, asked.steps))
+            print(setting, runs[-1], file=sys.stderr, flush=True)
+        rows.append(setting | {"runs": runs})
+        asked.out.write_text(json.dumps(about | {"rows": rows}, indent=1) + "\n")
+    print(table(about | {"rows": rows}))
+
+
+if __name__ == "__main__":
+    main()
