@@ -38,8 +38,8 @@ RATES = {"sgd": grid.config().optimizer.learning_rate, "adamw": 1e-3}
 
 def settings() -> list[dict]:
     """Returns what is compared."""
-    names = itertools.product((True, False), ("float32", "bfloat16"), OPTIMIZERS)
-    return [{"optimizer": o, "dtype": dtype, "bounded": bounded} for bounded, dtype, o in names]
+    names = itertools.product(OPTIMIZERS, ("float32", "bfloat16"), (True, False))
+    return [{"optimizer": o, "dtype": dtype, "bounded": bounded} for o, dtype, bounded in names]
 
 
 def setup_of(setting: dict, manifest: str, data_dir: str, steps: int) -> build.Setup:

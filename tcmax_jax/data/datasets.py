@@ -111,6 +111,11 @@ def _check_files(folder, split):
         raise DataError(str(error)) from error
 
 
+def groups_of(dataset: Dataset, split: str) -> list[str]:
+    """Returns the names of the groups of a split's examples, "" for none; [] without groups."""
+    return dataset.summary.get("groups", {}).get(split, [])
+
+
 def clip_counts(dataset: Dataset) -> dict:
     """Returns {split: {"listed": number of clips in its list, "used": number of them prepared}}.
 

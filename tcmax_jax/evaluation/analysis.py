@@ -22,7 +22,9 @@ from tcmax_jax.evaluation.recalibration import (
     cross_recalibrate,
     enough_examples,
     fit_recalibration,
+    gain,
     recalibrate,
+    units_of,
 )
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.user_text import printable
@@ -245,19 +247,48 @@ def analyse_recalibrated(validation: Outputs, others: Mapping[str, Outputs]) -> 
       others: {split: outputs}, on which they are used.
 
     Returns:
-      {split: what `fit_recalibration` returns, and "accuracy", "cross_entropy" (nats) and
-      "calibration_error" of the recalibrated prediction}, the validation split among them; there
-      the prediction of an example is of a fit without it, see `cross_recalibrate`. Where validation
+      {split: what `fit_recalibration` returns, "accuracy", "cross_entropy" (nats) and
+      "calibration_error" of the recalibrated prediction, and "judged"}, the validation split among
+      them; there the prediction of an example is of a fit without it and without its group, see
+      `cross_recalibrate`. "judged" says what is to be expected of new examples: {"gain": the
+      validation split's, see `gain`, "groups": number of groups that the fits left out, None
+      without, "holds": whether that tells anything of the split, see `_alike`}. Where validation
       has too few examples, see `enough_examples`, there is the fit alone.
     """
     unimodal = {m: validation.scores[m] for m in validation.modalities}
     fitted = fit_recalibration(unimodal, validation.labels)
     if not enough_examples(*validation.scores["fused"].shape):
         return dict.fromkeys(["validation", *others], fitted)
-    scores = {"validation": (cross_recalibrate(unimodal, validation.labels), validation.labels)}
+    labels, groups = validation.labels, _named_groups(validation)
+    # One group cannot be left out: nothing would be left to fit.
+    units = units_of(len(labels), validation.groups if len(groups) > 1 else ())
+    crossed = cross_recalibrate(unimodal, labels, units)
+    judged = {
+        "gain": gain(crossed, validation.scores["fused"], labels, units),
+        "groups": len(groups) if len(groups) > 1 else None,
+    }
+    scores = {"validation": (crossed, labels)}
     scores |= {split: (recalibrate(fitted, x.scores), x.labels) for split, x in others.items()}
     of = {kind: _MEASURES[kind] for kind in ("accuracy", "cross_entropy", "calibration_error")}
-    return {s: fitted | {kind: f(*x) for kind, f in of.items()} for s, x in scores.items()}
+    return {
+        split: fitted
+        | {kind: f(*x) for kind, f in of.items()}
+        | {"judged": judged | {"holds": _alike(validation, others.get(split, validation))}}
+        for split, x in scores.items()
+    }
+
+
+def _named_groups(outputs):
+    return set(outputs.groups) - {""}
+
+
+def _alike(validation, other):
+    """Returns whether groups that are new to training in `other` are like those of validation.
+
+    They are not where those of validation were trained on, or there are none to leave out.
+    """
+    new = _named_groups(other) - set(other.trained_groups)
+    return not new or (not validation.trained_groups and len(_named_groups(validation)) > 1)
 
 
 def total_correlation_chain(outputs: Outputs, **options) -> dict:

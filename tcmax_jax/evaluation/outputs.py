@@ -25,6 +25,7 @@ from tcmax_jax.run_folder import RunFolder
 SPLITS = ("validation", "test")
 BINS = 15  # of equal width, of the confidences in "reliability"
 _SCORES, _FEATURES, _PREDICTED, _MARGINAL = "scores/", "features/", "predicted/", "marginal/"
+_ABOUT, _GROUPS = ("class_names", "dataset", "split"), ("groups", "trained_groups")
 # Metrics that results.json has too, where that of the fused prediction goes without its name.
 _METRICS = ("accuracy", "cross_entropy")
 
@@ -44,6 +45,9 @@ class Outputs(NamedTuple):
       split: name of the split.
       marginal: {names of modalities, sorted: [N, C]}, scores of the prediction from these alone,
         see `tcmax_jax.evaluation.marginal`; none in outputs of earlier versions.
+      groups: N names, of the example's speaker, patient or recording, "" for none; () where the
+        data has no groups, and in outputs of earlier versions.
+      trained_groups: those of them that training had too.
     """
 
     labels: np.ndarray
@@ -54,6 +58,8 @@ class Outputs(NamedTuple):
     dataset: str
     split: str
     marginal: Mapping[tuple[str, ...], np.ndarray] = MappingProxyType({})
+    groups: Sequence[str] = ()
+    trained_groups: Sequence[str] = ()
 
     @property
     def modalities(self) -> list[str]:
@@ -63,7 +69,7 @@ class Outputs(NamedTuple):
 
 def write_outputs(path: Path, outputs: Outputs) -> None:
     """Writes a compressed .npz file, whole or not at all."""
-    about = {name: getattr(outputs, name) for name in ("class_names", "dataset", "split")}
+    about = {name: getattr(outputs, name) for name in (*_ABOUT, *_GROUPS)}
     arrays = {"labels": np.asarray(outputs.labels, np.int32), "about": np.array(json_text(about))}
     arrays |= {_SCORES + m: np.asarray(x, np.float32) for m, x in outputs.scores.items()}
     arrays |= {_FEATURES + m: np.asarray(x, np.float32) for m, x in outputs.features.items()}
@@ -93,7 +99,8 @@ def read_outputs(path: Path) -> Outputs:
                 features=_named(arrays, _FEATURES),
                 predicted={read_name(key).of: x for key, x in _named(arrays, _PREDICTED).items()},
                 marginal={tuple(k.split("+")): x for k, x in _named(arrays, _MARGINAL).items()},
-                **{name: about[name] for name in ("class_names", "dataset", "split")},
+                **{name: about[name] for name in _ABOUT},
+                **{name: tuple(about.get(name, ())) for name in _GROUPS},
             )
     except DAMAGED as error:
         raise ValueError(
@@ -155,8 +162,8 @@ def analysis_numbers(analysis: Mapping) -> dict[Name, tuple]:
             case "recalibration", {"weights": weights, "accuracy": share, **gains}:
                 values[Name("recalibrated")] = share, None
                 values |= {Name("weight", m): (w, None) for m, w in weights.items()}
-                gains.pop("offsets", None)
-                values |= {Name(kind, "recalibrated"): (x, None) for kind, x in gains.items()}
+                numbers = {kind: x for kind, x in gains.items() if isinstance(x, int | float)}
+                values |= {Name(kind, "recalibrated"): (x, None) for kind, x in numbers.items()}
             case "recalibration", _:
                 pass  # of a validation split that is too small to tell anything
             case "total_correlation", {"terms": terms}:

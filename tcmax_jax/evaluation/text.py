@@ -1,10 +1,16 @@
 """Results of one run as text; reads result files only."""
 
+import shutil
+import textwrap
 from collections.abc import Mapping
 
 from tcmax_jax.evaluation.outputs import analysis_numbers
-from tcmax_jax.evaluation.quantities import number, ordered, read_name, title
+from tcmax_jax.evaluation.quantities import Name, number, ordered, quantity, read_name, title
 from tcmax_jax.evaluation.tables import text_table
+
+NEW_GROUPS = (
+    "new groups: those of validation were trained on, or there are none of them to leave out"
+)
 
 
 def results_table(results: Mapping, width: int | None = None) -> str:
@@ -12,12 +18,13 @@ def results_table(results: Mapping, width: int | None = None) -> str:
 
     Args:
       results: what a run wrote as results.json: "run", "step", "epoch", "splits": {split: metrics},
-        and "data", the listed and used clips of each split.
+        and "data", the listed and used clips of each split, and "recalibration", see
+        `recalibration_text`.
       width: columns of text, see `tcmax_jax.evaluation.tables.text_table`.
 
     Returns:
-      A short table, a row for each metric and a column for each split; below it a line where clips
-      of the data set's lists were left out.
+      A short table, a row for each metric and a column for each split; below it what is to be
+      expected of recalibration, and a line where clips of the data set's lists were left out.
     """
     splits = {
         split: {read_name(key): (value, None) for key, value in metrics.items()}
@@ -28,6 +35,9 @@ def results_table(results: Mapping, width: int | None = None) -> str:
         f"(step {results['step']})"
     )
     text = f"{head}\n{_by_split(splits, width)}"
+    if judged := results.get("recalibration"):
+        columns = width or shutil.get_terminal_size().columns
+        text += "\n" + textwrap.fill(recalibration_text(judged), columns)
     counts = {
         split: (each["used"], each["listed"]) for split, each in results.get("data", {}).items()
     }
@@ -35,6 +45,34 @@ def results_table(results: Mapping, width: int | None = None) -> str:
         return text
     shares = (f"{split} {n} of {of} ({n / of:.1%})" for split, (n, of) in counts.items())
     return f"{text}\na part of the data only: {', '.join(shares)} of the listed clips"
+
+
+def recalibration_text(judged: Mapping) -> str:
+    """Returns a sentence on what recalibration is to be expected to do to new examples.
+
+    Args:
+      judged: see `tcmax_jax.evaluation.analysis.analyse_recalibrated`.
+    """
+    name, gain = Name("difference"), judged["gain"]
+    told = f"{number(name, gain['mean'], gain['half_width'])} {quantity(name).unit}"
+    left_out = f"{judged['groups']} groups" if judged["groups"] else "examples"
+    text = f"Recalibration: {told} of accuracy on {left_out} of validation that the fit left out"
+    if not judged["holds"]:
+        return (
+            f"{text}, which says nothing of {NEW_GROUPS}. Keep to the plain sum unless labelled "
+            "examples of such groups say otherwise."
+        )
+    outlook = {"gain": "a gain is to be expected", "loss": "a loss is to be expected"}
+    expected = outlook.get(expectation(judged), "neither gain nor loss is to be expected")
+    return f"{text}: {expected} on new {'groups' if judged['groups'] else 'examples like these'}."
+
+
+def expectation(judged: Mapping) -> str:
+    """Returns "gain", "loss" or "open", which is where the interval holds zero or nothing holds."""
+    mean, half = judged["gain"]["mean"], judged["gain"]["half_width"]
+    if not judged["holds"] or half is None or abs(mean) <= half:
+        return "open"
+    return "gain" if mean > 0 else "loss"
 
 
 def analysis_text(analyses: Mapping, width: int | None = None) -> str:

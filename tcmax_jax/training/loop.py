@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from tcmax_jax import digests
-from tcmax_jax.data.datasets import Dataset, clip_counts
+from tcmax_jax.data.datasets import Dataset, clip_counts, groups_of
 from tcmax_jax.evaluation.analysis import analyse_splits
 from tcmax_jax.evaluation.evaluate import Evaluation
 from tcmax_jax.evaluation.finite import check_finite
@@ -118,7 +118,9 @@ def evaluate(
 
     Returns:
       {"run", "dataset", "data", "method", "seed", "finished": whether all epochs are trained,
-      "step", "epoch", "splits": {split: {metric: float}}, "collapsed"}.
+      "step", "epoch", "splits": {split: {metric: float}}, "collapsed", "recalibration": what is to
+      be expected of it on examples like those of the last split, see
+      `tcmax_jax.evaluation.analysis.analyse_recalibrated`; None where it is not judged}.
 
     Raises:
       ConfigError: there is no run in the folder, or its data has changed.
@@ -146,9 +148,11 @@ def _evaluate(setup: Setup, workdir: Path, *, probe=False, dropped=(), step=None
         say("fitting linear probes on the features of each encoder ...")
         for split, accuracies in _probe(setup, state, list(metrics)).items():
             metrics[split] |= {f"probe/{m}": value for m, value in accuracies.items()}
+    judged = None
     for split, analysis in analyses.items():
         if "accuracy" in (recalibration := analysis.get("recalibration", {})):
             metrics[split]["recalibrated"] = recalibration["accuracy"]
+            judged = recalibration["judged"]
     results = {
         "run": workdir.name,
         "dataset": setup.dataset.name,
@@ -160,6 +164,7 @@ def _evaluate(setup: Setup, workdir: Path, *, probe=False, dropped=(), step=None
         "epoch": step // setup.epochs.steps,
         "splits": metrics,
         "collapsed": list(evaluations.values())[-1].collapsed,
+        "recalibration": judged,
     }
     if is_primary():
         folder.path.mkdir(parents=True, exist_ok=True)
@@ -214,6 +219,7 @@ def _evaluations(setup: Setup, state, dropped) -> dict[str, Evaluation]:
 
 
 def _outputs(setup: Setup, split: str, evaluation: Evaluation) -> Outputs:
+    groups, trained = (groups_of(setup.dataset, s) for s in (split, "train"))
     return Outputs(
         labels=evaluation.labels,
         scores=evaluation.scores,
@@ -223,6 +229,8 @@ def _outputs(setup: Setup, split: str, evaluation: Evaluation) -> Outputs:
         class_names=list(setup.dataset.class_names),
         dataset=setup.dataset.name,
         split=split,
+        groups=groups,
+        trained_groups=sorted(set(groups) & set(trained) - {""}),
     )
 
 

@@ -23,6 +23,7 @@ from tcmax_jax.data.inputs import ArrayInput, SeriesInput
 from tcmax_jax.data.sources import Source
 from tcmax_jax.data.sources.manifest import ManifestData
 from tcmax_jax.data.sources.memory import CheckedRecords
+from tcmax_jax.evaluation.outputs import read_outputs
 from tcmax_jax.models import MLPEncoder, TemporalEncoder
 from tcmax_jax.section import section
 from tcmax_jax.training import loop
@@ -35,6 +36,7 @@ RECIPE = Config(
     training=Training(epochs=3, batch_size=12, eval_batch_size=16, threads=1, noise=(1.0,)),
     optimizer=SGD(learning_rate=0.05),
 )
+GROUPS = [f"g{i // 3}" for i in range(60)]  # three examples of each, all in one split
 
 
 def on_files(path, **options):
@@ -51,8 +53,9 @@ def on_files(path, **options):
 def trained(tmp_path_factory):
     """Returns the folder of files and of a run that read them in place."""
     folder = tmp_path_factory.mktemp("motion")
-    config = on_files(write_motion(folder))
-    loop.train(config, folder / "run", str(folder / "data"))
+    path = write_motion(folder)
+    write_list(path, motion()[1], split=splits_of(60), group=GROUPS)
+    loop.train(on_files(path), folder / "run", str(folder / "data"))
     return folder
 
 
@@ -67,6 +70,15 @@ def test_it_learns_both_modalities(trained):
     stored = config["data"]["stored"]
     assert (stored["accel"]["shape"], stored["accel"]["varying"]) == ([19, 2], True)
     assert (stored["pose"]["shape"], stored["pose"]["dtype"]) == ([12, 3], "float16")
+
+
+def test_an_evaluation_knows_the_groups_of_its_examples(trained):
+    for split in ("validation", "test"):
+        found = read_outputs(trained / "run" / f"outputs-{split}.npz")
+        own = [g for g, s in zip(GROUPS, splits_of(60), strict=True) if s == split]
+        assert list(found.groups) == own and found.trained_groups == ()
+    # Twelve examples of validation are too few to judge anything.
+    assert json.loads((trained / "run" / "results.json").read_text())["recalibration"] is None
 
 
 def test_python_gives_the_numbers_of_the_files(trained):

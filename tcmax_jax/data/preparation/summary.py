@@ -31,7 +31,8 @@ def summarise(listing: Listing, outcomes: Sequence[Outcome]) -> dict:
       "min", "mean", "max"} (None without sound)}}, "expected": {split: published number, train
       with validation where validation is cut from it}, "skipped": [{"id", "split", "reason",
       "message"}], "notes": [sentence],
-      "checksum": SHA-256 of the used clips' splits, ids and labels}.
+      "checksum": SHA-256 of the used clips' splits, ids and labels}, and, where the list has
+      groups, "groups": {split: [group of each used clip, in the order of the list]}.
     """
     used = [outcome for outcome in outcomes if outcome.reason is None]
     listed = Counter(clip.split for clip in listing.clips)
@@ -45,6 +46,7 @@ def summarise(listing: Listing, outcomes: Sequence[Outcome]) -> dict:
             "seconds": _seconds([o.seconds for o in of_split if o.seconds is not None]),
         }
     lines = sorted(json.dumps([outcome.split, outcome.id, outcome.label]) for outcome in used)
+    grouped = any(clip.group for clip in listing.clips)
     return {
         "splits": splits,
         "expected": dict(listing.expected),
@@ -55,7 +57,7 @@ def summarise(listing: Listing, outcomes: Sequence[Outcome]) -> dict:
         ],
         "notes": [*listing.notes, *_remarks(used), *([] if listed["test"] else [_NO_TEST])],
         "checksum": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
-    }
+    } | ({"groups": _groups(listing, used)} if grouped else {})
 
 
 def summary_text(summary: Mapping) -> str:
@@ -89,6 +91,14 @@ def summary_text(summary: Mapping) -> str:
         lines.append(f"... and {len(skipped) - _SHOWN} more, listed in the metadata")
     lines.append(f"checksum of the list: {summary['checksum'][:16]}")
     return "\n".join(lines)
+
+
+def _groups(listing: Listing, used: Sequence[Outcome]) -> dict[str, list[str]]:
+    ids, groups = {outcome.id for outcome in used}, {}
+    for clip in listing.clips:
+        if clip.id in ids:
+            groups.setdefault(clip.split, []).append(clip.group)
+    return groups
 
 
 def _remarks(used: Sequence[Outcome]) -> list[str]:

@@ -64,8 +64,7 @@ class CremaDData(RawSource):
             )
         if split == "auto":
             split = "list" if has_list else "hash"
-        actor = lambda clip: clip.id.split("_")[0]
-        group_of = actor if split == "speaker" else lambda clip: clip.id
+        group_of = (lambda clip: clip.group) if split == "speaker" else lambda clip: clip.id
         if split == "list":
             clips = [
                 _clip(folder, part, name, label, place)
@@ -95,4 +94,5 @@ def _found(folder: Path) -> list[Clip]:
 def _clip(folder: Path, split: str, name: str, label: str, place: str) -> Clip:
     check_name(place, name)
     video, audio = folder / "VideoFlash" / f"{name}.flv", folder / "AudioWAV" / f"{name}.wav"
-    return Clip(name, split, label, video, audio, place=place, folder=folder)
+    actor = name.split("_")[0]
+    return Clip(name, split, label, video, audio, place=place, folder=folder, group=actor)

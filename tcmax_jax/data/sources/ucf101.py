@@ -65,10 +65,10 @@ class Ucf101Data(RawSource):
             clips,
             self.validation_share,
             to="validation",
-            group_of=_group if self.validation == "group" else lambda clip: clip.id,
+            group_of=lambda clip: clip.group if self.validation == "group" else clip.id,
             stratum_of=lambda clip: clip.label,
         )
-        groups = {s: {_group(c) for c in clips if c.split == s} for s in ("train", "validation")}
+        groups = {s: {c.group for c in clips if c.split == s} for s in ("train", "validation")}
         shared = groups["train"] & groups["validation"]
         notes = [f"official split {self.official_split}"]
         if shared:
@@ -86,8 +86,5 @@ def _clip(folder: Path, split: str, place: str, file: str) -> Clip:
         )
     check_name(place, label)
     check_name(place, name)
-    return Clip(key, split, label, folder / "UCF-101" / label / name, place=place, folder=folder)
-
-
-def _group(clip: Clip) -> str:
-    return _GROUP.sub(r"_g\1", clip.id)
+    video, group = folder / "UCF-101" / label / name, _GROUP.sub(r"_g\1", key)
+    return Clip(key, split, label, video, place=place, folder=folder, group=group)

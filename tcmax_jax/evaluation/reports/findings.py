@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from tcmax_jax.evaluation.quantities import Name, number, ordered, quantity, title
+from tcmax_jax.evaluation.text import NEW_GROUPS, expectation
 
 _ACCURACY = Name("accuracy")
 # Normal quantile of a one-sided test at 5 %.
@@ -20,6 +21,42 @@ def findings(comparison: Mapping, rows: Sequence[Mapping], classes: int, example
       examples: number of those that accuracies are of.
     """
     return " ".join([_best(comparison, rows), *_at_chance(rows, classes, examples), *_seeds(rows)])
+
+
+def recalibration_findings(rows: Sequence[Mapping], split: str) -> list[str]:
+    """Returns a sentence on where recalibration is to be expected to help or to do harm.
+
+    It is empty for runs of earlier versions, and where validation has too few examples.
+
+    Args:
+      rows: see `make_rows`.
+      split: the split that is reported.
+    """
+    told = {}
+    for row in rows:
+        fitted = [run["analysis"][split].get("recalibration", {}) for run in row["runs"]]
+        if judged := [each["judged"] for each in fitted if "judged" in each]:
+            told[row["label"]] = judged
+    if not told:
+        return []
+    if not all(each["holds"] for judged in told.values() for each in judged):
+        return [f"Validation says nothing of recalibration on {NEW_GROUPS}."]
+    groups = next(iter(told.values()))[0]["groups"]
+    left_out = f"the {groups} groups" if groups else "examples"
+    expected = [
+        f"a {outlook} is to be expected of {_counted(told, outlook)}"
+        for outlook in ("gain", "loss")
+    ]
+    return [f"By {left_out} of validation that each fit left out, {', '.join(expected)}."]
+
+
+def _counted(told, outlook):
+    """Returns the labels with a run of which that is to be expected, and how many these are."""
+    runs = {label: [expectation(each) for each in judged] for label, judged in told.items()}
+    named = [
+        f"{label} ({x.count(outlook)} of {len(x)})" for label, x in runs.items() if outlook in x
+    ]
+    return ", ".join(named) or "none"
 
 
 def at_chance(share: float, classes: int, examples: int) -> bool:

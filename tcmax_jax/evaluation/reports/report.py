@@ -21,7 +21,7 @@ from tcmax_jax.evaluation.quantities import (
     write_name,
 )
 from tcmax_jax.evaluation.reports.draw import draw_runs, draw_study
-from tcmax_jax.evaluation.reports.findings import findings
+from tcmax_jax.evaluation.reports.findings import findings, recalibration_findings
 from tcmax_jax.evaluation.reports.matrices import writes_names
 from tcmax_jax.evaluation.reports.page import write_page
 from tcmax_jax.evaluation.reports.provenance import provenance
@@ -72,7 +72,7 @@ _RECALIBRATION_READING = (
     "Recalibrated: a weight for each modality and an offset for each class, fitted on validation. "
     "Where that is far better than the plain sum, a modality speaks louder than what it knows. "
     "Choose it by validation only if what is to be predicted is like validation: where it is of "
-    "other speakers or groups, a gain on validation does not hold."
+    "other speakers or groups, and the data does not name them, a gain on validation does not hold."
 )
 _CHAIN_READING = (
     "I and TC are lower bounds of mutual information and total correlation, estimated on a part of "
@@ -154,6 +154,7 @@ def _about_runs(runs, failed, heading):
     pictures = draw_runs(rows, data["class_names"])
     kinds = {name.kind for row in rows for name in row["measures"]}
     hard = "missing" in pictures or "noise" in pictures
+    recalibration = [_RECALIBRATION_READING, *recalibration_findings(rows, split)]
     summary = (
         f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} on {data['name']} "
         f"({len(data['class_names'])} classes). All numbers are of the {examples} examples of the "
@@ -184,7 +185,7 @@ def _about_runs(runs, failed, heading):
         {"heading": "Analyses in numbers", "level": 2},
         *_measures_tables(rows),
         {"text": f"{_MEANS}; - where there is none. {_TRAINING_READING}"},
-        *([{"text": _RECALIBRATION_READING}] if "recalibrated" in kinds else []),
+        *([{"text": " ".join(recalibration)}] if "recalibrated" in kinds else []),
         *([{"text": _CHAIN_READING}] if "chain" in kinds else []),
         *provenance(runs, failed),
     ]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tcmax_jax.data.clips import RawDataError
+from tcmax_jax.data.datasets import groups_of, open_dataset
 from tcmax_jax.data.features import fit_length, log_spectrogram
 from tcmax_jax.data.forms import Frames, LogSpectrogram
 from tcmax_jax.data.pictures import decode_image
@@ -205,6 +206,21 @@ def test_skipped_rows_are_listed(settings, tmp_path, capsys):
     strict = dataclasses.replace(settings, allow_skipped=False)
     with pytest.raises(RawDataError, match=r"complete data set, got one without 2 clips.*delete"):
         prepare(strict, tmp_path / "data")
+
+
+def test_groups_stand_in_the_order_of_the_records(settings, tmp_path, monkeypatch):
+    for module, name in ((chunks, "CLIPS_IN_CHUNK"), (prepare_module, "CHUNKS_IN_SHARD")):
+        monkeypatch.setattr(module, name, 1)
+    names = {"a": "anna", "b": "", "c": "ben", "d": "carl", "e": "dora", "f": "anna", "g": "anna"}
+    rows = f"{ROWS}f,train,low,clips/none.avi,,,\ng,train,low,clips/low.avi,,,\n".splitlines()
+    lines = [HEADER.strip() + ",group", *(f"{row},{names[row[0]]}" for row in rows)]
+    Path(settings.manifest).write_text("\n".join(lines) + "\n")
+    builder = prepare(dataclasses.replace(settings, allow_skipped=True), tmp_path / "data")
+    assert builder.info.splits["train"].num_shards == 5
+    dataset = open_dataset(builder.data_path, ["audio"])
+    for split, ids in (("train", "abcg"), ("validation", "d"), ("test", "e")):
+        assert [record["id"].decode() for record in dataset.sources[split]] == list(ids)
+        assert groups_of(dataset, split) == [names[name] for name in ids]
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,7 @@ def test_crema_d_splits_by_hash_without_a_list(crema_d):
 
 def test_crema_d_keeps_speakers_apart(crema_d):
     listing = list_crema_d(crema_d, "speaker", 0.2)
+    assert all(clip.group == clip.id[:4] for clip in listing.clips)
     actors = {split: {n[:4] for n in ids} for split, ids in by_split(listing).items()}
     assert {split: len(own) for split, own in actors.items()} == {
         "train": 2, "validation": 1, "test": 1,
@@ -261,6 +262,7 @@ def test_ucf101_keeps_groups_apart(ucf101):
     assert labels == {"ApplyEyeMakeup": 2, "HandstandPushups": 2}
     assert listing.class_names == ["ApplyEyeMakeup", "HandstandPushups"]
     assert listing.notes == ["official split 1"]
+    assert all(clip.id.startswith(f"{clip.group}_c") for clip in listing.clips)
     assert all(clip.video.is_file() and clip.audio is None for clip in listing.clips)
 
 
