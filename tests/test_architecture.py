@@ -224,6 +224,7 @@ def test_reports_read_result_files_only():
         "tcmax_jax.evaluation.comparison",
         "tcmax_jax.evaluation.outputs",
         "tcmax_jax.evaluation.quantities",
+        "tcmax_jax.evaluation.text",
         "tcmax_jax.evaluation.tables",
         "tcmax_jax.files",
         "tcmax_jax.run_folder",

@@ -122,5 +122,7 @@ def test_each_method_trains_to_the_same_numbers(name, devices, tmp_path_factory)
     batches = passes.training_batches(setup, 0)
     for expected, batch in zip(case["steps"], batches, strict=False):
         state, metrics = step(state, setup.parallel.put(batch))
+        found = setup.parallel.scalars(metrics)
+        found.pop("bounded_steps", None)  # which came later
         # The last bits of float32 sums are another release of XLA's; a change of a formula is more.
-        assert setup.parallel.scalars(metrics) == pytest.approx(expected, rel=1e-5, abs=1e-6)
+        assert found == pytest.approx(expected, rel=1e-5, abs=1e-6)
