@@ -13,7 +13,8 @@ Several methods, three seeds each, with intervals (`comparison` below; two hours
 
 Hardware and time: 2 CPU cores; preparation takes about a minute, two trainings side by side took 17
 minutes. It is sized for them: ResNet-18 of width 8 in place of 64; 96 pixels, since XLA is slow on
-maps smaller than a kernel. Results: experiments/results/grid_comparison.md.
+maps smaller than a kernel. Results of short runs: experiments/results/stability.md; of the words as
+series, in noise as well: experiments/results/grid_noise.md.
 """
 
 from tcmax_jax.data.forms import Frames, LogSpectrogram

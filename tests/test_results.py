@@ -1,5 +1,6 @@
 """What pages say of measurements is what was measured."""
 
+import csv
 import json
 import re
 import sys
@@ -7,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tcmax_jax.evaluation.comparison import comparison_markdown
-from tcmax_jax.evaluation.quantities import mean, read_name
+from tcmax_jax.evaluation.comparison import comparison_markdown, interval
+from tcmax_jax.evaluation.quantities import Name, mean, read_name
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
@@ -108,3 +109,95 @@ def test_pages_of_comparisons_hold_their_numbers():
     ):
         means = [f"{100 * methods[m][key]['mean']:.1f}" for m in ("joint", "tcmax")]
         assert text.format(*means) in said
+
+
+NUMBER = re.compile(r"[-+.\d]+ ±[.\d]*\d")
+JS, RATIO, GAIN = (
+    f"marginal/{kind}" for kind in ("js_divergence", "entropy_ratio", "multimodal_gain")
+)
+SOUND, PICTURE, MOUTH = (f"marginal/accuracy/{m}" for m in ("audio", "visual", "mouth"))
+TRAINED = "train_cross_entropy"
+ALONE = [("unimodal-modality=audio", SOUND), ("unimodal-modality=visual", PICTURE)]
+# {begin of a row: the numbers of both columns}: (method, key), and the method that is taken off.
+FINDINGS = {
+    "TCMax has the lowest": (
+        [("tcmax", JS), ("joint", JS), ("mla", JS), ("unimodal", JS), ("tcmax", JS, "mla"),
+         ("tcmax", JS, "unimodal")],
+        [("tcmax", JS), ("unimodal", JS), ("joint", JS)],
+    ),
+    "its entropy ratio": (
+        [("tcmax", RATIO), ("joint", RATIO), ("qmf", RATIO), ("unimodal", RATIO)],
+        [("tcmax", RATIO), ("unimodal", RATIO), ("joint", RATIO)],
+    ),
+    "each modality alone": (
+        [("tcmax", SOUND), ("tcmax", PICTURE), *ALONE, ("joint", PICTURE)],
+        [("tcmax", MOUTH), ("unimodal", MOUTH), ("joint", MOUTH), ("tcmax", SOUND),
+         ("unimodal", SOUND)],
+    ),
+    "fused accuracy above": (
+        [(m, "accuracy", "joint") for m in ("tcmax", "opm", "unimodal", "qmf")],
+        [("tcmax", "accuracy", "joint"), ("unimodal", "accuracy", "joint")],
+    ),
+    "alignment adds": (
+        [("tcmax", GAIN), ("unimodal", GAIN)],
+        [("tcmax", "accuracy", "unimodal"), ("tcmax", GAIN), ("unimodal", GAIN), ("joint", GAIN)],
+    ),
+    "the loss on the training set": (
+        [(m, "cross_entropy") for m in ("tcmax", "joint", "unimodal")],
+        [("tcmax", TRAINED), ("joint", TRAINED), ("unimodal", TRAINED),
+         *((m, "cross_entropy") for m in ("tcmax", "joint", "unimodal"))],
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs():
+    """Returns {report: {method: {seed: the numbers of a run}}} of what analyses.md tells."""
+    found = {}
+    for report in ("synthetic", "grid"):
+        with (RESULTS / f"{report}_report" / "results.csv").open() as file:
+            for row in csv.DictReader(file):
+                found.setdefault(report, {}).setdefault(row["method"], {})[row["seed"]] = row
+    compared = json.loads((RESULTS / "comparisons" / "synthetic.json").read_text())["runs"]
+    for run in compared:
+        of_method = found["synthetic"].setdefault(run["method"], {})
+        of_method.setdefault(str(run["seed"]), run["metrics"])
+    return found
+
+
+def told(runs, method, key, against=None):
+    """Returns a number as pages tell it: its mean over five seeds, or that of a difference."""
+    values = {seed: float(run[key]) for seed, run in runs[method].items() if run.get(key)}
+    name = read_name(key)
+    if against:
+        values = {s: x - float(runs[against][s][key]) for s, x in values.items()}
+        name = Name("difference") if key == "accuracy" else name
+    assert len(values) == 5
+    return mean(name, interval(list(values.values())), short=True)
+
+
+def test_the_findings_of_the_paper_are_told_by_their_numbers(runs):
+    text = (RESULTS / "analyses.md").read_text()
+    lines = {line[2:].split(" | ")[0]: line for line in text.splitlines() if line[:2] == "| "}
+    for begin, columns in FINDINGS.items():
+        (line,) = (line for first, line in lines.items() if first.startswith(begin))
+        for report, wanted, cell in zip(
+            ("synthetic", "grid"), columns, line.strip("| ").split(" | ")[1:], strict=True
+        ):
+            expected = [told(runs[report], *each) for each in wanted]
+            assert NUMBER.findall(cell) == expected, (begin, report)
+
+
+def test_what_is_told_of_missing_and_noisy_modalities(runs):
+    text = (RESULTS / "analyses.md").read_text()
+    section = text[text.index("## A missing or noisy modality") :].split("\n## ")[0]
+    without, noise = "marginal/without/{}".format, "noise/{}=2".format
+    wanted = [("synthetic", m, without("audio")) for m in ("tcmax", "joint")]
+    wanted += [("synthetic", m, without("visual")) for m in ("tcmax", "joint")]
+    wanted += [("synthetic", m, noise("audio")) for m in ("tcmax", "joint", "unimodal", "qmf")]
+    wanted += [("grid", m, without("audio")) for m in ("tcmax", "unimodal", "joint")]
+    wanted += [
+        ("grid", m, noise(of)) for of in ("audio", "mouth") for m in ("tcmax", "unimodal", "joint")
+    ]
+    expected = [told(runs[report], m, key) for report, m, key in wanted]
+    assert NUMBER.findall(section) == expected
