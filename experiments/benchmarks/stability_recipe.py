@@ -25,36 +25,30 @@ import optax
 
 from tcmax_jax.step_bound import bound_decrease
 from tcmax_jax.training import build, passes
-from tcmax_jax.training.optimizer import SGD, AdamW
+from tcmax_jax.training.config.overrides import load_experiment
+from tcmax_jax.training.optimizer import AdamW
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import grid
-
+RECIPE = Path(__file__).parents[1] / "grid.py"
 BATCH_SIZE = 16
-_SETTING = ("optimizer", "dtype", "bounded")
 LAST = 20  # steps over which the end is averaged
-# SGD and its rate are the recipe's; AdamW's rate is a common one.
-OPTIMIZERS = {"sgd": SGD, "adamw": AdamW}
-RATES = {"sgd": grid.config().optimizer.learning_rate, "adamw": 1e-3}
+ADAMW_RATE = 1e-3
+_SETTING = ("optimizer", "dtype", "bounded")
 
 
 def settings() -> list[dict]:
     """Returns what is compared."""
-    names = itertools.product(OPTIMIZERS, ("float32", "bfloat16"), (True, False))
+    names = itertools.product(("sgd", "adamw"), ("float32", "bfloat16"), (True, False))
     return [dict(zip(_SETTING, each, strict=True)) for each in names]
 
 
 def setup_of(setting: dict, manifest: str, data_dir: str, steps: int) -> build.Setup:
     """Returns the recipe with another optimiser, dtype and number of steps."""
-    recipe = grid.config()
-    kind = setting["optimizer"]
-    own = {"bound_decrease": False} if kind == "sgd" else {}
-    optimizer = OPTIMIZERS[kind](
-        learning_rate=RATES[kind],
-        schedule=recipe.optimizer.schedule,
-        weight_decay=recipe.optimizer.weight_decay,
-        **own,
-    )
+    recipe = load_experiment(str(RECIPE))
+    optimizer = dataclasses.replace(recipe.optimizer, bound_decrease=False)
+    momentum = optimizer.momentum
+    if setting["optimizer"] == "adamw":
+        kept = {name: getattr(optimizer, name) for name in ("schedule", "weight_decay")}
+        optimizer, momentum = AdamW(learning_rate=ADAMW_RATE, **kept), 0.0
     config = dataclasses.replace(
         recipe,
         data=dataclasses.replace(recipe.data, manifest=manifest),
@@ -64,8 +58,7 @@ def setup_of(setting: dict, manifest: str, data_dir: str, steps: int) -> build.S
     )
     epochs = recipe.training.epochs
     rate = optimizer.rate(epochs=epochs, steps_per_epoch=steps // epochs)
-    bound = bound_decrease(rate, optimizer.momentum if kind == "sgd" else 0.0)
-    first = bound if setting["bounded"] else optax.identity()
+    first = bound_decrease(rate, momentum) if setting["bounded"] else optax.identity()
     rule = optax.with_extra_args_support(optax.chain(first, optimizer.make(rate)))
     return build.build(config, data_dir)._replace(optimizer=rule, schedule=rate)
 

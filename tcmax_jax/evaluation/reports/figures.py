@@ -126,7 +126,9 @@ def bars_figure(
 def _bars_panel(rows, name, limit, classes):
     shown, start = quantity(name), _START.get(name.kind, 0)
     scale = shown.factor
-    figure, ax = panel(title(name, unit=False), 0.8 + 0.2 * len(rows), xlabel=shown.unit)
+    beside = max(len(row["label"]) for row in rows)
+    heading, height = title(name, unit=False), 0.8 + 0.2 * len(rows)
+    figure, ax = panel(heading, height, beside=beside, xlabel=shown.unit)
     seen, ends, bars = [start], [start], {}
     for place, row in enumerate(rows):
         measure = row["measures"].get(name)

@@ -22,18 +22,22 @@ _DEVIATIONS, _SHORTER = 10, 3
 _LETTERS = 13  # of a title or a label, in an inch
 
 
-def panel(heading: str, height: float = 2.3, width: float = PANEL, **labels) -> tuple[Figure, Axes]:
+def panel(
+    heading: str, height: float = 2.3, width: float = PANEL, beside: int = 0, **labels
+) -> tuple[Figure, Axes]:
     """Returns a figure and its only axes, with a heading that is broken into lines.
 
     Args:
       heading: what it shows; may hold any characters.
       height: inches.
       width: inches.
+      beside: letters of the labels at the left, which shift the heading.
       **labels: xlabel and ylabel.
     """
     figure = Figure(figsize=(width, height), layout="constrained")
     ax = figure.subplots()
-    ax.set(title=textwrap.fill(drawable(heading), int(_LETTERS * width)), **labels)
+    letters = max(int(_LETTERS * width) - beside, _LETTERS)
+    ax.set(title=textwrap.fill(drawable(heading), letters), **labels)
     ax.set_axisbelow(True)
     return figure, ax
 
