@@ -1,6 +1,7 @@
 """Batch statistics against NumPy in double precision, on one device and on several."""
 
 import functools
+import re
 
 import jax
 import numpy as np
@@ -41,7 +42,7 @@ def test_running_variance_is_that_of_torch_or_that_of_flax(unbiased, ddof):
 
 
 def pmapped(function, x):
-    split = x.reshape(4, 2, 3, 2)
+    split = x.reshape(4, 2, *x.shape[1:])
     return jax.tree.map(lambda a: a[0], jax.pmap(function, axis_name="batch")(split))
 
 
@@ -59,6 +60,55 @@ def test_devices_that_share_statistics_count_the_values_of_all(devices, mapped, 
 
     variance = (X if shared else X[:2]).var((0, 1), ddof=1)
     np.testing.assert_allclose(mapped(statistics, X), expected(variance), rtol=1e-6)
+
+
+@pytest.mark.parametrize("mapped", [pmapped, shard_mapped])
+@pytest.mark.parametrize(("mean", "rtol"), [(0.0, 1e-6), (1000.0, 1e-5)])
+def test_devices_that_share_statistics_compute_what_one_would(devices, mapped, mean, rtol):
+    # Each device has a mean of its own, which the variance over all has to count. Values near 1000
+    # have no more digits than 6e-5.
+    rows = np.repeat(np.arange(4.0), 2)[:, None, None]
+    x, weights = (mean + 5 * rows + X).astype(np.float32), np.cos(X)
+
+    def loss(x, weights, **options):
+        y, stats = trained(x, **options)
+        return (y * weights).sum(), (y, stats)
+
+    def shared(values):
+        gradient, (y, stats) = jax.grad(loss, has_aux=True)(
+            values[..., :2], values[..., 2:], axis_name="batch"
+        )
+        return jax.lax.all_gather((gradient, y), "batch", tiled=True), stats
+
+    (gradient, y), stats = mapped(shared, np.concatenate([x, weights], -1))
+    exact = x.astype(float)
+    variance = exact.var((0, 1), ddof=1)
+    np.testing.assert_allclose(stats["var"], expected(variance), rtol=rtol)
+    np.testing.assert_allclose(stats["mean"], 0.45 + 0.1 * exact.mean((0, 1)), rtol=1e-6)
+    std = np.sqrt(exact.var((0, 1)) + 1e-5)
+    by_hand = (exact - exact.mean((0, 1))) / std
+    np.testing.assert_allclose(y, by_hand, atol=20 * rtol)
+    moved = weights - weights.mean((0, 1)) - by_hand * (weights * by_hand).mean((0, 1))
+    np.testing.assert_allclose(gradient, moved / std, atol=20 * rtol)
+
+
+def test_devices_exchange_once_forward_and_once_backward(devices):
+    def gradient(x):
+        return jax.grad(lambda x: (trained(x, axis_name="batch")[0] ** 3).sum())(x)
+
+    program = str(jax.make_jaxpr(jax.pmap(gradient, axis_name="batch"))(X.reshape(4, 2, 3, 2)))
+    exchanges = re.findall(r"\b(all_gather|psum|pmean|reduce_scatter|all_to_all)\w*\[", program)
+    assert sorted(exchanges) == ["all_gather", "psum"]
+
+
+def test_one_device_trains_as_flax_does_to_the_last_bit():
+    options = {"use_running_average": False, "momentum": 0.9}
+    flax = nn.BatchNorm(use_fast_variance=False, **options)
+    ours = BatchNorm(unbiased=False, **options)
+    for x in (X, X.astype(jax.numpy.bfloat16)):
+        run = [jax.jit(functools.partial(n.apply, mutable=["batch_stats"])) for n in (ours, flax)]
+        got, expected = (each(VARIABLES, x) for each in run)
+        jax.tree.map(np.testing.assert_array_equal, got, expected)
 
 
 def test_values_far_from_zero_keep_their_variance():
