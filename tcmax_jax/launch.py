@@ -21,7 +21,8 @@ _FLAGS = {
     "experiment": "A recipe: the name of one of this project (crema_d), or the path of a Python "
     "file. The built-in synthetic set if none.",
     "workdir": "Folder of the run. If none, runs/<experiment>-<method>-seed<seed>; "
-    "runs/<experiment>-compare or -study for these modes; report or difference for these.",
+    "runs/<experiment>-compare or -study for these modes; report or difference for these; "
+    "none for a plan.",
     "data_dir": "Folder of prepared data. If none, $TFDS_DATA_DIR or ~/tensorflow_datasets.",
     "raw_dir": "Folder of a data set as its owners ship it; short for --config.data.raw_dir.",
     "allow_skipped": "Leave out clips that cannot be decoded, and list them, instead of stopping "
@@ -41,6 +42,8 @@ _FLAGS = {
     "their checkpoints as --step evaluates them (runs/a,runs/a/steps/800).",
     "samples": "An .npz file, one array a variable, row i of each from example i; integers of rank "
     "1 are labels. numpy.savez(path, a=array, b=array) writes one.",
+    "topology": "A TPU slice: the kind of chip, and how many along each dimension (v5e:4x4, "
+    "v6e:8x8, v4:2x2x4, v5p:2x4x4).",
     "distributed": "This is one of several processes, which the environment describes (TPU pod, "
     "SLURM, Open MPI, Kubernetes). Each process runs the same command.",
     "coordinator": "HOST:PORT of the first of several processes, where the environment does not "

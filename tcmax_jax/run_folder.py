@@ -26,6 +26,7 @@ class RunFolder:
     results = _Entry("results.json")
     analysis = _Entry("analysis.json")
     profile = _Entry("profile")
+    plan = _Entry("plan.json")  # what it would need of a TPU slice
     lock = _Entry("lock")
     digests = _Entry("digests.json")  # see `tcmax_jax.digests`
 

@@ -153,6 +153,13 @@ MODES = {
         "doctor.examine:doctor",
         _RUN,
     ),
+    "plan": Mode(
+        "Compile the steps of a recipe for a TPU slice, on this CPU and without data: memory, "
+        "FLOPs, bytes, exchanges between chips, and the largest batch, as the compiler says.",
+        "plan.plan:plan",
+        (*_RUN, "topology"),
+        ("topology",),
+    ),
 }
 
 
@@ -193,4 +200,5 @@ def check_flags(mode: str, given: dict[str, Any], fields: dict[str, str]) -> Non
         )
     for name in MODES[mode].needs:
         if name not in given:
-            raise ValueError(f"Expected --{name}=PATH with --mode={mode}, got none.")
+            value = "PATH" if name in _PATHS else "NAME"
+            raise ValueError(f"Expected --{name}={value} with --mode={mode}, got none.")

@@ -58,6 +58,18 @@ class Pmap(_Devices):
         parts = jax.tree.map(lambda x: x.reshape(len(self.local), -1, *x.shape[1:]), batch)
         return jax.device_put(parts, _sharding(self.local, AXIS_NAME))
 
+    def replicated_shapes(self, shapes):
+        """Returns the shapes of what `replicate` makes of arrays of some shapes, all devices'."""
+        number = len(self.devices)
+        return jax.tree.map(lambda x: _shape((number, *x.shape), x), shapes)
+
+    def put_shapes(self, shapes):
+        """Returns the shapes of what `put` makes of a global batch of some shapes, all devices'."""
+        number = len(self.devices)
+        return jax.tree.map(
+            lambda x: _shape((number, x.shape[0] // number, *x.shape[1:]), x), shapes
+        )
+
     def rows(self, tree):
         """Returns this process's rows of what a step gave row by row, as NumPy arrays."""
         return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), tree)
@@ -88,6 +100,14 @@ class ShardMap(_Devices):
         """Starts moving this process's rows to its devices; returns the global arrays."""
         return self._global(batch, (AXIS_NAME,))
 
+    def replicated_shapes(self, shapes):
+        """Returns the shapes of what `replicate` makes of arrays of some shapes."""
+        return self._global_shapes(shapes, ())
+
+    def put_shapes(self, shapes):
+        """Returns the shapes of what `put` makes of a global batch of some shapes."""
+        return self._global_shapes(shapes, (AXIS_NAME,))
+
     def rows(self, tree):
         """Returns this process's rows of what a step gave row by row, as NumPy arrays."""
 
@@ -117,9 +137,17 @@ class ShardMap(_Devices):
             lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree
         )
 
+    def _global_shapes(self, shapes, spec):
+        sharding = _sharding(self.devices, *spec)
+        return jax.tree.map(lambda x: _shape(x.shape, x, sharding=sharding), shapes)
+
 
 Parallel = Pmap | ShardMap
 KINDS = {"pmap": Pmap, "shard_map": ShardMap}
+
+
+def _shape(shape, like, **options):
+    return jax.ShapeDtypeStruct(shape, like.dtype, **options)
 
 
 def _sharding(devices, *spec):

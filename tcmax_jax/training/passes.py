@@ -1,8 +1,10 @@
 """Passes over the data with the model of a run: what training and evaluation share."""
 
+import contextlib
 import functools
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -37,10 +39,24 @@ def initial_state(setup: Setup) -> TrainState:
     return jax.device_get(jax.jit(init)(*arguments))
 
 
-def state_shapes(setup: Setup) -> TrainState:
-    """Returns shapes and dtypes of a state, without computing one."""
-    init, arguments = _initialisation(setup)
-    return jax.eval_shape(init, *arguments)
+def state_shapes(setup: Setup, inputs=None) -> TrainState:
+    """Returns shapes and dtypes of a state, without computing one.
+
+    Args:
+      setup: what the run is made of.
+      inputs: {modality: shapes and dtypes of [B, ...]}; those of the data when None.
+    """
+    init, (of_data, key) = _initialisation(setup)
+    return jax.eval_shape(init, inputs or of_data, key)
+
+
+def batch_shapes(setup: Setup, rows: int):
+    """Returns shapes and dtypes of a global batch of training; reads one example."""
+    training = replace(setup.config.training, batch_size=1, workers=0)
+    single = setup._replace(config=replace(setup.config, training=training))
+    with contextlib.closing(training_batches(single, 0, Process())) as batches:
+        batch = next(batches)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype), batch)
 
 
 def _initialisation(setup):

@@ -11,7 +11,8 @@ import pytest
 
 from tcmax_jax.commands.doctor import checks, machine, speed
 from tcmax_jax.commands.doctor import examine as doctor
-from tcmax_jax.commands.doctor.speed import StepTime, UnknownShapeError, stand_in, summarise
+from tcmax_jax.commands.doctor.speed import StepTime, summarise
+from tcmax_jax.commands.stand_in import UnknownShapeError, stand_in
 from tcmax_jax.data.sources.manifest import ManifestData
 from tcmax_jax.training import run_folders
 from tcmax_jax.training.build import prepare_data

@@ -14,9 +14,10 @@ import jax
 
 from tcmax_jax.commands.doctor import checks, machine
 from tcmax_jax.commands.doctor.checks import Finding, error, warning
-from tcmax_jax.commands.doctor.speed import Speed, UnknownShapeError, measure_speed, stand_in
+from tcmax_jax.commands.doctor.speed import Speed, measure_speed
 from tcmax_jax.commands.modes import Options, Outcome
 from tcmax_jax.commands.recipe import data_folder, recipe_of, run_folder
+from tcmax_jax.commands.stand_in import SOME_CLASSES, UnknownShapeError, stand_in
 from tcmax_jax.cores import usable_cores
 from tcmax_jax.data.clips import Listing
 from tcmax_jax.data.datasets import open_dataset
@@ -38,7 +39,6 @@ from tcmax_jax.user_text import printable
 
 # Seconds for the test of the speed: compiling for an accelerator may take minutes, steps do not.
 _LIMIT_ON_CPU, _LIMIT = 60.0, 300.0
-_SOME_CLASSES = 100  # where nothing is there that names them; hardly any step takes longer for it
 _TITLE, _WIDTH = 12, 80  # columns
 
 
@@ -199,7 +199,7 @@ def _look_for_data(config: Config, data_dir: str):
 
     The configuration has what the files of the data say of its stored forms.
     """
-    classes, opened = getattr(config.data, "num_classes", _SOME_CLASSES), None
+    classes, opened = config.data.known_classes or SOME_CLASSES, None
     try:
         if (opened := config.data.open()) is not None:
             config, classes = with_forms(config, opened.forms), len(opened.class_names)

@@ -34,6 +34,7 @@ class AveData(RawSource):
     kind: Literal["ave"] = "ave"
 
     layout: ClassVar = LAYOUT
+    known_classes: ClassVar = len(CATEGORIES)
     needed: ClassVar = ("AVE", *_LISTS.values())
     citation: ClassVar = (
         "Tian et al., Audio-Visual Event Localization in Unconstrained Videos, ECCV 2018"

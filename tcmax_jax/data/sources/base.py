@@ -36,12 +36,14 @@ class Source(Family):
         its name as it is.
       citation: its paper.
       version: of the layout of prepared data.
+      known_classes: number of classes where it is known without the data.
     """
 
     elsewhere: ClassVar[tuple[str, ...]] = ()
     later: ClassVar[tuple[str, ...]] = ()
     citation: ClassVar[str] = ""
     version: ClassVar[str] = "1.0.0"
+    known_classes: ClassVar[int | None] = None
 
     @property
     def forms(self) -> Mapping[str, Form]:

@@ -47,6 +47,7 @@ class CremaDData(RawSource):
     validation_share: ValidationShare = 0.2
 
     layout: ClassVar = LAYOUT
+    known_classes: ClassVar = len(EMOTIONS)
     needed: ClassVar = ("AudioWAV", "VideoFlash")
     citation: ClassVar = (
         "Cao et al., CREMA-D: Crowd-sourced Emotional Multimodal Actors Dataset, IEEE TAC "

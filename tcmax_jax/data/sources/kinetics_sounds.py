@@ -55,6 +55,11 @@ class KineticsSoundsData(RawSource):
         "Kinetics Human Action Video Dataset, arXiv 1705.06950"
     )
 
+    @property
+    def known_classes(self):
+        """Number of `classes`."""
+        return len(self.classes)
+
     def _list(self, folder):
         media = find_media(folder)
         clips = []

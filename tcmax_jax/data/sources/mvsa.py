@@ -43,6 +43,7 @@ class MvsaData(RawSource):
     )
 
     layout: ClassVar = LAYOUT
+    known_classes: ClassVar = len(SENTIMENTS)
     citation: ClassVar = "Niu et al., Sentiment Analysis on Multi-View Social Data, MMM 2016"
 
     def _list(self, folder):

@@ -130,6 +130,11 @@ class SyntheticData(Source):
         return {"audio": _Sound(self.audio_shape), "visual": _Pictures((count,), tuple(size))}
 
     @property
+    def known_classes(self):
+        """The number of classes."""
+        return self.num_classes
+
+    @property
     def class_names(self) -> list[str]:
         """Names of the classes."""
         return [f"class{label}" for label in range(self.num_classes)]

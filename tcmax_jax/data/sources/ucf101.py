@@ -44,6 +44,7 @@ class Ucf101Data(RawSource):
     validation_share: ValidationShare = 0.2
 
     layout: ClassVar = LAYOUT
+    known_classes: ClassVar = 101
     needed: ClassVar = ("UCF-101", "ucfTrainTestlist")
     citation: ClassVar = (
         "Soomro et al., UCF101: A Dataset of 101 Human Actions Classes From Videos in The "

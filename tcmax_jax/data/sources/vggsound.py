@@ -32,6 +32,7 @@ class VggsoundData(RawSource):
     validation_share: ValidationShare = 0.2
 
     layout: ClassVar = LAYOUT
+    known_classes: ClassVar = 309
     needed: ClassVar = ("vggsound.csv",)
     citation: ClassVar = "Chen et al., VGGSound: A Large-Scale Audio-Visual Dataset, ICASSP 2020"
 
