@@ -1,6 +1,7 @@
 """What pages say of measurements is what was measured."""
 
 import csv
+import importlib
 import json
 import re
 import sys
@@ -18,14 +19,15 @@ MEASURED = json.loads((RESULTS / "phase.json").read_text())
 
 
 @pytest.fixture(scope="module")
-def phase_page():
+def benchmarks():
     sys.path.insert(0, str(ROOT / "experiments" / "benchmarks"))
-    try:
-        import phase_page
+    yield importlib.import_module
+    sys.path.pop(0)
 
-        yield phase_page
-    finally:
-        sys.path.pop(0)
+
+@pytest.fixture(scope="module")
+def phase_page(benchmarks):
+    return benchmarks("phase_page")
 
 
 def accuracy(redundancy, synergy, difficulty, name):
@@ -201,3 +203,12 @@ def test_what_is_told_of_missing_and_noisy_modalities(runs):
     ]
     expected = [told(runs[report], m, key) for report, m, key in wanted]
     assert NUMBER.findall(section) == expected
+
+
+def test_the_plans_are_those_of_their_numbers(benchmarks):
+    tpu_plan = benchmarks("tpu_plan")
+    plans = tpu_plan.read()
+    assert tpu_plan.PAGE.read_text() == tpu_plan.page(plans)
+    assert plans.keys() <= set(tpu_plan.cells())
+    loss = plans[tpu_plan.LARGE]["loss"]
+    assert max(loss["flops"], loss["bytes"]) < 0.01

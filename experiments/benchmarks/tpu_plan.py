@@ -73,8 +73,9 @@ PREFACE = """\
 # What the recipes need of TPU slices
 
 The TPU compiler's numbers (libtpu {libtpu}, jax {jax}), for one chip and one step of training as
-the recipe has it: **nothing was measured**, and no TPU was at hand. Bytes are those that operations
-read and write, wherever they lie, so that the time of the bandwidth is no strict bound; exchanges
+the recipe has it: **nothing was measured**, and no TPU was at hand. The time of the FLOPs is a
+bound, that of the bandwidth none: bytes are those of all operations, copies between HBM and the
+memory of the cores at their begin and at their end (of CREMA-D's some two thirds of all). Exchanges
 between chips and waiting for data come on top. Of float32 the peak of bfloat16 is taken, in which
 matrices are multiplied. `sync` is `model.sync_batch_norm`. The loss is TCMax, exact; its share is
 what the step has more than one that minimises the mean of the logits.
@@ -86,14 +87,29 @@ python experiments/benchmarks/tpu_plan.py && python experiments/benchmarks/tpu_p
 """
 
 
+FINDINGS = """\
+
+- Batch normalisation exchanges its statistics once each way. With flax's two, CREMA-D on v5e:4x4
+  had 75 all-reduces (89.6 MB) where it has 22 and 40 all-gathers, which the compiler begins early
+  where it can; without `sync` it has 5. What that is worth in time nobody has measured.
+- The loss with a batch of 4096 and 309 classes, the first row, is far below 1 % of the step.
+- Features are gathered for multilinear heads alone: of the heads of the built-in recipe
+  (`model.fusion`, v5e:2x2), sum, concat, share_head, concat_msh and cosine have no all-gather,
+  low_rank, film and gated one, bigated two.
+- Of features of frozen encoders (mvsa) the loss is most of the bytes: there is hardly anything
+  else.
+"""
+
+
 def page(plans):
     """Returns the page about {cell: plan}."""
     titles = ["recipe", "slice", "mapped by", "dtype", "sync", "batch", "memory (MiB of)"]
     titles += ["GFLOP", "GB", "ms by FLOP/s", "ms by bandwidth", "all-reduce", "all-gather"]
-    titles += ["loss, FLOPs (%)", "loss, bytes (%)", "examples/s", "of a host"]
+    titles += ["loss, FLOPs (%)", "loss, bytes (%)", "examples/s by FLOP/s", "by bandwidth"]
     rows = [titles, *map(_row, plans.values())]
     versions = next(iter(plans.values()))["versions"]
-    return PREFACE.format(**versions) + markdown_table(rows) + "\n\n" + _missing(plans)
+    table = markdown_table(rows)
+    return f"{PREFACE.format(**versions)}{table}\n{FINDINGS}\n{_missing(plans)}"
 
 
 def _missing(plans):
@@ -118,8 +134,8 @@ def _row(plan):
         each = step["collectives"].get(kind, {"count": 0, "bytes": 0})
         cells.append(f"{each['count']} ({each['bytes'] / 1e6:.3g} MB)" if each["count"] else "0")
     cells += [f"{100 * plan['loss'][name]:.2g}" for name in ("flops", "bytes")]
-    rate = plan["examples_per_second"]
-    return list(map(str, [*cells, f"{rate:.0f}", f"{rate / plan['hosts']:.0f}"]))
+    cells += [f"{plan['examples_per_second'][name]:.0f}" for name in ("flops", "bytes")]
+    return list(map(str, cells))
 
 
 def main():

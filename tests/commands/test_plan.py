@@ -134,7 +134,7 @@ def test_a_plan_as_text():
         "training": planning._described(cost(300 * MIB, loops=3), chips),
         "evaluation": planning._described(cost(100 * MIB, collectives={}), chips),
         "loss": {"flops": 0.001, "bytes": 0.002, "collectives": {"all-reduce": 2}},
-        **{"examples_per_second": 3200.0, "largest_batch": 512},
+        **{"examples_per_second": {"flops": 3200.0, "bytes": 8000.0}, "largest_batch": 512},
     }
     lines = planning.plan_text(planned).splitlines()
     assert lines[:3] == [
@@ -159,7 +159,8 @@ def test_a_plan_as_text():
         "the loss takes 0.10% of the FLOPs and 0.20% of the bytes, and by itself 2 all-reduce."
         in text
     )
-    assert "3200 examples/s, of which each host has to provide 800." in text
+    assert "takes 3200 examples/s, and no more, at peak bandwidth 8000; each host has to" in text
+    assert "provide 800 or 2000 of them." in text
     assert "The largest batch that was found to fit is 512" in text
     assert "TPU compiler (libtpu 2, jax 1); nothing was measured." in text
     assert "counts once, and there are 3" in text

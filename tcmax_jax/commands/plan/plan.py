@@ -31,8 +31,9 @@ _PREFIXES = ("", "k", "M", "G", "T", "P")
 _WIDTH = 80
 _NOTE = (
     "These are the numbers of the TPU compiler (libtpu {libtpu}, jax {jax}); nothing was measured. "
-    "Bytes count where they stay on the chip, too, so that the time of the bandwidth is no strict "
-    "bound. Exchanges between chips, and waiting for data, come on top."
+    "Bytes are too many: copies between HBM and the memory of the cores count at their begin and "
+    "at their end, so that the time of the bandwidth is no bound. Exchanges between chips, and "
+    "waiting for data, come on top."
 )
 _LOOPS = (
     "What is in a loop counts once, and there are {loops}: FLOPs, bytes and exchanges are more."
@@ -87,8 +88,8 @@ def make_plan(config: Config, chips: Slice, classes: int | None, *, brief: bool 
       Plain data: what was planned, "versions", "memory" (bytes that a chip has), "training" and
       "evaluation" (see `Cost`, of one chip, and "seconds" {"flops", "bytes"} at its peak; None for
       a step that does not fit), "loss" ("flops" and "bytes", shares of the step; "collectives",
-      what it adds), "examples_per_second" (of all hosts, at those peaks), "largest_batch" (None if
-      none fits).
+      what it adds), "examples_per_second" {"flops", "bytes"} (of all hosts, at those peaks),
+      "largest_batch" (None if none fits).
 
     Raises:
       ValueError: a batch that the chips cannot share.
@@ -116,8 +117,8 @@ def make_plan(config: Config, chips: Slice, classes: int | None, *, brief: bool 
     }
     if training is not None:
         planned["loss"] = _loss_share(setup, training)
-        seconds = max(planned["training"]["seconds"].values())
-        planned["examples_per_second"] = sizes.batch_size / seconds
+        seconds = planned["training"]["seconds"]
+        planned["examples_per_second"] = {x: sizes.batch_size / t for x, t in seconds.items()}
     if not brief:
         evaluation = _compile("evaluation", lower_encoding, setup, sizes.eval_batch_size)
         planned["evaluation"] = _described(evaluation, chips)
@@ -223,15 +224,17 @@ def _conclusions(planned):
             "training.batch_size, set model.dtype=bfloat16, or take more chips."
         )
     else:
-        loss, rate = planned["loss"], planned["examples_per_second"]
+        loss, rates = planned["loss"], planned["examples_per_second"]
         added = ", ".join(f"{n} {kind}" for kind, n in loss["collectives"].items()) or "no exchange"
         yield (
             f"Of the step of training the loss takes {loss['flops']:.2%} of the FLOPs and "
             f"{loss['bytes']:.2%} of the bytes, and by itself {added}."
         )
+        each = {name: rate / planned["hosts"] for name, rate in rates.items()}
         yield (
-            f"At the longer of the two times the step takes {rate:.0f} examples/s, of which each "
-            f"host has to provide {rate / planned['hosts']:.0f}."
+            f"At peak FLOP/s training takes {rates['flops']:.0f} examples/s, and no more, at peak "
+            f"bandwidth {rates['bytes']:.0f}; each host has to provide {each['flops']:.0f} or "
+            f"{each['bytes']:.0f} of them."
         )
     size = planned["largest_batch"]
     yield (
