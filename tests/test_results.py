@@ -19,15 +19,22 @@ MEASURED = json.loads((RESULTS / "phase.json").read_text())
 
 
 @pytest.fixture(scope="module")
-def benchmarks():
+def benchmark():
+    """Returns a function that imports a script of the benchmarks by name."""
     sys.path.insert(0, str(ROOT / "experiments" / "benchmarks"))
     yield importlib.import_module
     sys.path.pop(0)
 
 
 @pytest.fixture(scope="module")
-def phase_page(benchmarks):
-    return benchmarks("phase_page")
+def phase_page(benchmark):
+    return benchmark("phase_page")
+
+
+def test_how_often_the_bound_acts_is_what_was_measured(benchmark):
+    measured = json.loads((RESULTS / "stability_recipe.json").read_text())
+    page = (RESULTS / "stability.md").read_text()
+    assert benchmark("stability_recipe").table(measured) in page
 
 
 def accuracy(redundancy, synergy, difficulty, name):
@@ -205,8 +212,8 @@ def test_what_is_told_of_missing_and_noisy_modalities(runs):
     assert NUMBER.findall(section) == expected
 
 
-def test_the_plans_are_those_of_their_numbers(benchmarks):
-    tpu_plan = benchmarks("tpu_plan")
+def test_the_plans_are_those_of_their_numbers(benchmark):
+    tpu_plan = benchmark("tpu_plan")
     plans = tpu_plan.read()
     assert tpu_plan.PAGE.read_text() == tpu_plan.page(plans)
     assert plans.keys() <= set(tpu_plan.cells())
