@@ -51,6 +51,11 @@ def versions() -> dict[str, str]:
       {"python", "tcmax_jax", the packages of the core and of the extras train and media, "FFmpeg":
       version}.
     """
+    return dict(_installed())
+
+
+@functools.cache
+def _installed() -> tuple[tuple[str, str], ...]:
     versions = {"python": platform.python_version(), "tcmax_jax": __version__}
     for extra, name in _requirements():
         if extra in (None, "train", "media"):
@@ -64,7 +69,7 @@ def versions() -> dict[str, str]:
         versions["FFmpeg"] = av.ffmpeg_version_info
     except ImportError:
         pass
-    return versions
+    return tuple(versions.items())
 
 
 def _requirements() -> Iterator[tuple[str | None, str]]:
