@@ -120,6 +120,28 @@ def test_pages_of_comparisons_hold_their_numbers():
         assert text.format(*means) in said
 
 
+ALONE_IN_NOISE = ("marginal/accuracy/audio", "marginal/accuracy/mouth", "probe/mouth")
+
+
+def noise_rows(measured):
+    """Rows of the page: level, method, seeds, accuracies, points above joint training."""
+    for point in measured["points"]:
+        level = re.search(r"audio_?(.*)\.npz", point["value"])[1].replace("dB", " dB") or "none"
+        for row in point["rows"]:
+            names = ("accuracy", "recalibrated", *ALONE_IN_NOISE)
+            accuracies = [mean(read_name(n), row["metrics"][n], short=True) for n in names]
+            difference = row["difference"]
+            apart = mean(Name("difference"), difference, short=True) if difference else "-"
+            yield [level, row["method"], str(len(row["seeds"])), *accuracies, apart]
+
+
+def test_the_page_on_noise_holds_its_numbers():
+    measured = json.loads((RESULTS / "comparisons" / "grid_noise.json").read_text())
+    lines = (RESULTS / "grid_noise.md").read_text().splitlines()
+    table = [[cell.strip() for cell in x.strip("|").split("|")] for x in lines if x[:1] == "|"]
+    assert table[2:] == list(noise_rows(measured))
+
+
 NUMBER = re.compile(r"[-+.\d]+ ±[.\d]*\d")
 JS, RATIO, GAIN = (
     f"marginal/{kind}" for kind in ("js_divergence", "entropy_ratio", "multimodal_gain")
