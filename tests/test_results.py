@@ -181,6 +181,25 @@ FINDINGS = {
 }  # fmt: skip
 
 
+def negatives_rows(measured):
+    """Rows of the table on a gated head: tuples, seeds, accuracies, bound and cross-entropy."""
+    names = ("accuracy", SOUND, PICTURE, "tc_bound", "cross_entropy")
+    for point in measured["points"]:
+        (row,) = point["rows"]
+        numbers = [mean(read_name(name), row["metrics"][name], short=True) for name in names]
+        yield ["all" if point["value"] is None else str(point["value"]), *numbers]
+
+
+def test_the_table_on_a_gated_head_holds_its_numbers():
+    measured = json.loads((RESULTS / "comparisons" / "negatives.json").read_text())
+    lines = (RESULTS / "analyses.md").read_text().splitlines()
+    begin = next(i for i, line in enumerate(lines) if line.startswith("| tuples, gated"))
+    table = [line.strip("| ").split(" | ") for line in lines[begin + 2 :]]
+    rows = list(negatives_rows(measured))
+    assert table[: len(rows)] == rows
+    assert {row["metrics"]["accuracy"]["n"] for x in measured["points"] for row in x["rows"]} == {5}
+
+
 @pytest.fixture(scope="module")
 def runs():
     """Returns {report: {method: {seed: the numbers of a run}}} of what analyses.md tells."""
