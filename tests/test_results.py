@@ -140,6 +140,15 @@ def test_the_page_on_noise_holds_its_numbers():
     lines = (RESULTS / "grid_noise.md").read_text().splitlines()
     table = [[cell.strip() for cell in x.strip("|").split("|")] for x in lines if x[:1] == "|"]
     assert table[2:] == list(noise_rows(measured))
+    said = " ".join(lines)
+    cells = {(row[0], row[1]): row for row in table[2:]}
+    loud, quiet = "-5 dB", "none"
+    leads = [cells[level, "tcmax"][8].removeprefix("-") for level in (quiet, loud)]
+    assert "from {} points without noise to {} at -5 dB".format(*leads) in said
+    mouth = [cells[level, "joint"][6].split(" ")[0] for level in (quiet, loud)]
+    assert "tells {} % of the words without noise and {} % at -5 dB".format(*mouth) in said
+    sound = [cells[loud, m][5].split(" ")[0] for m in ("joint", "tcmax", "unimodal")]
+    assert "(-5 dB: {} %, TCMax {} %, the ensemble {} %)".format(*sound) in said
 
 
 NUMBER = re.compile(r"[-+.\d]+ ±[.\d]*\d")
