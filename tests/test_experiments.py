@@ -19,7 +19,7 @@ from tcmax_jax.training.config.comparison import all_methods
 from tcmax_jax.training.config.overrides import load_experiment
 from tcmax_jax.training.parallel import AXIS_NAME
 from tcmax_jax.training.state import init_state
-from tcmax_jax.training.step import train_step
+from tcmax_jax.training.step import train_step, training_key
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 RECIPES = sorted(p for p in EXPERIMENTS.glob("*.py") if "\ndef config()" in p.read_text())
@@ -69,12 +69,11 @@ def test_recipe_takes_a_step(name):
         model=model,
         optimizer=optimizer,
         method=methods.TCMax().make(),
-        seed=0,
         axis_name=AXIS_NAME,
     )
     add_axis = functools.partial(jax.tree.map, lambda x: x.update(shape=(1, *x.shape)))
-    mapped = jax.vmap(step, axis_name=AXIS_NAME, in_axes=(None, 0))
-    after, metrics = jax.eval_shape(mapped, state, add_axis(batch))
+    mapped = jax.vmap(step, axis_name=AXIS_NAME, in_axes=(None, 0, None))
+    after, metrics = jax.eval_shape(mapped, state, add_axis(batch), training_key(0))
     assert jax.tree.structure(after) == jax.tree.structure(state)
     assert metrics["loss"].shape == (1,)
 

@@ -23,6 +23,7 @@ from tcmax_jax.evaluation.text import results_table
 from tcmax_jax.training import build, passes, run_folders
 from tcmax_jax.training.config.overrides import load_experiment, override
 from tcmax_jax.training.config.tree import from_dict, to_dict
+from tcmax_jax.training.step import training_key
 from tcmax_jax.upgrade import of_stored_run
 from tests.training.tiny import tiny_config
 
@@ -116,12 +117,13 @@ def test_each_method_trains_to_the_same_numbers(name, devices, tmp_path_factory)
     options = {f"method__{name}": text for name, text in case["options"].items()}
     config = tiny_config(method__kind=case["method"], model__fusion=case["fusion"], **options)
     setup = build.build(config, str(tmp_path_factory.getbasetemp() / "golden-data"), devices[:2])
-    state = setup.parallel.replicate(passes.initial_state(setup))
+    initial = passes.initial_state(setup)
+    state, key = setup.parallel.replicate((initial, training_key(config.seed)))
     state = passes.epoch_opener(setup)(state, 1)
     step = passes.training_step(setup)
     batches = passes.training_batches(setup, 0)
     for expected, batch in zip(case["steps"], batches, strict=False):
-        state, metrics = step(state, setup.parallel.put(batch))
+        state, metrics = step(state, setup.parallel.put(batch), key)
         found = setup.parallel.scalars(metrics)
         found.pop("bounded_steps", None)  # which came later
         # The last bits of float32 sums are another release of XLA's; a change of a formula is more.

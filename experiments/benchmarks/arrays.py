@@ -29,6 +29,7 @@ from tcmax_jax.training import passes
 from tcmax_jax.training.build import build
 from tcmax_jax.training.config import Config, Modality, Training
 from tcmax_jax.training.feed import Feed
+from tcmax_jax.training.step import training_key
 
 NUMBER, CLASSES = 40_000, 10
 WARM_UP = 20  # batches
@@ -90,16 +91,17 @@ def input_rate(setup, seconds: float) -> float:
 def training_rate(setup, seconds: float) -> tuple[float, float]:
     """Returns examples/s of training, and the share of the time spent waiting for input."""
     step = passes.training_step(setup)
-    state = setup.parallel.replicate(passes.initial_state(setup))
+    initial = passes.initial_state(setup)
+    state, key = setup.parallel.replicate((initial, training_key(setup.config.seed)))
     with contextlib.closing(passes.training_batches(setup, 0)) as batches:
         feed = Feed(batches, setup.parallel.put)
         for _ in range(WARM_UP):
-            state, _ = step(state, next(feed))
+            state, _ = step(state, next(feed), key)
         jax.block_until_ready(state)
         feed.waited()
         begin, steps, pending = time.perf_counter(), 0, []
         while time.perf_counter() - begin < seconds:
-            state, metrics = step(state, next(feed))
+            state, metrics = step(state, next(feed), key)
             pending.append(metrics["loss"])
             if len(pending) > 2:  # as in training: no further ahead of the device
                 jax.block_until_ready(pending.pop(0))

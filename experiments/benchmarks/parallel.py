@@ -25,7 +25,7 @@ from tcmax_jax.training.environment import describe_environment
 from tcmax_jax.training.optimizer import SGD
 from tcmax_jax.training.parallel import KINDS
 from tcmax_jax.training.state import init_state
-from tcmax_jax.training.step import train_step
+from tcmax_jax.training.step import train_step, training_key
 
 CLASSES = 10
 LAYERS = (64,) * 14
@@ -56,7 +56,7 @@ def main():
     state = jax.device_get(
         init_state(model, optimizer, method, 64, batch["inputs"], jax.random.key(0))
     )
-    step = functools.partial(train_step, model=model, optimizer=optimizer, method=method, seed=0)
+    step = functools.partial(train_step, model=model, optimizer=optimizer, method=method)
     rows = {}
     for kind, make in KINDS.items():
         for parts in (1, 4):
@@ -66,13 +66,14 @@ def main():
                 "step": over.train_step(whole),
                 "state": over.replicate(state),
                 "batch": over.put(batch),
+                "key": over.replicate(training_key(0)),
                 "times": [],
             }
     for number in range(options.rounds + 2):
         for row in rows.values():
             begin = time.perf_counter()
             for _ in range(ROUND):
-                row["state"], _ = row["step"](row["state"], row["batch"])
+                row["state"], _ = row["step"](row["state"], row["batch"], row["key"])
                 # More steps in flight than this can dead-lock fake devices.
                 jax.block_until_ready(row["state"].step)
             if number >= 2:

@@ -30,7 +30,7 @@ from tcmax_jax.data.sources.synthetic import SyntheticData
 from tcmax_jax.models import MLP, HeadOptions, MultimodalClassifier, head_of
 from tcmax_jax.training.optimizer import SGD, Cosine
 from tcmax_jax.training.state import init_state
-from tcmax_jax.training.step import encode_step, train_step
+from tcmax_jax.training.step import encode_step, train_step, training_key
 
 MODALITIES = ("audio", "visual")
 SOURCE = SyntheticData(
@@ -44,6 +44,7 @@ SOURCE = SyntheticData(
 DIFFICULTIES = {"easy": (0.35, 1.0), "hard": (0.35, 0.5), "both hard": (0.15, 0.35)}
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 BATCH_SIZE, SIZES = 64, (64, 32)
+KEY = training_key(0)  # no loss here draws
 # Name: (method, head). The ensemble is of classifiers trained apart.
 RUNS = {
     "joint, additive": (methods.Joint(), "concat"),
@@ -106,7 +107,7 @@ def accuracies(data, seeds, *, method, head, epochs):
     options = SGD(learning_rate=0.05, schedule=Cosine(warmup_epochs=1.0))
     optimizer = options.make(options.rate(epochs=epochs, steps_per_epoch=per_epoch))
     step = functools.partial(
-        train_step, model=model, optimizer=optimizer, method=made, seed=0, steps_per_epoch=per_epoch
+        train_step, model=model, optimizer=optimizer, method=made, steps_per_epoch=per_epoch
     )
 
     def one(data, seed):
@@ -118,7 +119,7 @@ def accuracies(data, seeds, *, method, head, epochs):
         def update(state, rows):
             batch = jax.tree.map(lambda x: x[rows], train)
             batch |= {"where": jnp.ones(len(rows), bool), "index": rows}
-            return step(state, batch)[0], None
+            return step(state, batch, KEY)[0], None
 
         def epoch(state, at):
             rows = jax.random.permutation(jax.random.fold_in(key, at), number)

@@ -27,6 +27,7 @@ from tcmax_jax.step_bound import bound_decrease
 from tcmax_jax.training import build, passes
 from tcmax_jax.training.config.overrides import load_experiment
 from tcmax_jax.training.optimizer import AdamW
+from tcmax_jax.training.step import training_key
 
 RECIPE = Path(__file__).parents[1] / "grid.py"
 BATCH_SIZE = 16
@@ -65,9 +66,10 @@ def setup_of(setting: dict, manifest: str, data_dir: str, steps: int) -> build.S
 
 def run(setup: build.Setup, step, steps: int) -> dict:
     """Trains once; returns what became of loss, gradient and bound."""
-    state, log = setup.parallel.replicate(passes.initial_state(setup)), []
+    initial, log = passes.initial_state(setup), []
+    state, key = setup.parallel.replicate((initial, training_key(setup.config.seed)))
     for batch in itertools.islice(passes.training_batches(setup, 0), steps):
-        state, metrics = step(state, setup.parallel.put(batch))
+        state, metrics = step(state, setup.parallel.put(batch), key)
         log.append(setup.parallel.scalars(metrics))
         if not all(map(math.isfinite, log[-1].values())):
             break  # Nothing after it is finite either.

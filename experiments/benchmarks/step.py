@@ -29,7 +29,7 @@ from tcmax_jax.training.environment import describe_environment
 from tcmax_jax.training.optimizer import SGD
 from tcmax_jax.training.parallel import KINDS
 from tcmax_jax.training.state import init_state
-from tcmax_jax.training.step import train_step
+from tcmax_jax.training.step import train_step, training_key
 
 CLASSES = 6
 CHANNELS = {"audio": 1, "visual": 3}
@@ -127,14 +127,15 @@ def jax_step(inputs, labels, encoders, heads):
     params["head"] = head_params(heads)
     state = jax.device_get(state._replace(params=params, batch_stats=batch_stats))
     over = KINDS["pmap"]()
-    step = functools.partial(train_step, model=model, optimizer=optimizer, method=method, seed=0)
-    mapped, state = over.train_step(step), over.replicate(state)
+    step = functools.partial(train_step, model=model, optimizer=optimizer, method=method)
+    mapped = over.train_step(step)
+    state, key = over.replicate((state, training_key(0)))
     where, index = np.ones(len(labels), bool), np.arange(len(labels), dtype=np.int32)
     batch = over.put({"inputs": inputs, "label": labels, "where": where, "index": index})
 
     def run():
         nonlocal state
-        state, metrics = mapped(state, batch)
+        state, metrics = mapped(state, batch, key)
         return over.scalars(metrics)["loss"]
 
     return run

@@ -23,6 +23,7 @@ from tcmax_jax.training.logs import open_log
 from tcmax_jax.training.measures import profiled, used_memory
 from tcmax_jax.training.preemption import PreemptedError, Preemption
 from tcmax_jax.training.state import TrainState
+from tcmax_jax.training.step import training_key
 
 _STEPS_IN_FLIGHT = 2
 _WIDTH = 80  # columns
@@ -70,7 +71,7 @@ def fit(setup: Setup, state: TrainState, checkpoints: Checkpoints, workdir: Path
     if first_step == total_steps:
         return
     step_fn, begin_epoch = passes.training_step(setup), passes.epoch_opener(setup)
-    state = setup.parallel.replicate(state)
+    state, key = setup.parallel.replicate((state, training_key(setup.config.seed)))
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(
             open_log(workdir, setup.config, first_step=first_step, total_steps=total_steps)
@@ -88,7 +89,7 @@ def fit(setup: Setup, state: TrainState, checkpoints: Checkpoints, workdir: Path
                 with watch.paused():
                     state = begin_epoch(state, epoch)
             profile(step)
-            state, pending[step] = step_fn(state, batch)
+            state, pending[step] = step_fn(state, batch, key)
             # No further ahead of the devices than this, or time waited for data would mean nothing.
             jax.block_until_ready(pending.get(step - _STEPS_IN_FLIGHT))
             stops = preemption.asked()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import jax
 
-from tcmax_jax.training import passes
 from tcmax_jax.training.build import Setup
+from tcmax_jax.training.programs import lower_training
 
 
 def used_memory() -> dict:
@@ -33,11 +33,8 @@ def step_memory(setup: Setup) -> float | None:
     Activations and other temporary arrays, without parameters, optimizer state and batch. Compiles
     the step; None where the platform does not tell.
     """
-    state = setup.parallel.replicate(passes.initial_state(setup))
-    batches = passes.training_batches(setup, 0)
-    with contextlib.closing(batches):
-        batch = setup.parallel.put(next(batches))
-    memory = passes.training_step(setup).lower(state, batch).compile().memory_analysis()
+    step = lower_training(setup, setup.config.training.batch_size)
+    memory = step.compile().memory_analysis()
     return None if memory is None else memory.temp_size_in_bytes / 2**20
 
 

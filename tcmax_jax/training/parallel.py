@@ -13,6 +13,7 @@ import numpy as np
 from flax import jax_utils
 
 AXIS_NAME = "batch"
+_WHOLE, _ROWS = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec(AXIS_NAME)
 
 
 class _Devices:
@@ -40,7 +41,7 @@ class Pmap(_Devices):
     """Maps with `jax.pmap`."""
 
     def train_step(self, step):
-        """Returns `step` (state, batch) -> (state, metrics) over devices; donates the state."""
+        """Returns `step` (state, batch, key) -> (state, metrics) over devices; donates state."""
         step = functools.partial(step, axis_name=AXIS_NAME)
         return jax.pmap(step, axis_name=AXIS_NAME, donate_argnums=0, devices=self.devices)
 
@@ -83,14 +84,14 @@ class ShardMap(_Devices):
     """Maps with `jax.jit` and `jax.shard_map`."""
 
     def train_step(self, step):
-        """Returns `step` (state, batch) -> (state, metrics) over devices; donates the state."""
-        whole = jax.sharding.PartitionSpec()
+        """Returns `step` (state, batch, key) -> (state, metrics) over devices; donates state."""
         step = functools.partial(step, axis_name=AXIS_NAME)
-        return jax.jit(self._map(step, (whole, whole)), donate_argnums=0)
+        mapped = self._map(step, (_WHOLE, _ROWS, _WHOLE), (_WHOLE, _WHOLE))
+        return jax.jit(mapped, donate_argnums=0)
 
     def encode_step(self, step):
         """Returns `step` (state, inputs) -> features over devices, row by row."""
-        return jax.jit(self._map(step, jax.sharding.PartitionSpec(AXIS_NAME)))
+        return jax.jit(self._map(step, (_WHOLE, _ROWS), _ROWS))
 
     def replicate(self, state):
         """Returns a copy of a state of the host on every device."""
@@ -120,13 +121,12 @@ class ShardMap(_Devices):
     def _first(self, x):
         return np.asarray(x.addressable_data(0))
 
-    def _map(self, step, out_specs):
-        spec = jax.sharding.PartitionSpec
+    def _map(self, step, in_specs, out_specs):
         # check_vma would reduce gradients by itself, and the step does so: see `Step.reduce`.
         return jax.shard_map(
             step,
             mesh=_sharding(self.devices).mesh,
-            in_specs=(spec(), spec(AXIS_NAME)),
+            in_specs=in_specs,
             out_specs=out_specs,
             check_vma=False,
         )

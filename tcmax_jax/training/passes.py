@@ -90,13 +90,15 @@ def check_shared_memory(setup: Setup) -> None:
 
 
 def training_step(setup: Setup):
-    """Returns the step (replicated state, batch) -> (state, metrics); it donates the state."""
+    """Returns the step (replicated state, batch, replicated key) -> (state, metrics).
+
+    It donates the state. The key is that of `tcmax_jax.training.step.training_key`.
+    """
     step = functools.partial(
         train_step,
         model=setup.model,
         optimizer=setup.optimizer,
         method=setup.method,
-        seed=setup.config.seed,
         steps_per_epoch=setup.epochs.steps,
         accumulate=setup.config.training.accumulate,
     )

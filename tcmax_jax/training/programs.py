@@ -10,7 +10,7 @@ from tcmax_jax.methods.base import Loss, Method, follow, joint_logits
 from tcmax_jax.models import MultimodalClassifier
 from tcmax_jax.training import passes
 from tcmax_jax.training.build import Setup
-from tcmax_jax.training.step import encode_step
+from tcmax_jax.training.step import encode_step, training_key
 
 
 def lower_training(setup: Setup, rows: int) -> Lowered:
@@ -43,8 +43,8 @@ def lower_loss(setup: Setup, rows: int) -> tuple[Lowered, Lowered]:
 
 def _lower_step(setup, state, batch):
     over = setup.parallel
-    step = passes.training_step(setup)
-    return step.lower(over.replicated_shapes(state), over.put_shapes(batch))
+    state, key = over.replicated_shapes((state, training_key(setup.config.seed)))
+    return passes.training_step(setup).lower(state, over.put_shapes(batch), key)
 
 
 def _mean_of_logits() -> Method:

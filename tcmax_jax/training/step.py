@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from tcmax_jax.methods.base import Step, encoder_group
@@ -11,11 +12,11 @@ from tcmax_jax.training.state import TrainState
 def train_step(
     state,
     batch,
+    key,
     *,
     model,
     optimizer,
     method,
-    seed,
     steps_per_epoch=1,
     accumulate=1,
     axis_name=None,
@@ -28,12 +29,13 @@ def train_step(
     Args:
       state: a `TrainState`, the same on every device; donated by `tcmax_jax.training.parallel`.
       batch: this device's part of a batch, see `tcmax_jax.data.pipeline`.
+      key: data of the PRNG key of training, see `training_key`; the same on every device and at
+        every step. It is no constant of the step: runs of other seeds have the same program.
       model: a `MultimodalClassifier`.
       optimizer: an optax gradient transformation that takes the extra arguments `gap`, the loss
         less the method's floor, and `log`, a dictionary to which it may add scalars;
         `optax.with_extra_args_support` makes one of any.
       method: a `tcmax_jax.methods.Method`.
-      seed: seed of the random numbers of training.
       steps_per_epoch: steps in an epoch, for methods that act in some epochs only.
       accumulate: parts in which this device encodes its rows one after the other.
       axis_name: name of the mapped axis over devices.
@@ -53,7 +55,7 @@ def train_step(
         model=model,
         batch_stats=batch_stats,
         batch=batch,
-        key=jax.random.fold_in(jax.random.key(seed), state.step),
+        key=jax.random.fold_in(jax.random.wrap_key_data(key), state.step),
         progress=state.step / steps_per_epoch,
         accumulate=accumulate,
         axis_name=axis_name,
@@ -72,6 +74,11 @@ def train_step(
         if encoder_group(modality) in grads:  # Frozen encoders have no parameters.
             metrics[f"grad_norm/{modality}"] = optax.tree.norm(grads[encoder_group(modality)])
     return TrainState(state.step + 1, params, batch_stats, opt_state, method_state), metrics
+
+
+def training_key(seed: int) -> np.ndarray:
+    """Returns the data of the PRNG key of a seed, uint32, on the host."""
+    return np.asarray(jax.random.key_data(jax.random.key(seed)))
 
 
 def encode_step(state, inputs, *, model):

@@ -13,7 +13,7 @@ from tcmax_jax.training import parallel
 from tcmax_jax.training.config.run import trainable_heads
 from tcmax_jax.training.optimizer import SGD
 from tcmax_jax.training.state import init_state
-from tcmax_jax.training.step import train_step
+from tcmax_jax.training.step import train_step, training_key
 
 MODALITIES = ("audio", "visual")
 B, C, N = 16, 3, 48
@@ -86,7 +86,6 @@ class Problem:
             model=self.model,
             optimizer=self._optimizer,
             method=self.method,
-            seed=3,
             steps_per_epoch=3,
         )
 
@@ -119,10 +118,11 @@ class Problem:
         if key not in self._mapped:
             self._mapped[key] = parallel.Pmap(devices).train_step(self.step)
         mapped, over = self._mapped[key], parallel.Pmap(devices)
-        state = over.replicate(self.state if state is None else state)
+        state = self.state if state is None else state
+        state, key = over.replicate((state, training_key(3)))
         metrics = []
         for batch in batches:
-            state, values = mapped(state, over.put(batch))
+            state, values = mapped(state, over.put(batch), key)
             jax.block_until_ready(state)
             metrics.append(over.scalars(values))
         return over.first(state), metrics

@@ -11,6 +11,7 @@ from tcmax_jax.methods import MethodOptions
 from tcmax_jax.models import head_of
 from tcmax_jax.training.checkpoint import Checkpoints
 from tcmax_jax.training.kept import SELECTED_BY
+from tcmax_jax.training.step import training_key
 from tests.methods.problem import (
     B,
     C,
@@ -216,6 +217,7 @@ def test_every_registered_fusion_trains():
         heads = heads_of(name)
         for fusion in heads if name in TURNS else {heads[0], heads[-1]}:
             toy = Problem(name, fusion=fusion, **ACTIVE.get(name, {}))
-            shapes = jax.eval_shape(toy.step, jax.eval_shape(toy.init), make_batch())
+            state = jax.eval_shape(toy.init)
+            shapes = jax.eval_shape(toy.step, state, make_batch(), training_key(3))
             assert shapes[0].step.dtype == jnp.int32, (name, fusion)
             assert toy.model.head.num_classes == C

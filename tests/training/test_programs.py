@@ -8,6 +8,7 @@ from tcmax_jax.training import passes
 from tcmax_jax.training.build import build
 from tcmax_jax.training.parallel import KINDS
 from tcmax_jax.training.programs import lower_encoding, lower_loss, lower_training
+from tcmax_jax.training.step import training_key
 from tests.training.tiny import tiny_config
 
 
@@ -24,7 +25,8 @@ def test_shapes_are_those_of_what_training_and_evaluation_pass(devices, kind):
     batch = over.put(next(passes.training_batches(setup, 0)))
     size = config.training.batch_size
     (got, _) = lower_training(setup, size).in_avals
-    assert shapes(got) == shapes((state, batch))
+    key = over.replicate(training_key(config.seed))
+    assert shapes(got) == shapes((state, batch, key))
     (got, _) = lower_encoding(setup, size).in_avals
     assert shapes(got) == shapes((state, batch["inputs"]))
 
@@ -39,3 +41,14 @@ def test_the_loss_is_what_its_step_has_more(devices):
     # Some operations for each logit of the two parts; the products of matrices are in both.
     assert flops[0] > 0
     assert 2 < (flops[1] - flops[0]) / (2 * 64 * 990) < 60
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_runs_of_other_seeds_have_the_same_programs(devices, kind):
+    fields = {"model__fusion": "gated", "method__num_negatives": 8, "training__parallel": kind}
+    programs = set()
+    for seed in (0, 2**31):
+        config = tiny_config(seed=seed, **fields)
+        setup = build(config, None, devices, stand_in(config, 3))
+        programs.add(lower_training(setup, config.training.batch_size).as_text())
+    assert len(programs) == 1

@@ -11,7 +11,7 @@ from tcmax_jax.models import MLP, HeadOptions, MultimodalClassifier
 from tcmax_jax.training import parallel
 from tcmax_jax.training.optimizer import SGD
 from tcmax_jax.training.state import init_state
-from tcmax_jax.training.step import train_step
+from tcmax_jax.training.step import train_step, training_key
 from tests.methods.problem import NormedEncoder
 
 B, C = 16, 4
@@ -40,17 +40,17 @@ def build(fusion, method, audio=None):
     optimizer = config.make(config.rate(epochs=1, steps_per_epoch=1))
     init = functools.partial(init_state, model, optimizer, method, 64)
     state = jax.jit(init)(make_batch(0)["inputs"], jax.random.key(0))
-    step = functools.partial(train_step, model=model, optimizer=optimizer, method=method, seed=3)
+    step = functools.partial(train_step, model=model, optimizer=optimizer, method=method)
     return step, jax.device_get(state)
 
 
 def run(step, state, over, steps=3):
     mapped = over.train_step(step)
-    state = over.replicate(state)
+    state, key = over.replicate((state, training_key(3)))
     metrics = []
     for seed in range(steps):
         before = state
-        state, values = mapped(before, over.put(make_batch(seed)))
+        state, values = mapped(before, over.put(make_batch(seed)), key)
         assert all(x.is_deleted() for x in jax.tree.leaves(before)), "the state was not donated"
         jax.block_until_ready(state)
         metrics.append(over.scalars(values))

@@ -17,6 +17,7 @@ from tcmax_jax.training.build import Setup
 from tcmax_jax.training.feed import Feed
 from tcmax_jax.training.measures import used_memory
 from tcmax_jax.training.state import TrainState
+from tcmax_jax.training.step import training_key
 
 _TIMED = 10
 # Batches that wait when the first step has compiled: those of the feed, and of each reader.
@@ -113,12 +114,12 @@ def summarise(times: list[StepTime], *, waits: bool, unfinished: bool) -> Speed:
 
 def _steps(setup: Setup, state: TrainState, repeat: bool) -> Iterator[StepTime]:
     step_fn = passes.training_step(setup)
-    state = setup.parallel.replicate(state)
+    state, key = setup.parallel.replicate((state, training_key(setup.config.seed)))
     with contextlib.closing(passes.training_batches(setup, 0)) as batches:
         feed = Feed(itertools.repeat(next(batches)) if repeat else batches, setup.parallel.put)
         begin = time.monotonic()
         for batch in feed:
-            state, metrics = step_fn(state, batch)
+            state, metrics = step_fn(state, batch, key)
             jax.block_until_ready((state, metrics))
             yield StepTime(time.monotonic() - begin, feed.waited())
             begin = time.monotonic()
