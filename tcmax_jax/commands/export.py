@@ -9,6 +9,7 @@ import numpy as np
 
 from tcmax_jax.commands.modes import Options, Outcome
 from tcmax_jax.commands.recipe import run_config
+from tcmax_jax.evaluation.text import recalibration_text
 from tcmax_jax.files import json_text
 from tcmax_jax.series import Series
 from tcmax_jax.training.config import Config
@@ -61,6 +62,8 @@ def write_export(workdir: Path, folder: Path, *, recalibrated: bool = False) -> 
             "Choose another --export, or remove it."
         )
     trained = load_trained(workdir, recalibrated=recalibrated)
+    if trained.recalibration:
+        say(recalibration_text(trained.recalibration["judged"]))
     inputs = input_shapes(trained.config)
     exported = export_function(trained, inputs)
     about = description(trained, inputs, exported)

@@ -20,6 +20,7 @@ from tcmax_jax.data.preparation.decode import decode_chunks
 from tcmax_jax.data.sources.manifest import read_unlabelled
 from tcmax_jax.evaluation.quantities import Name, number
 from tcmax_jax.evaluation.tables import csv_table
+from tcmax_jax.evaluation.text import recalibration_text
 from tcmax_jax.files import write_atomically
 from tcmax_jax.packages import DECODERS, versions
 from tcmax_jax.run_folder import RunFolder
@@ -97,6 +98,8 @@ def predict_file(
       CheckpointError: the best checkpoint is damaged.
     """
     trained = load_trained(workdir, recalibrated=recalibrated)
+    if trained.recalibration:
+        say(recalibration_text(trained.recalibration["judged"]))
     forms = _forms(trained.config)
     listed = read_unlabelled(
         clips, trained.class_names, outside_paths=outside_paths, modalities=tuple(forms)

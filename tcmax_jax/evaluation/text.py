@@ -47,12 +47,17 @@ def results_table(results: Mapping, width: int | None = None) -> str:
     return f"{text}\na part of the data only: {', '.join(shares)} of the listed clips"
 
 
-def recalibration_text(judged: Mapping) -> str:
+def recalibration_text(judged: Mapping | None) -> str:
     """Returns a sentence on what recalibration is to be expected to do to new examples.
 
     Args:
-      judged: see `tcmax_jax.evaluation.analysis.analyse_recalibrated`.
+      judged: see `tcmax_jax.evaluation.analysis.analyse_recalibrated`; None where it is not.
     """
+    if judged is None:
+        return (
+            "Recalibration: not judged on examples that the fit left out, so that it may do harm. "
+            "Validation has too few, or the run was evaluated by an earlier version."
+        )
     name, gain = Name("difference"), judged["gain"]
     told = f"{number(name, gain['mean'], gain['half_width'])} {quantity(name).unit}"
     left_out = f"{judged['groups']} groups" if judged["groups"] else "examples"

@@ -42,7 +42,9 @@ class Trained(NamedTuple):
       bank: {modality: [B, D]}, features of the validation split, over which a prediction from one
         modality averages the others; {} where that checkpoint was not evaluated.
       recalibration: weights and offsets of its sum of modalities, see
-        `tcmax_jax.evaluation.recalibration`; None for the method's own prediction.
+        `tcmax_jax.evaluation.recalibration`, and "judged", what is to be expected of it on new
+        examples, see `tcmax_jax.evaluation.text.recalibration_text`; None for the method's own
+        prediction.
       decoded_with: versions of the packages that prepared its training data; {} if unknown.
     """
 
@@ -116,25 +118,25 @@ def best_step(checkpoints: Kept, workdir: Path, config: Config) -> int:
 
 def _bank(workdir: Path, step: int) -> Mapping[str, np.ndarray]:
     outputs = RunFolder(workdir).outputs("validation")
-    there = _evaluated_step(workdir) == step and digests.is_due(outputs)
+    there = _results(workdir)["step"] == step and digests.is_due(outputs)
     return read_outputs(outputs).features if there else {}
 
 
 def _recalibration(workdir: Path, step: int) -> Mapping:
-    recalibration, evaluated = stored_recalibration(workdir), _evaluated_step(workdir)
-    if evaluated != step:
+    recalibration, results = stored_recalibration(workdir), _results(workdir)
+    if results["step"] != step:
         raise ValueError(
             f"Expected the recalibration of the best checkpoint, that of step {step}, in "
-            f"{workdir}, got one of step {evaluated or 'unknown'}. {_EVALUATE}"
+            f"{workdir}, got one of step {results['step'] or 'unknown'}. {_EVALUATE}"
         )
-    return recalibration
+    return recalibration | {"judged": results.get("recalibration")}
 
 
-def _evaluated_step(workdir: Path) -> int | None:
-    """Returns the step of the checkpoint that the results in the folder are of."""
+def _results(workdir: Path) -> Mapping:
+    """Returns the results in the folder of a run, or that they are of no step."""
     results = RunFolder(workdir).results
     due = digests.is_due(results)
-    return digests.read_json(results, _EVALUATE, ["step"])["step"] if due else None
+    return digests.read_json(results, _EVALUATE, ["step"]) if due else {"step": None}
 
 
 def classifier(trained: Trained) -> Callable:

@@ -103,12 +103,29 @@ def test_a_recalibrated_function_weighs_the_modalities(run, tmp_path, data_dir):
     exports.write_export(run, tmp_path / "model", recalibrated=True)
     about = json.loads((tmp_path / "model" / "model.json").read_text())
     found = json.loads((run / "analysis.json").read_text())["test"]["recalibration"]
-    assert about["recalibration"] == {name: found[name] for name in ("weights", "offsets")}
+    assert about["recalibration"] == {
+        "weights": found["weights"],
+        "offsets": found["offsets"],
+        "judged": None,  # by 30 examples
+    }
     said = load(tmp_path / "model").call(inputs_of_test(data_dir))
     outputs = read_outputs(run / "outputs-test.npz")
     scores = sum(w * outputs.scores[m] for m, w in found["weights"].items()) + found["offsets"]
     np.testing.assert_allclose(said["fused"], softmax(scores), atol=1e-6, rtol=0)
     np.testing.assert_allclose(said["audio"], softmax(outputs.marginal["audio",]), atol=1e-6)
+
+
+def test_what_is_to_be_expected_of_recalibration_goes_with_it(run, tmp_path, capsys):
+    moved = shutil.copytree(run, tmp_path / "moved")
+    judged = {"gain": {"mean": -0.029, "half_width": 0.01}, "groups": 6, "holds": False}
+    results = json.loads((moved / "results.json").read_text())
+    change(moved / "results.json", json.dumps(results | {"recalibration": judged}))
+    exports.write_export(moved, tmp_path / "model", recalibrated=True)
+    said = capsys.readouterr().err
+    assert "-2.90 ±1.00 points of accuracy on 6 groups of validation that the fit left" in said
+    assert "says nothing of new groups: those of validation were trained on" in said
+    about = json.loads((tmp_path / "model" / "model.json").read_text())
+    assert about["recalibration"]["judged"] == judged
 
 
 def test_the_recalibration_of_another_checkpoint_is_refused(run, tmp_path):

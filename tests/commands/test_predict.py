@@ -128,8 +128,9 @@ def test_other_versions_of_the_decoders_are_told(run, media, tmp_path, capsys, m
     )
 
 
-def test_recalibrated_probabilities(run, media, tmp_path):
+def test_recalibrated_probabilities(run, media, tmp_path, capsys):
     predict_file(run, media, tmp_path / "out.csv", recalibrated=True)
+    assert "Recalibration: not judged on examples that the fit left" in capsys.readouterr().err
     rows = read(tmp_path / "out.csv")[1]
     scores = read_outputs(run / "outputs-test.npz").scores
     found = json.loads((run / "analysis.json").read_text())["test"]["recalibration"]
