@@ -372,8 +372,8 @@ def label_scores(forward: Forward, logits: Mapping[str, jax.Array]) -> dict:
 
 def mean_of_others(values: Mapping[str, jax.Array]) -> dict:
     """Returns the mean of all other modalities' values for each modality."""
-    total = sum(values.values())
-    return {m: (total - x) / (len(values) - 1) for m, x in values.items()}
+    # Not from the sum of all: what is left of it is rounded, and three equal values would differ.
+    return {m: sum(x for w, x in values.items() if w != m) / (len(values) - 1) for m in values}
 
 
 def ratio_to_others(scores: Mapping[str, jax.Array]) -> dict:

@@ -45,6 +45,13 @@ def test_coefficients_of_three_compare_with_the_mean_of_the_others():
     assert k["c"] == 1
 
 
+def test_three_equal_scores_have_a_ratio_of_one():
+    """As before the first step, where the head says nothing, in whatever way scores are rounded."""
+    equal = jnp.asarray(np.random.default_rng(0).uniform(0.1, 0.9, 1000), jnp.float32)
+    for k in ogm_coefficients({"a": equal, "b": equal, "c": equal}, alpha=0.5).values():
+        np.testing.assert_array_equal(k, 1)
+
+
 @pytest.mark.parametrize("modalities", [2, 3])
 def test_the_loss_is_joint_and_the_scores_are_those_of_the_parts(modalities):
     features, labels = make_batch(0, modalities=modalities, scale=2.0, dtype=np.float32)
