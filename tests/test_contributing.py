@@ -1,6 +1,7 @@
 """The table of CONTRIBUTING names the files in which the code speaks of its stand-ins."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -37,8 +38,9 @@ def rows():
             yield stand_in, files
 
 
-def named_in_code(path, spelling):
-    """Returns whether the code of a file, docstrings aside, has a name or a text of a spelling."""
+@functools.cache
+def words_of_code(path):
+    """Returns the names and the texts of the code of a file, docstrings aside."""
     tree = ast.parse(path.read_text())
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
     documented = [n for n in ast.walk(tree) if isinstance(n, kinds) and ast.get_docstring(n)]
@@ -52,7 +54,7 @@ def named_in_code(path, spelling):
                 words.append(name)
             case ast.FunctionDef(name=name) | ast.alias(name=name) | ast.keyword(arg=name):
                 words.append(name or "")
-    return any(re.fullmatch(spelling, word.rpartition(".")[2]) for word in words)
+    return {word.rpartition(".")[2] for word in words}
 
 
 @pytest.mark.parametrize(("stand_in", "files"), list(rows()))
@@ -68,7 +70,7 @@ def test_the_files_of_a_stand_in(stand_in, files):
     found = {
         str(path.relative_to(PACKAGE))
         for path in PACKAGE.rglob("*.py")
-        if named_in_code(path, spelling)
+        if any(re.fullmatch(spelling, word) for word in words_of_code(path))
     }
     estimators = {name for name in found if name.startswith("estimators/")}
     assert found - estimators - (BY_CHOICE - listed) == listed

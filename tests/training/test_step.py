@@ -71,17 +71,16 @@ CASES = {
 def on_one_device(case):
     """Returns step, first state, last state and metrics; both ways over devices equal these."""
     step, state = build(*CASES[case])
-    one, metrics = run(step, state, parallel.Pmap(jax.devices()[:1]))
-    check_progress(case, state, one, metrics)
-    return step, state, one, metrics
+    return step, state, *run(step, state, parallel.Pmap(jax.devices()[:1]))
 
 
+# Methods are tested on several devices in test_conformance.py, their losses in test_devices.py.
 # Both ways hand the same step what it sees: those whose step looks at its place among the devices,
 # or talks to the others in the forward pass, go both.
 @pytest.mark.parametrize(
     ("case", "kind"),
-    [*((case, "pmap") for case in CASES)]
-    + [(case, "shard_map") for case in ("batch-norm", "tcmax-sampled")],
+    [("tcmax-exhaustive", "pmap")]
+    + [(case, kind) for case in ("batch-norm", "tcmax-sampled") for kind in parallel.KINDS],
 )
 def test_four_devices_equal_one(devices, case, kind):
     step, state, one, metrics_of_one = on_one_device(case)
@@ -103,8 +102,9 @@ def test_four_devices_equal_one(devices, case, kind):
         np.testing.assert_allclose(got, expected, rtol=5e-3, atol=2e-4, err_msg=str(path))
 
 
-def check_progress(case, before, after, metrics):
-    """Checks what holds on any number of devices."""
+@pytest.mark.parametrize("case", CASES)
+def test_everything_is_trained(case):
+    _, before, after, metrics = on_one_device(case)
     assert int(after.step) == 3
     for (path, old), new in zip(
         jax.tree.leaves_with_path(before.params), jax.tree.leaves(after.params), strict=True

@@ -18,12 +18,11 @@ from tests.data.media_files import flat_frames, tone, write_media
 from tests.training.tiny import tiny_config
 
 VARIANTS = {
-    "film-adamw-bfloat16-workers": {
+    "film-adamw-bfloat16": {
         "model__fusion": "film",
         "model__dtype": "bfloat16",
         "optimizer__kind": "adamw",
         "optimizer__learning_rate": 0.001,
-        "training__workers": 1,
     },
     "empirical-prior": {"method__label_prior": "empirical", "model__fusion": "share_head"},
     "unimodal-own-heads": {"method__kind": "unimodal", "model__fusion": "concat_msh"},
@@ -155,7 +154,10 @@ def test_a_run_refuses_other_data_than_it_was_trained_on(own_clips, longer_manif
 def test_what_changes_no_number_may_change_on_the_way(tmp_path, data_dir):
     config = tiny_config(training__epochs=1)
     results = loop.train(config, tmp_path / "run", data_dir)
-    faster = tiny_config(training__epochs=1, training__threads=4, training__log_every=2)
+    # Processes are asked for where not all is held in memory.
+    other = {"threads": 4, "workers": 1, "held_mib": 0, "log_every": 2}
+    options = {f"training__{name}": value for name, value in other.items()}
+    faster = tiny_config(training__epochs=1, **options)
     assert loop.train(faster, tmp_path / "run", data_dir) == results
 
 
