@@ -121,19 +121,23 @@ def test_pages_of_comparisons_hold_their_numbers():
 
 
 WHOLE = ("accuracy", "recalibrated")
-ALONE_IN_NOISE = ("marginal/accuracy/audio", "marginal/accuracy/mouth", "probe/mouth")
 
 
-def noise_rows(measured):
-    """Rows of the page: level, method, seeds, accuracies, points above joint training."""
+def study_rows(measured, weak, told=str):
+    """Rows of a study: value, method, seeds, accuracies, points above joint training."""
+    names = (*WHOLE, *(f"marginal/accuracy/{m}" for m in ("audio", weak)), f"probe/{weak}")
     for point in measured["points"]:
-        level = re.search(r"audio_?(.*)\.npz", point["value"])[1].replace("dB", " dB") or "none"
         for row in point["rows"]:
-            names = (*WHOLE, *ALONE_IN_NOISE)
             accuracies = [mean(read_name(n), row["metrics"][n], short=True) for n in names]
             difference = row["difference"]
             apart = mean(Name("difference"), difference, short=True) if difference else "-"
-            yield [level, row["method"], str(len(row["seeds"])), *accuracies, apart]
+            value, seeds = told(point["value"]), str(len(row["seeds"]))
+            yield [value, row["method"], seeds, *accuracies, apart]
+
+
+def level_of(file):
+    """Returns how the page calls the noise of a file."""
+    return re.search(r"audio_?(.*)\.npz", file)[1].replace("dB", " dB") or "none"
 
 
 def above_the_ensemble(runs, key):
@@ -148,7 +152,7 @@ def test_the_page_on_noise_holds_its_numbers():
     measured = json.loads((RESULTS / "comparisons" / "grid_noise.json").read_text())
     lines = (RESULTS / "grid_noise.md").read_text().splitlines()
     table = [[cell.strip() for cell in x.strip("|").split("|")] for x in lines if x[:1] == "|"]
-    assert table[2:] == list(noise_rows(measured))
+    assert table[2:] == list(study_rows(measured, "mouth", level_of))
     said = " ".join(lines)
     cells = {(row[0], row[1]): row for row in table[2:]}
     loud, quiet = "-10 dB", "none"
