@@ -120,6 +120,13 @@ def test_pages_of_comparisons_hold_their_numbers():
         assert text.format(*means) in said
 
 
+def table_of(page, begin):
+    """Returns the rows of the table of a page whose heading begins so, and the lines after it."""
+    lines = (RESULTS / page).read_text().splitlines()
+    heading = next(i for i, line in enumerate(lines) if line.startswith(begin))
+    return [line.strip("| ").split(" | ") for line in lines[heading + 2 :]]
+
+
 WHOLE = ("accuracy", "recalibrated")
 
 
@@ -164,6 +171,30 @@ def test_the_page_on_noise_holds_its_numbers():
     assert "(-10 dB: {} %, TCMax {} %, the ensemble {} %)".format(*sound) in said
     ahead = [above_the_ensemble(measured["points"][-1]["runs"], x) for x in WHOLE]
     assert "above it, {} points; recalibrated they are level there ({})".format(*ahead) in said
+
+
+def test_the_table_on_the_strength_of_the_sound_holds_its_numbers():
+    measured = json.loads((RESULTS / "comparisons" / "signal.json").read_text())
+    rows = list(study_rows(measured, "visual"))
+    assert rows == table_of("analyses.md", "| sound | method")[: len(rows)]
+    assert {row[2] for row in rows} == {"5"}
+    cells = {(row[0], row[1]): row[3:] for row in rows}
+    faint = {method: cells["0.1", method] for method in ("tcmax", "unimodal", "joint")}
+    said = " ".join((ROOT / "docs" / "objective.md").read_text().split())
+    for column, text in (
+        (0, "accuracy is {0} %, joint training's {2} % since it leaves that sound alone"),
+        (0, "the ensemble of unimodal classifiers has {1} % by its best checkpoint"),
+        (4, "a linear probe has {} % of TCMax's picture, {} % of the ensemble's and {} % of joint"),
+        (1, "TCMax has {} %, the ensemble {} %, joint training {} %"),
+    ):
+        assert text.format(*(row[column] for row in faint.values())) in said
+    said = " ".join((RESULTS / "analyses.md").read_text().split())
+    for text, value in (
+        ("TCMax gains {} points", "0.2"),
+        ("and {} with the recipe's", "0.35"),
+        ("joint training, {} points", "0.1"),
+    ):
+        assert text.format(cells[value, "tcmax"][5]) in said
 
 
 NUMBER = re.compile(r"[-+.\d]+ ±[.\d]*\d")
@@ -216,11 +247,8 @@ def negatives_rows(measured):
 
 def test_the_table_on_a_gated_head_holds_its_numbers():
     measured = json.loads((RESULTS / "comparisons" / "negatives.json").read_text())
-    lines = (RESULTS / "analyses.md").read_text().splitlines()
-    begin = next(i for i, line in enumerate(lines) if line.startswith("| tuples, gated"))
-    table = [line.strip("| ").split(" | ") for line in lines[begin + 2 :]]
     rows = list(negatives_rows(measured))
-    assert table[: len(rows)] == rows
+    assert rows == table_of("analyses.md", "| tuples, gated")[: len(rows)]
     assert {row["metrics"]["accuracy"]["n"] for x in measured["points"] for row in x["rows"]} == {5}
 
 
