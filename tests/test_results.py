@@ -173,6 +173,17 @@ def test_the_page_on_noise_holds_its_numbers():
     assert "above it, {} points; recalibrated they are level there ({})".format(*ahead) in said
 
 
+def test_the_table_on_the_batch_size_holds_its_numbers():
+    measured = json.loads((RESULTS / "comparisons" / "batch.json").read_text())
+    rows = list(study_rows(measured, "visual"))
+    assert rows == table_of("analyses.md", "| batch | method")[: len(rows)]
+    assert {row[2] for row in rows} == {"5"}
+    bounds = [point["rows"][1]["metrics"]["tc_bound"] for point in measured["points"]]
+    told = [mean(Name("tc_bound"), each, short=True) for each in bounds]
+    text = (RESULTS / "analyses.md").read_text()
+    assert "TCMax's bound is {}, {} and {} nats".format(*told) in text
+
+
 def test_the_table_on_the_strength_of_the_sound_holds_its_numbers():
     measured = json.loads((RESULTS / "comparisons" / "signal.json").read_text())
     rows = list(study_rows(measured, "visual"))
