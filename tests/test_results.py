@@ -173,11 +173,17 @@ def test_the_page_on_noise_holds_its_numbers():
     assert "above it, {} points; recalibrated they are level there ({})".format(*ahead) in said
 
 
-def test_the_table_on_the_batch_size_holds_its_numbers():
-    measured = json.loads((RESULTS / "comparisons" / "batch.json").read_text())
+def of_the_analyses(study, begin):
+    """Returns a study of five seeds and its rows, which the page of analyses has to hold."""
+    measured = json.loads((RESULTS / "comparisons" / f"{study}.json").read_text())
     rows = list(study_rows(measured, "visual"))
-    assert rows == table_of("analyses.md", "| batch | method")[: len(rows)]
+    assert rows == table_of("analyses.md", begin)[: len(rows)]
     assert {row[2] for row in rows} == {"5"}
+    return measured, rows
+
+
+def test_the_table_on_the_batch_size_holds_its_numbers():
+    measured, _ = of_the_analyses("batch", "| batch | method")
     bounds = [point["rows"][1]["metrics"]["tc_bound"] for point in measured["points"]]
     told = [mean(Name("tc_bound"), each, short=True) for each in bounds]
     text = (RESULTS / "analyses.md").read_text()
@@ -185,10 +191,7 @@ def test_the_table_on_the_batch_size_holds_its_numbers():
 
 
 def test_the_table_on_the_strength_of_the_sound_holds_its_numbers():
-    measured = json.loads((RESULTS / "comparisons" / "signal.json").read_text())
-    rows = list(study_rows(measured, "visual"))
-    assert rows == table_of("analyses.md", "| sound | method")[: len(rows)]
-    assert {row[2] for row in rows} == {"5"}
+    _, rows = of_the_analyses("signal", "| sound | method")
     cells = {(row[0], row[1]): row[3:] for row in rows}
     faint = {method: cells["0.1", method] for method in ("tcmax", "unimodal", "joint")}
     said = " ".join((ROOT / "docs" / "objective.md").read_text().split())
