@@ -43,6 +43,7 @@ import jax
 import pytest
 
 from tcmax_jax.section import forget
+from tcmax_jax.training.programs import shared_programs
 
 # Tracing makes many objects, and each full collection walks all that jax and others have imported.
 gc.freeze()
@@ -72,6 +73,13 @@ def _compiled_programs_do_not_pile_up():
         gc.collect()
         # Most of it was freed in small pieces, which glibc keeps unless it is asked.
         getattr(ctypes.CDLL(None), "malloc_trim", int)(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _runs_share_programs():
+    """Saves tracing what an equal run has traced; test_programs.py compares with runs alone."""
+    with shared_programs():
+        yield
 
 
 @pytest.fixture(autouse=True)

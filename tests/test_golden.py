@@ -120,7 +120,7 @@ def test_each_method_trains_to_the_same_numbers(name, devices, tmp_path_factory)
     initial = passes.initial_state(setup)
     state, key = setup.parallel.replicate((initial, training_key(config.seed)))
     state = passes.epoch_opener(setup)(state, 1)
-    step = passes.training_step(setup)
+    step = setup.programs.step
     batches = passes.training_batches(setup, 0)
     for expected, batch in zip(case["steps"], batches, strict=False):
         state, metrics = step(state, setup.parallel.put(batch), key)

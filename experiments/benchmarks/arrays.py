@@ -90,7 +90,7 @@ def input_rate(setup, seconds: float) -> float:
 
 def training_rate(setup, seconds: float) -> tuple[float, float]:
     """Returns examples/s of training, and the share of the time spent waiting for input."""
-    step = passes.training_step(setup)
+    step = setup.programs.step
     initial = passes.initial_state(setup)
     state, key = setup.parallel.replicate((initial, training_key(setup.config.seed)))
     with contextlib.closing(passes.training_batches(setup, 0)) as batches:

@@ -47,10 +47,10 @@ def measure(recipe: str, batch_size: int, seed: int) -> dict:
     state, key = over.replicate((passes.initial_state(setup), training_key(seed)))
     jax.block_until_ready(state)
     initialised = time.perf_counter()
-    state, metrics = passes.training_step(setup)(state, batch, key)
+    state, metrics = setup.programs.step(state, batch, key)
     jax.block_until_ready((state, metrics))
     stepped = time.perf_counter()
-    jax.block_until_ready(setup.encode(state, batch["inputs"]))
+    jax.block_until_ready(setup.programs.encode(state, batch["inputs"]))
     done = time.perf_counter()
     return {
         "initial state": initialised - begin,

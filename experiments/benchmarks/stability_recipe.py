@@ -87,7 +87,7 @@ def run(setup: build.Setup, step, steps: int) -> dict:
 
 def made(setup: build.Setup, asked) -> list[dict]:
     """Returns a run of each seed, all with the step that is compiled once."""
-    step, runs = passes.training_step(setup), []
+    step, runs = setup.programs.step, []
     for seed in range(asked.seeds):
         config = dataclasses.replace(setup.config, seed=seed)
         runs.append(run(setup._replace(config=config), step, asked.steps))

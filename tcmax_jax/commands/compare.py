@@ -5,8 +5,6 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
-import jax
-
 from tcmax_jax import digests
 from tcmax_jax.commands.modes import Options, Outcome
 from tcmax_jax.commands.recipe import data_folder, recipe_of, workdir_of
@@ -29,6 +27,7 @@ from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.comparison import Comparison, Study
 from tcmax_jax.training.config.run import trainable_heads
 from tcmax_jax.training.config.tree import ConfigError
+from tcmax_jax.training.programs import shared_programs
 
 _FILE = "comparison.json"
 
@@ -71,6 +70,7 @@ def plan(config: Config) -> list[Config]:
     return planned
 
 
+@shared_programs()
 def run_comparison(
     config: Config, workdir: Path, data_dir: str, say: Callable[[str], None] | None = None
 ) -> dict:
@@ -102,8 +102,6 @@ def run_comparison(
         run_folders.check(folder, each)
     for number, (each, folder) in enumerate(planned, start=1):
         finished = finished_results(folder)
-        if not finished and number > 1:
-            jax.clear_caches()  # nothing that the run before has compiled is of use to this one
         note = "finished before" if finished else "training"
         say(f"[{number}/{len(planned)}] {folder.name}: {note}")
         run = {**_names(each), "seed": each.seed}

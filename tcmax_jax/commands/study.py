@@ -6,8 +6,6 @@ import statistics
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import jax
-
 from tcmax_jax import digests
 from tcmax_jax.commands.compare import finished_results, plan, run_comparison, run_name
 from tcmax_jax.commands.modes import Options, Outcome
@@ -24,6 +22,7 @@ from tcmax_jax.training.config.comparison import Study
 from tcmax_jax.training.config.overrides import override
 from tcmax_jax.training.config.tree import ConfigError
 from tcmax_jax.training.measures import step_memory
+from tcmax_jax.training.programs import shared_programs
 
 _FILE = "study.json"
 _RESTORE = "Restore it from a copy, or remove the run's folder to train it again."
@@ -73,6 +72,7 @@ def variations(config: Config) -> dict[str, Config]:
     return recipes
 
 
+@shared_programs()
 def run_study(
     config: Config, workdir: Path, data_dir: str, say: Callable[[str], None] | None = None
 ) -> dict:
@@ -100,8 +100,6 @@ def run_study(
     for number, (text, recipe) in enumerate(recipes.items(), start=1):
         say(f"({number}/{len(recipes)}) {study['field']} = {text}")
         folder = workdir / point_folder(study["field"], json.loads(text))
-        if number > 1:
-            jax.clear_caches()  # nothing that the point before has compiled is of use to this one
         comparison = run_comparison(recipe, folder, data_dir, say)
         costs = _costs(recipe, folder, data_dir, memory.get(text, {}))
         rows = [

@@ -1,23 +1,19 @@
 """From a configuration to what it describes: data, model, method, optimiser."""
 
 import contextlib
-import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from tcmax_jax import methods
 from tcmax_jax.data.datasets import Dataset, open_dataset
 from tcmax_jax.data.held import HeldRecords
 from tcmax_jax.data.in_place import is_in_place, open_in_place
-from tcmax_jax.data.inputs import Input
 from tcmax_jax.data.pipeline import steps_per_epoch
 from tcmax_jax.data.preparation.prepare import folder_of, prepare, remove_unfinished
 from tcmax_jax.data.scales import Scale, measure_scales
@@ -26,67 +22,8 @@ from tcmax_jax.training.config import Config
 from tcmax_jax.training.locks import locked
 from tcmax_jax.training.parallel import AXIS_NAME, KINDS, Parallel
 from tcmax_jax.training.processes import primary_first, say
-from tcmax_jax.training.step import encode_step
-
-
-class Epochs(NamedTuple):
-    """Which epoch, counted from 1, a step belongs to, counted from 1 too.
-
-    Attributes:
-      number: of epochs in the run.
-      steps: in an epoch.
-    """
-
-    number: int
-    steps: int
-
-    @property
-    def total_steps(self) -> int:
-        """Steps of the whole run."""
-        return self.number * self.steps
-
-    def of(self, step: int) -> int:
-        """Returns the epoch of a step."""
-        return -(-step // self.steps)
-
-    def begins(self, step: int) -> bool:
-        """Returns whether a step is the first of its epoch."""
-        return (step - 1) % self.steps == 0
-
-    def ends(self, step: int) -> bool:
-        """Returns whether a step is the last of its epoch."""
-        return step % self.steps == 0
-
-
-class Setup(NamedTuple):
-    """What a run is made of, built before any training.
-
-    Attributes:
-      config: the configuration.
-      dataset: the prepared data.
-      inputs: {modality: function (stored value, seed or None) -> encoder's input}.
-      model: the classifier.
-      method: what is minimised, and how the result predicts.
-      schedule: learning rate by step.
-      optimizer: the update rule.
-      parallel: the devices, and how steps are mapped over them.
-      encode: function (replicated state, inputs) -> features over the devices, compiled once for
-        all evaluations.
-      apply: `model.apply` as it is called for the head, compiled in the same way.
-      epochs: how long it trains.
-    """
-
-    config: Config
-    dataset: Dataset
-    inputs: Mapping[str, Input]
-    model: MultimodalClassifier
-    method: methods.Method
-    schedule: optax.Schedule
-    optimizer: optax.GradientTransformation
-    parallel: Parallel
-    encode: Callable
-    apply: Callable
-    epochs: Epochs
+from tcmax_jax.training.programs import programs_of
+from tcmax_jax.training.setup import Epochs, Setup
 
 
 def build(
@@ -209,21 +146,20 @@ def assemble(config: Config, dataset: Dataset, parallel: Parallel) -> Setup:
             f"Expected fewer than {2**31} steps, got training.epochs={training.epochs} of {steps}. "
             "Lower training.epochs."
         )
-    schedule = config.optimizer.rate(epochs=training.epochs, steps_per_epoch=steps)
-    model = make_model(config, len(dataset.class_names), scales)
-    return Setup(
+    epochs = Epochs(training.epochs, steps)
+    schedule = config.optimizer.rate(epochs=epochs.number, steps_per_epoch=steps)
+    setup = Setup(
         config=config,
         dataset=dataset,
         inputs=inputs,
-        model=model,
+        model=make_model(config, len(dataset.class_names), scales),
         method=make_method(config, label_prior_of(config, dataset)),
         schedule=schedule,
         optimizer=config.optimizer.make(schedule),
         parallel=parallel,
-        encode=parallel.encode_step(functools.partial(encode_step, model=model)),
-        apply=jax.jit(model.apply, static_argnames="method"),
-        epochs=Epochs(training.epochs, steps),
+        epochs=epochs,
     )
+    return setup._replace(programs=programs_of(setup))
 
 
 def held(dataset: Dataset, config: Config) -> Dataset:

@@ -11,9 +11,9 @@ from tcmax_jax.models import FrozenEncoder
 from tcmax_jax.models.classifier import standardized
 from tcmax_jax.models.encoder import pooled
 from tcmax_jax.training import passes
-from tcmax_jax.training.build import Setup
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.tree import ConfigError, is_ours
+from tcmax_jax.training.setup import Setup
 from tcmax_jax.training.state import TrainState
 
 _EXAMPLES = 4

@@ -16,12 +16,12 @@ from tcmax_jax.models.encoder import NormalizingOptions, normalize
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.series import Series
 from tcmax_jax.training import passes
-from tcmax_jax.training.build import Setup
 from tcmax_jax.training.checkpoint import Checkpoints
 from tcmax_jax.training.feed import Feed
 from tcmax_jax.training.logs import open_log
 from tcmax_jax.training.measures import profiled, used_memory
 from tcmax_jax.training.preemption import PreemptedError, Preemption
+from tcmax_jax.training.setup import Setup
 from tcmax_jax.training.state import TrainState
 from tcmax_jax.training.step import training_key
 
@@ -70,7 +70,7 @@ def fit(setup: Setup, state: TrainState, checkpoints: Checkpoints, workdir: Path
     first_step, total_steps = int(state.step), epochs.total_steps
     if first_step == total_steps:
         return
-    step_fn, begin_epoch = passes.training_step(setup), passes.epoch_opener(setup)
+    step_fn, begin_epoch = setup.programs.step, passes.epoch_opener(setup)
     state, key = setup.parallel.replicate((state, training_key(setup.config.seed)))
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(

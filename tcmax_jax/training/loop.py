@@ -13,7 +13,7 @@ from tcmax_jax.evaluation.probe import probe_accuracies
 from tcmax_jax.files import json_text
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training import passes, run_folders
-from tcmax_jax.training.build import Setup, build, with_forms
+from tcmax_jax.training.build import build, with_forms
 from tcmax_jax.training.checkpoint import Checkpoints, check_room
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.encoders import check_encoders, check_weights, load_weights
@@ -21,6 +21,7 @@ from tcmax_jax.training.fit import fit
 from tcmax_jax.training.kept import CheckpointError, Kept
 from tcmax_jax.training.logs import write_final_metrics
 from tcmax_jax.training.processes import all_agree, is_primary, say, together, wait_for_all
+from tcmax_jax.training.setup import Setup
 from tcmax_jax.training.trained import best_step
 
 

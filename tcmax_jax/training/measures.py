@@ -8,8 +8,8 @@ from pathlib import Path
 
 import jax
 
-from tcmax_jax.training.build import Setup
-from tcmax_jax.training.programs import lower_training
+from tcmax_jax.training.lowering import lower_training
+from tcmax_jax.training.setup import Setup
 
 
 def used_memory() -> dict:

@@ -1,7 +1,6 @@
 """Passes over the data with the model of a run: what training and evaluation share."""
 
 import contextlib
-import functools
 import math
 import sys
 from dataclasses import replace
@@ -23,10 +22,9 @@ from tcmax_jax.evaluation.evaluate import Evaluation, encode_split, evaluate_spl
 from tcmax_jax.models import head_of
 from tcmax_jax.models.classifier import broken_modality
 from tcmax_jax.space import lacking
-from tcmax_jax.training.build import Setup
 from tcmax_jax.training.processes import gather, is_primary
-from tcmax_jax.training.state import TrainState, init_state
-from tcmax_jax.training.step import train_step
+from tcmax_jax.training.setup import Setup
+from tcmax_jax.training.state import TrainState
 
 SMALLER_STEPS = "lower optimizer.learning_rate, or set optimizer.clip_norm, in a new --workdir."
 _SHARED = Path("/dev/shm")
@@ -35,8 +33,7 @@ _SILENT_SECONDS = 2.0  # before a bar appears
 
 def initial_state(setup: Setup) -> TrainState:
     """Returns the state before the first step, on the host; the same in every process."""
-    init, arguments = _initialisation(setup)
-    return jax.device_get(jax.jit(init)(*arguments))
+    return jax.device_get(setup.programs.initialise(*_initial_arguments(setup)))
 
 
 def state_shapes(setup: Setup, inputs=None) -> TrainState:
@@ -46,8 +43,8 @@ def state_shapes(setup: Setup, inputs=None) -> TrainState:
       setup: what the run is made of.
       inputs: {modality: shapes and dtypes of [B, ...]}; those of the data when None.
     """
-    init, (of_data, key) = _initialisation(setup)
-    return jax.eval_shape(init, inputs or of_data, key)
+    of_data, key = _initial_arguments(setup)
+    return jax.eval_shape(setup.programs.initialise, inputs or of_data, key)
 
 
 def batch_shapes(setup: Setup, rows: int):
@@ -59,12 +56,10 @@ def batch_shapes(setup: Setup, rows: int):
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype), batch)
 
 
-def _initialisation(setup):
+def _initial_arguments(setup):
     source = setup.dataset.sources["validation"]
     example = next(iter(_eval_batches(setup, Subset(source, [0]), 1, Process())))
-    num_examples = len(setup.dataset.sources["train"])
-    init = functools.partial(init_state, setup.model, setup.optimizer, setup.method, num_examples)
-    return init, (example["inputs"], jax.random.key(setup.config.seed))
+    return example["inputs"], jax.random.key(setup.config.seed)
 
 
 def check_shared_memory(setup: Setup) -> None:
@@ -76,7 +71,7 @@ def check_shared_memory(setup: Setup) -> None:
     training = setup.config.training
     if not training.workers or not _SHARED.is_dir():
         return
-    _, (example, _) = _initialisation(setup)
+    example, _ = _initial_arguments(setup)
     # Validation has workers of its own beside those of training.
     rows = (training.batch_size + training.eval_batch_size) // _process().count
     batch = rows * sum(x.nbytes for x in jax.tree.leaves(example))
@@ -87,22 +82,6 @@ def check_shared_memory(setup: Setup) -> None:
             f"{lack}. Give the container more (docker run --shm-size=..), lower training.workers, "
             "or set it to 0."
         )
-
-
-def training_step(setup: Setup):
-    """Returns the step (replicated state, batch, replicated key) -> (state, metrics).
-
-    It donates the state. The key is that of `tcmax_jax.training.step.training_key`.
-    """
-    step = functools.partial(
-        train_step,
-        model=setup.model,
-        optimizer=setup.optimizer,
-        method=setup.method,
-        steps_per_epoch=setup.epochs.steps,
-        accumulate=setup.config.training.accumulate,
-    )
-    return setup.parallel.train_step(step)
 
 
 def training_batches(setup: Setup, first_step: int, process: Process | None = None):
@@ -142,7 +121,7 @@ def evaluator(setup: Setup):
     """
 
     def evaluate_on(state, split, **options) -> Evaluation:
-        head = head_of(setup.model, setup.parallel.first(state.params), setup.apply)
+        head = head_of(setup.model, setup.parallel.first(state.params), setup.programs.apply)
         batches = _eval_batches(setup, setup.dataset.sources[split])
         options |= {"gather": gather, "about": about_example(setup, split)}
         return evaluate_split(_encoder(setup, state), head, setup.method, batches, **options)
@@ -178,12 +157,12 @@ def epoch_opener(setup: Setup):
 
     Which training examples it sees depends on the seed and the epoch alone.
     """
-    if setup.method.begin_epoch is None:
+    if setup.programs.begin_epoch is None:
         return lambda state, epoch: state
     encode = split_encoder(setup)
     source = setup.dataset.sources["train"]
     number = math.ceil(setup.method.epoch_share * len(source))
-    update = jax.jit(setup.method.begin_epoch)
+    update = setup.programs.begin_epoch
 
     def begin_epoch(state, epoch):
         chosen = np.random.default_rng((setup.config.seed, epoch)).permutation(len(source))[:number]
@@ -202,7 +181,7 @@ def evaluation_batches(setup: Setup, split: str, size: int):
 def _encoder(setup, state):
     """Returns a function inputs -> features on the host, with a replicated state."""
     over = setup.parallel
-    return lambda inputs: over.rows(setup.encode(state, over.put(inputs)))
+    return lambda inputs: over.rows(setup.programs.encode(state, over.put(inputs)))
 
 
 def _eval_batches(setup, source, batch_size=None, process=None):

@@ -1,63 +1,91 @@
-"""The programs of a run, lowered from shapes alone: no data, and no device that works."""
+"""What a run compiles, and how runs of a comparison that differ in their seed share it."""
 
+import contextlib
+import contextvars
 import functools
 
 import jax
-from flax import linen as nn
-from jax.stages import Lowered
+import numpy as np
 
-from tcmax_jax.methods.base import Loss, Method, follow, joint_logits
-from tcmax_jax.models import MultimodalClassifier
-from tcmax_jax.training import passes
-from tcmax_jax.training.build import Setup
-from tcmax_jax.training.step import encode_step, training_key
+from tcmax_jax.training.setup import Programs, Setup
+from tcmax_jax.training.state import init_state
+from tcmax_jax.training.step import encode_step, train_step
 
-
-def lower_training(setup: Setup, rows: int) -> Lowered:
-    """Returns the step of training on a global batch of so many rows."""
-    return _lower_step(setup, passes.state_shapes(setup), passes.batch_shapes(setup, rows))
+# More than there are methods, so that a second seed finds those of the first; the steps of networks
+# as large as a ResNet-18 take some 100 MB each.
+_SHARED_AT_MOST = 16
+_SHARED = contextvars.ContextVar("programs that runs share", default=None)
 
 
-def lower_encoding(setup: Setup, rows: int) -> Lowered:
-    """Returns the step of evaluation, which encodes a global batch of so many rows."""
-    state, over = passes.state_shapes(setup), setup.parallel
-    inputs = passes.batch_shapes(setup, rows)["inputs"]
-    return setup.encode.lower(over.replicated_shapes(state), over.put_shapes(inputs))
+def make_programs(setup: Setup) -> Programs:
+    """Returns the programs of a run; compiles none yet."""
+    model, optimizer, method = setup.model, setup.optimizer, setup.method
+    num_examples = len(setup.dataset.sources["train"])
+    step = functools.partial(
+        train_step,
+        model=model,
+        optimizer=optimizer,
+        method=method,
+        steps_per_epoch=setup.epochs.steps,
+        accumulate=setup.config.training.accumulate,
+    )
+    return Programs(
+        initialise=jax.jit(functools.partial(init_state, model, optimizer, method, num_examples)),
+        step=setup.parallel.train_step(step),
+        encode=setup.parallel.encode_step(functools.partial(encode_step, model=model)),
+        apply=jax.jit(model.apply, static_argnames="method"),
+        begin_epoch=method.begin_epoch and jax.jit(method.begin_epoch),
+    )
 
 
-def lower_loss(setup: Setup, rows: int) -> tuple[Lowered, Lowered]:
-    """Returns the step on features in place of inputs, with the method and with next to none.
+@contextlib.contextmanager
+def shared_programs():
+    """Lets runs that are built inside use each other's programs, where these are the same.
 
-    What the first has more than the second is the loss: the second minimises the mean of the
-    logits. Both have head, optimiser and metrics, and gradients of the features; those of the
-    second the compiler may simplify, so that the loss seems rather more than it is.
+    Inside another one it is a part of that. Not without being asked for: what was changed between
+    two runs without a new class, as notebooks that load a module again do, would go on as it was.
     """
-    batch = passes.batch_shapes(setup, rows)
-    encode = functools.partial(encode_step, model=setup.model)
-    features = jax.eval_shape(encode, passes.state_shapes(setup), batch["inputs"])
-    batch |= {"inputs": features}
-    given = MultimodalClassifier({m: _Given() for m in features}, setup.model.head)
-    both = [setup._replace(model=given, method=m) for m in (setup.method, _mean_of_logits())]
-    return tuple(_lower_step(each, passes.state_shapes(each, features), batch) for each in both)
+    if _SHARED.get() is not None:
+        yield
+        return
+    token = _SHARED.set([])
+    try:
+        yield
+    finally:
+        _SHARED.reset(token)
+        jax.clear_caches()  # which hold what the programs were called with
 
 
-def _lower_step(setup, state, batch):
-    over = setup.parallel
-    state, key = over.replicated_shapes((state, training_key(setup.config.seed)))
-    return passes.training_step(setup).lower(state, over.put_shapes(batch), key)
+def programs_of(setup: Setup) -> Programs:
+    """Returns the programs of a run: those of an equal one in `shared_programs`, or new ones."""
+    known = _SHARED.get()
+    if known is None:
+        return make_programs(setup)
+    made_of = _made_of(setup)
+    # Not a dictionary: sections may hold some, which have no hash. Those used last are at its end.
+    for place, (others, programs) in enumerate(known):
+        if others == made_of:
+            known.append(known.pop(place))
+            return programs
+    known.append((made_of, make_programs(setup)))
+    del known[:-_SHARED_AT_MOST]
+    return known[-1][1]
 
 
-def _mean_of_logits() -> Method:
-    def loss(forward, state):
-        logits = joint_logits(forward.head, forward.features)
-        return Loss(logits.mean(-1), scores=logits)
-
-    return follow(loss, joint_logits)
-
-
-class _Given(nn.Module):
-    """An encoder of features that are given, with a parameter, for the sake of their gradients."""
-
-    @nn.compact
-    def __call__(self, x, train):
-        return x + self.param("offset", nn.initializers.zeros, x.shape[-1:])
+def _made_of(setup):
+    """Returns all that the programs depend on, but for the shapes of the data."""
+    config, prior = setup.config, setup.method.label_prior
+    return (
+        config.model,
+        config.method,
+        config.optimizer,
+        config.training.accumulate,
+        config.modalities,
+        setup.model.scales,
+        setup.model.head.num_classes,
+        len(setup.dataset.sources["train"]),
+        None if prior is None else np.asarray(prior).tobytes(),
+        setup.epochs,
+        type(setup.parallel),
+        setup.parallel.devices,
+    )

@@ -13,9 +13,9 @@ import jax
 
 from tcmax_jax.data.pipeline import buffered_batches
 from tcmax_jax.training import passes
-from tcmax_jax.training.build import Setup
 from tcmax_jax.training.feed import Feed
 from tcmax_jax.training.measures import used_memory
+from tcmax_jax.training.setup import Setup
 from tcmax_jax.training.state import TrainState
 from tcmax_jax.training.step import training_key
 
@@ -113,7 +113,7 @@ def summarise(times: list[StepTime], *, waits: bool, unfinished: bool) -> Speed:
 
 
 def _steps(setup: Setup, state: TrainState, repeat: bool) -> Iterator[StepTime]:
-    step_fn = passes.training_step(setup)
+    step_fn = setup.programs.step
     state, key = setup.parallel.replicate((state, training_key(setup.config.seed)))
     with contextlib.closing(passes.training_batches(setup, 0)) as batches:
         feed = Feed(itertools.repeat(next(batches)) if repeat else batches, setup.parallel.put)

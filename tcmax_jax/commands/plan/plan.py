@@ -19,9 +19,10 @@ from tcmax_jax.data.prepared import is_prepared
 from tcmax_jax.evaluation.tables import text_table
 from tcmax_jax.files import json_text, write_atomically
 from tcmax_jax.run_folder import RunFolder
-from tcmax_jax.training.build import Setup, build, with_forms
+from tcmax_jax.training.build import build, with_forms
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.programs import lower_encoding, lower_loss, lower_training
+from tcmax_jax.training.lowering import lower_encoding, lower_loss, lower_training
+from tcmax_jax.training.setup import Setup
 
 _FURTHER = 4  # times the batch, to see how memory grows with it
 _MOST = 64  # times the batch: further nobody looks
