@@ -1,9 +1,10 @@
 """Predictions from some of the modalities: which rule a method has, and where it is told."""
 
+import functools
 import itertools
+from types import SimpleNamespace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.special import log_softmax, logsumexp
@@ -38,16 +39,15 @@ def head_with(kind, seed=0):
     """Returns a head with random parameters, as the classifier gives it to losses."""
     module = HeadOptions.of_kind(kind).make(NAMES, 3)
 
-    class Model:
-        head = module
+    @functools.partial(jax.jit, static_argnames="method")
+    def apply(variables, z, method="fuse"):
+        return module.apply(variables, z, method={"fuse": "__call__"}.get(method, method))
 
-        def apply(self, variables, z, method):
-            return module.apply(variables, z, method={"fuse": "__call__"}.get(method, method))
-
-    params = module.init(jax.random.key(0), drawn(0, 1))["params"]
+    shapes = jax.eval_shape(module.init, jax.random.key(0), drawn(0, 1))["params"]
     rng = np.random.default_rng(seed)
-    params = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), jnp.float32), params)
-    return head_of(Model(), params), lambda z: module.apply({"params": params}, z)
+    params = jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32), shapes)
+    head = head_of(SimpleNamespace(head=module), params, apply)
+    return head, functools.partial(apply, {"params": params})
 
 
 def averaged(logits, features, bank, known, of_tuple):

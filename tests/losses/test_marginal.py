@@ -1,5 +1,6 @@
 """Marginals of a head against loops over every tuple of the bank, and what they promise."""
 
+import functools
 import itertools
 
 import hypothesis
@@ -34,6 +35,12 @@ def brute_force(head, features, bank, known, *, normalize=False, where=None):
     return np.stack(found)
 
 
+def compiled(head, features, bank, known, **options):
+    """Returns `marginal_logits` compiled as a whole: by single operations it takes far longer."""
+    marginal = functools.partial(marginal_logits, head, known=known, **options)
+    return jax.jit(lambda features, bank: marginal(features, bank))(features, bank)
+
+
 def subsets(names):
     return [k for size in range(1, len(names) + 1) for k in itertools.combinations(names, size)]
 
@@ -57,7 +64,7 @@ def test_every_subset_equals_a_loop_over_the_bank(head, modalities, normalize, s
     for known in subsets(sorted(bank)):
         # Modalities that are missing need not be there.
         given = {m: features[m] for m in known}
-        got = marginal_logits(head, given, bank, known, normalize=normalize)
+        got = compiled(head, given, bank, known, normalize=normalize)
         expected = brute_force(slow, features, bank, known, normalize=normalize)
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
 
@@ -70,7 +77,7 @@ def test_masked_rows_of_the_bank_are_not_seen(head, normalize):
     spoiled = {m: np.where(WHERE[:, None], z, np.nan) for m, z in bank.items()}
     options = {"normalize": normalize, "where": WHERE}
     slow = additive_head if head is ADDITIVE else product_head
-    got = marginal_logits(head, features, spoiled, ["m1"], **options)
+    got = compiled(head, features, spoiled, ["m1"], **options)
     expected = brute_force(slow, features, bank, ["m1"], **options)
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
 
@@ -80,7 +87,7 @@ def test_blocks_of_any_size_give_the_same(chunk_size):
     features, _ = make_batch(0, batch_size=4, modalities=3, dtype=np.float32)
     bank, _ = make_batch(1, modalities=3, dtype=np.float32)
     for head in (PRODUCT, product_head):
-        got = marginal_logits(head, features, bank, ["m1"], chunk_size=chunk_size)
+        got = compiled(head, features, bank, ["m1"], chunk_size=chunk_size)
         expected = brute_force(product_head, features, bank, ["m1"])
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
 
@@ -153,10 +160,10 @@ def test_at_the_optimum_of_tcmax_it_is_the_posterior(prior):
     head = lambda z: jnp.einsum("na,nv,avy->ny", z["a"], z["v"], table)
     expected = {("a",): P.sum(1), ("v",): P.sum(0)}
     for (m,), joint in expected.items():
-        got = marginal_logits(head, {m: np.eye(len(joint))}, bank, [m]) + np.log(prior)[None]
+        got = compiled(head, {m: np.eye(len(joint))}, bank, [m]) + np.log(prior)[None]
         posterior = joint / joint.sum(axis=1, keepdims=True)
         np.testing.assert_allclose(jax.nn.softmax(got), posterior, rtol=1e-5)
-    got = marginal_logits(head, bank, bank, ["a", "v"]) + np.log(prior)[None]
+    got = compiled(head, bank, bank, ["a", "v"]) + np.log(prior)[None]
     a, v = bank["a"].argmax(1), bank["v"].argmax(1)
     np.testing.assert_allclose(jax.nn.softmax(got), P_Y_GIVEN_Z[a, v], rtol=1e-5)
     assert COUNTS.sum() == len(labels)
@@ -171,7 +178,7 @@ def test_large_logits_stay_finite(head, normalize, dtype):
     draw = lambda n: jnp.asarray(rng.choice([-size, size], (n, 3)), dtype)
     features, bank = ({m: draw(n) for m in ("m0", "m1")} for n in (4, 5))
     slow = additive_head if head is ADDITIVE else product_head
-    got = marginal_logits(head, features, bank, ["m0"], normalize=normalize)
+    got = compiled(head, features, bank, ["m0"], normalize=normalize)
     assert got.dtype == jnp.float32
     expected = brute_force(slow, features, bank, ["m0"], normalize=normalize)
     np.testing.assert_allclose(got, expected, rtol=1e-6, atol=5e-3)  # the last digits of 2^14

@@ -21,8 +21,8 @@ from tests.methods.problem import make_batch as toy_batch
 from tests.methods.reference import (
     assert_trees_close,
     cross_entropy,
-    forward_of,
     gradient_of,
+    loss_of,
     random_params,
     softmax,
     take_turn,
@@ -119,7 +119,7 @@ def test_losses_and_running_means_over_three_steps(modalities):
         features, labels = make_batch(
             seed, modalities=modalities, scale=2.0, dtype=np.float32
         )  # fmt: skip
-        loss = method.loss(forward_of(ADDITIVE, features, labels), state)
+        loss = loss_of(method, ADDITIVE, features, labels, state)
         joint = sum(np.float64(z) for z in features.values())
         np.testing.assert_allclose(loss.values, cross_entropy(joint, labels), rtol=1e-5)
         scores = mean_losses(features, labels)
@@ -137,7 +137,7 @@ def test_scores_are_cut_where_the_probability_is_below_1e8():
     features = {"a": np.float32([[100.0, 0.0]]), "v": np.float32([[0.0, 0.0]])}
     method = methods.AGM(response="split").make()
     state = method.init(methods.Sizes({"a": 2, "v": 2}, 2, 1))
-    loss = method.loss(forward_of(ADDITIVE, features, np.int32([1])), state)
+    loss = loss_of(method, ADDITIVE, features, np.int32([1]), state)
     assert loss.state["scores"]["a"] == pytest.approx(-np.log(1e-8), rel=1e-5)
     assert loss.state["scores"]["v"] == pytest.approx(np.log(2), rel=1e-5)
 
@@ -147,7 +147,7 @@ def test_the_window_includes_both_of_its_epochs(progress, inside):
     features, labels = make_batch(0, scale=2.0, dtype=np.float32)
     method = methods.AGM(response="split", first_epoch=1, last_epoch=2).make()
     state = method.init(methods.Sizes({"m0": 3, "m1": 3}, 3, 5))
-    metrics = method.loss(forward_of(ADDITIVE, features, labels, progress=progress), state).metrics
+    metrics = loss_of(method, ADDITIVE, features, labels, state, progress=progress).metrics
     assert (metrics["coefficient/m0"] != 1) == bool(inside)
 
 

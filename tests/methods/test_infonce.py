@@ -7,7 +7,7 @@ import pytest
 
 from tcmax_jax import methods
 from tests.losses.reference import make_batch, product_head
-from tests.methods.reference import cross_entropy, forward_of
+from tests.methods.reference import cross_entropy, forward_of, loss_of
 
 
 def alignment(features, temperature, rows):
@@ -35,7 +35,7 @@ def test_losses(modalities, where):
     features, labels = make_batch(0, modalities=modalities, dtype=np.float32)
     rows = np.arange(5) if where is None else np.flatnonzero(where)
     method = methods.InfoNCE(weight=0.5, temperature=0.2).make()
-    loss = method.loss(forward_of(product_head, features, labels, where=where), ())
+    loss = loss_of(method, product_head, features, labels, where=where)
     terms = alignment(features, 0.2, rows)
     joint = cross_entropy(product_head(features), labels)[rows]
     np.testing.assert_allclose(np.asarray(loss.values)[rows], joint + 0.5 * terms, rtol=1e-4)
@@ -46,9 +46,9 @@ def test_aligned_features_have_the_least_alignment():
     features, labels = make_batch(1, dtype=np.float32)
     features["m1"] = features["m0"]
     method = methods.InfoNCE(temperature=0.01).make()
-    aligned = method.loss(forward_of(product_head, features, labels), ()).metrics["alignment"]
+    aligned = loss_of(method, product_head, features, labels).metrics["alignment"]
     features["m1"] = features["m0"][::-1]
-    reversed_ = method.loss(forward_of(product_head, features, labels), ()).metrics["alignment"]
+    reversed_ = loss_of(method, product_head, features, labels).metrics["alignment"]
     assert 0 <= aligned < 0.1 < reversed_
 
 

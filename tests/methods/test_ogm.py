@@ -15,6 +15,7 @@ from tests.methods.reference import (
     forward_of,
     gradient_of,
     label_scores,
+    loss_of,
     random_params,
     ratio_to_others,
     take_turn,
@@ -55,7 +56,7 @@ def test_three_equal_scores_have_a_ratio_of_one():
 @pytest.mark.parametrize("modalities", [2, 3])
 def test_the_loss_is_joint_and_the_scores_are_those_of_the_parts(modalities):
     features, labels = make_batch(0, modalities=modalities, scale=2.0, dtype=np.float32)
-    loss = methods.OGM(alpha=0.4).make().loss(forward_of(ADDITIVE, features, labels), ())
+    loss = loss_of(methods.OGM(alpha=0.4).make(), ADDITIVE, features, labels)
     joint = sum(np.float64(z) for z in features.values())
     np.testing.assert_allclose(loss.values, cross_entropy(joint, labels), rtol=1e-5, atol=1e-6)
     expected = coefficients(label_scores(features, labels), 0.4)
@@ -72,16 +73,15 @@ def test_the_window_includes_both_of_its_epochs(progress, inside):
     features, labels = make_batch(1, scale=2.0, dtype=np.float32)
     forward = forward_of(ADDITIVE, features, labels, progress=progress)
     assert bool(forward.within(2, 4)) == inside
-    args = methods.OGMGE(first_epoch=2, last_epoch=4).make().loss(forward, ()).rule_args
+    method = methods.OGMGE(first_epoch=2, last_epoch=4).make()
+    args = loss_of(method, ADDITIVE, features, labels, progress=progress).rule_args
     assert (min(args["coefficients"].values()) < 1) == inside
     assert args["noise_scale"] == inside
 
 
 def test_without_enhancement_the_noise_scale_is_zero():
     features, labels = make_batch(1, dtype=np.float32)
-    assert methods.OGM().make().loss(forward_of(ADDITIVE, features, labels), ()).rule_args[
-        "noise_scale"
-    ] == 0  # fmt: skip
+    assert loss_of(methods.OGM().make(), ADDITIVE, features, labels).rule_args["noise_scale"] == 0
 
 
 def test_modulate_scales_only_named_groups_and_reached_arrays():

@@ -10,7 +10,13 @@ from tcmax_jax import methods
 from tcmax_jax.losses import AdditiveHead
 from tcmax_jax.methods.opm import drop_probabilities
 from tests.losses.reference import ADDITIVE, make_batch
-from tests.methods.reference import cross_entropy, forward_of, label_scores, ratio_to_others
+from tests.methods.reference import (
+    cross_entropy,
+    forward_of,
+    label_scores,
+    loss_of,
+    ratio_to_others,
+)
 
 SIZES = {"m0": 4, "m1": 6}
 
@@ -23,37 +29,43 @@ def probabilities(scores, base, strength, variant="excess"):
     return q
 
 
-class RecordingHead:
-    """A linear additive head that keeps the features of its last call."""
+RNG = np.random.default_rng(0)
+KERNELS = {m: RNG.normal(size=(d, 3)).astype(np.float32) for m, d in SIZES.items()}
 
-    def __init__(self):
-        rng = np.random.default_rng(0)
-        self.kernels = {m: rng.normal(size=(d, 3)).astype(np.float32) for m, d in SIZES.items()}
-        self.last = None
-        self.head = AdditiveHead(self.parts)
 
-    def parts(self, features):
-        self.last = features
-        return {m: features[m] @ w for m, w in self.kernels.items()}
+def parts(features):
+    return {m: features[m] @ w for m, w in KERNELS.items()}
 
-    def logits(self, features):
-        return sum(np.float64(features[m]) @ np.float64(w) for m, w in self.kernels.items())
+
+def logits(features):
+    return sum(np.float64(features[m]) @ np.float64(w) for m, w in KERNELS.items())
 
 
 def features_of_sizes(seed, rows=8):
     """Returns features of both sizes, and labels that the first modality favours."""
     rng = np.random.default_rng(seed)
     features = {m: rng.normal(size=(rows, d)).astype(np.float32) for m, d in SIZES.items()}
-    logits = features["m0"] @ RecordingHead().kernels["m0"]
-    return features, np.argmax(logits, axis=1).astype(np.int32)
+    favoured = features["m0"] @ KERNELS["m0"]
+    return features, np.argmax(favoured, axis=1).astype(np.int32)
 
 
-def run(seed=0, rows=8, key=0, **options):
-    recording = RecordingHead()
-    features, labels = features_of_sizes(seed, rows)
-    forward = forward_of(recording.head, features, labels, seed=key)
-    options = {"warmup_epochs": 0, "apply_probability": 1.0} | options
-    return recording, forward, methods.OPM(**options).make().loss(forward, ())
+def run(rows=8, **options):
+    """Returns the forward pass, the features that the head saw last, and the loss."""
+    method = methods.OPM(**{"warmup_epochs": 0, "apply_probability": 1.0} | options).make()
+    forward = forward_of(None, *features_of_sizes(0, rows))
+
+    @jax.jit
+    def compute(forward_without_head):
+        seen = []
+
+        def head(features):
+            seen.append(features)
+            return parts(features)
+
+        loss = method.loss(forward_without_head._replace(head=AdditiveHead(head)), ())
+        return seen[-1], loss
+
+    return forward, *compute(forward)
 
 
 def test_excess_starts_at_the_base():
@@ -82,7 +94,7 @@ def test_probabilities_of_a_batch(variant, modalities):
     method = methods.OPM(
         base=0.3, strength=0.8, warmup_epochs=0, apply_probability=1.0, probabilities=variant
     ).make()
-    metrics = method.loss(forward_of(ADDITIVE, features, labels), ()).metrics
+    metrics = loss_of(method, ADDITIVE, features, labels).metrics
     expected = probabilities(label_scores(features, labels), 0.3, 0.8, variant)
     assert max(expected.values()) > 0
     for m, q in expected.items():
@@ -99,8 +111,8 @@ def test_the_weakest_modality_is_never_dropped():
 
 @pytest.mark.parametrize("options", [{"apply_probability": 0.0}, {"warmup_epochs": 1}])
 def test_without_dropping_the_loss_is_joint(options):
-    recording, forward, loss = run(**options)
-    expected = cross_entropy(recording.logits(forward.features), forward.labels)
+    forward, _, loss = run(**options)
+    expected = cross_entropy(logits(forward.features), forward.labels)
     np.testing.assert_allclose(loss.values, expected, rtol=1e-4)
     assert set(map(float, loss.metrics.values())) == {0.0}
 
@@ -108,45 +120,45 @@ def test_without_dropping_the_loss_is_joint(options):
 @pytest.mark.parametrize(("progress", "dropped"), [(5.99, False), (6.0, True)])
 def test_warmup_lasts_six_epochs(progress, dropped):
     features, labels = features_of_sizes(0)
-    forward = forward_of(RecordingHead().head, features, labels, progress=progress)
-    metrics = methods.OPM(apply_probability=1.0).make().loss(forward, ()).metrics
+    method = methods.OPM(apply_probability=1.0).make()
+    metrics = loss_of(method, AdditiveHead(parts), features, labels, progress=progress).metrics
     assert (metrics["drop_probability/m0"] > 0) == dropped
 
 
 def test_certain_dropping_leaves_the_other_modality_rescaled():
-    recording, forward, loss = run(base=1.0)
+    forward, _, loss = run(base=1.0)
     assert float(loss.metrics["drop_probability/m0"]) == 1
     theta = SIZES["m0"] / (SIZES["m0"] + SIZES["m1"])
     whole = forward.features
     rescaled = {"m0": 0 * whole["m0"], "m1": np.float64(whole["m1"]) / (1 - theta)}
-    expected = cross_entropy(recording.logits(rescaled), forward.labels)
+    expected = cross_entropy(logits(rescaled), forward.labels)
     np.testing.assert_allclose(loss.values, expected, rtol=1e-4)
 
 
 def test_whole_features_are_dropped_and_the_rest_rescaled():
-    recording, forward, loss = run(rows=60)
+    forward, seen, loss = run(rows=60)
     q = float(loss.metrics["drop_probability/m0"])
     theta = SIZES["m0"] * q / (SIZES["m0"] + SIZES["m1"])
-    kept = np.any(recording.last["m0"] != 0, axis=1)
+    kept = np.any(seen["m0"] != 0, axis=1)
     assert 0 < kept.sum() < len(kept)
     whole = {m: np.float64(z) / (1 - theta) for m, z in forward.features.items()}
-    np.testing.assert_allclose(recording.last["m0"][kept], whole["m0"][kept], rtol=1e-5)
-    np.testing.assert_allclose(recording.last["m1"], whole["m1"], rtol=1e-5)
-    expected = cross_entropy(recording.logits(recording.last), forward.labels)
+    np.testing.assert_allclose(seen["m0"][kept], whole["m0"][kept], rtol=1e-5)
+    np.testing.assert_allclose(seen["m1"], whole["m1"], rtol=1e-5)
+    expected = cross_entropy(logits(seen), forward.labels)
     np.testing.assert_allclose(loss.values, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_rescaled_features_keep_their_expected_total():
     rows = 20000
-    recording, forward, loss = run(rows=rows)
+    forward, seen, loss = run(rows=rows)
     q = float(loss.metrics["drop_probability/m0"])
     totals = np.zeros(rows)
     for m, d in SIZES.items():
-        ratio = np.float64(recording.last[m]) / np.float64(forward.features[m])
+        ratio = np.float64(seen[m]) / np.float64(forward.features[m])
         totals += d * ratio[:, 0]
     deviation = totals.std() / np.sqrt(rows)
     assert totals.mean() == pytest.approx(sum(SIZES.values()), abs=5 * deviation)
-    dropped = np.mean(recording.last["m0"][:, 0] == 0)
+    dropped = np.mean(seen["m0"][:, 0] == 0)
     assert dropped == pytest.approx(q, abs=5 * np.sqrt(q * (1 - q) / rows))
 
 
@@ -155,7 +167,7 @@ def test_dropping_applies_to_its_share_of_batches():
     method = methods.OPM(apply_probability=0.7, warmup_epochs=0).make()
 
     def probability(key):
-        forward = methods.Forward(RecordingHead().head, features, labels, key=key)
+        forward = methods.Forward(AdditiveHead(parts), features, labels, key=key)
         return method.loss(forward, ()).metrics["drop_probability/m0"]
 
     n = 2000
@@ -168,11 +180,10 @@ def test_examples_without_any_modality_leave_the_mean(monkeypatch):
     monkeypatch.setattr(
         module, "drop_probabilities", lambda scores, **_: dict.fromkeys(scores, np.float32(0.6))
     )
-    recording, forward, loss = run(rows=40)
-    seen = {m: np.asarray(z) for m, z in recording.last.items()}
+    forward, seen, loss = run(rows=40)
     left = np.any(seen["m0"] != 0, axis=1) | np.any(seen["m1"] != 0, axis=1)
     assert 0 < left.sum() < len(left)
-    losses = cross_entropy(recording.logits(seen), forward.labels)
+    losses = cross_entropy(logits(seen), forward.labels)
     assert forward.mean(loss.values) == pytest.approx(losses[left].mean(), rel=1e-4)
     np.testing.assert_array_equal(np.asarray(loss.values)[~left], 0)
 

@@ -5,7 +5,7 @@ import pytest
 
 from tcmax_jax import methods
 from tests.losses.reference import make_batch, product_head
-from tests.methods.reference import cross_entropy, forward_of, ratio_to_others, softmax
+from tests.methods.reference import cross_entropy, loss_of, ratio_to_others, softmax
 
 C = 3
 
@@ -50,7 +50,7 @@ def test_losses(weights, modalities, seen):
     assert 1 in labels
     state = state_of(2, modalities, seen)
     method = methods.PMR(alpha=0.6, weights=weights).make()
-    loss = method.loss(forward_of(product_head, features, labels), state)
+    loss = loss_of(method, product_head, features, labels, state)
     expected, w = slow_loss(features, labels, state, weights, 0.6)
     assert max(w.values()) > 0
     assert {m: float(loss.metrics[f"weight/{m}"]) for m in w} == pytest.approx(w, rel=1e-4)
@@ -64,9 +64,9 @@ def test_weights_are_the_shortfall_of_the_slow_modality():
         "seen": np.array([True, True]),
     }
     features = {"fast": np.float32([[5.0]]), "slow": np.float32([[1.0]])}
-    forward = forward_of(lambda f: np.zeros((1, 2), np.float32), features, np.int32([0]))
     p = 1 / (1 + np.exp(-10))
-    metrics = methods.PMR().make().loss(forward, state).metrics
+    head = lambda f: np.zeros((1, 2), np.float32)
+    metrics = loss_of(methods.PMR().make(), head, features, np.int32([0]), state).metrics
     assert metrics["weight/fast"] == 0
     assert metrics["weight/slow"] == pytest.approx(p / 0.5 - 1, rel=1e-4)
 
@@ -76,7 +76,7 @@ def test_the_window_includes_both_of_its_epochs(progress, inside):
     features, labels = make_batch(1, dtype=np.float32)
     state = state_of(2)
     method = methods.PMR(first_epoch=1, last_epoch=2).make()
-    loss = method.loss(forward_of(product_head, features, labels, progress=progress), state)
+    loss = loss_of(method, product_head, features, labels, state, progress=progress)
     expected, _ = slow_loss(features, labels, state, "clip", 1.0, inside)
     np.testing.assert_allclose(loss.values, expected, rtol=1e-4)
 
@@ -86,8 +86,8 @@ def test_early_on_the_entropy_of_the_modality_ahead_is_rewarded(progress, early)
     features, labels = make_batch(3, dtype=np.float32)
     state = state_of(4)
     options = {"entropy_weight": 0.3, "entropy_epochs": 2}
-    forward = forward_of(product_head, features, labels, progress=progress)
-    got = methods.PMR(**options).make().loss(forward, state).values
+    method = methods.PMR(**options).make()
+    got = loss_of(method, product_head, features, labels, state, progress=progress).values
     expected, w = slow_loss(features, labels, state, "clip", 1.0)
     (ahead,) = [m for m, x in w.items() if x == 0]
     p = softmax(similarities(features, state["prototypes"], state["seen"])[ahead])
@@ -118,6 +118,6 @@ def test_before_the_first_prototypes_the_loss_is_joint():
     features, labels = make_batch(1, dtype=np.float32)
     method = methods.PMR().make()
     state = method.init(methods.Sizes({"m0": 3, "m1": 3}, C, 10))
-    loss = method.loss(forward_of(product_head, features, labels), state)
+    loss = loss_of(method, product_head, features, labels, state)
     expected = cross_entropy(product_head(features), labels)
     np.testing.assert_allclose(loss.values, expected, rtol=1e-5)

@@ -8,7 +8,7 @@ import pytest
 
 from tcmax_jax import methods
 from tests.losses.reference import ADDITIVE, make_batch
-from tests.methods.reference import cross_entropy, forward_of, softmax
+from tests.methods.reference import cross_entropy, forward_of, loss_of, softmax
 
 N = 20
 
@@ -97,12 +97,15 @@ def test_losses_histories_and_gradients_over_three_steps(modalities, where):
 
 def test_harder_examples_that_are_surer_pay_and_others_do_not():
     features = {"a": np.float32([[20.0, 0.0], [2.0, 0.0]]), "b": np.zeros((2, 2), np.float32)}
-    forward = forward_of(ADDITIVE, features, np.int32([0, 0]), index=np.int32([0, 1]))
+    labels, index = np.int32([0, 0]), np.int32([0, 1])
 
     def rank_terms(past):
         state = {"a": np.float32(past), "b": np.float32([0, 0])}
         with_rank, without = (
-            methods.QMF(rank_weight=w).make().loss(forward, state) for w in (1.0, 0.0)
+            loss_of(
+                methods.QMF(rank_weight=w).make(), ADDITIVE, features, labels, state, index=index
+            )
+            for w in (1.0, 0.0)
         )
         return np.float64(with_rank.values) - np.float64(without.values)
 

@@ -22,7 +22,7 @@ VARIABLES = {
 def trained(x, **options):
     """Returns what a step makes of values, and the statistics."""
     norm = BatchNorm(use_running_average=False, momentum=0.9, **options)
-    y, updated = norm.apply(VARIABLES, x, mutable=["batch_stats"])
+    y, updated = jax.jit(functools.partial(norm.apply, mutable=["batch_stats"]))(VARIABLES, x)
     return y, updated["batch_stats"]
 
 
@@ -49,7 +49,7 @@ def pmapped(function, x):
 def shard_mapped(function, x):
     options = {"mesh": Mesh(jax.devices(), ("batch",)), "check_vma": False}
     whole, rows = PartitionSpec(), PartitionSpec("batch")
-    return jax.shard_map(function, in_specs=rows, out_specs=whole, **options)(x)
+    return jax.jit(jax.shard_map(function, in_specs=rows, out_specs=whole, **options))(x)
 
 
 @pytest.mark.parametrize("mapped", [pmapped, shard_mapped])
