@@ -1,13 +1,12 @@
 """Linear probes: what a frozen encoder's feature says about the label by itself."""
 
-import functools
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
+from scipy.optimize import minimize
 
 from tcmax_jax.evaluation.metrics import accuracy
 from tcmax_jax.methods.base import cross_entropy
@@ -25,10 +24,10 @@ class Probe(NamedTuple):
       bias: [C].
     """
 
-    mean: jax.Array
-    scale: jax.Array
-    kernel: jax.Array
-    bias: jax.Array
+    mean: np.ndarray
+    scale: np.ndarray
+    kernel: np.ndarray
+    bias: np.ndarray
 
 
 def fit_probe(features, labels, num_classes: int, *, l2: float = 1e-3, max_steps: int = 500):
@@ -106,29 +105,25 @@ def probe_accuracies(train_features: Mapping, train_labels, splits: Mapping, num
     return accuracies
 
 
-@functools.partial(jax.jit, static_argnums=(2, 4))
 def _minimise(x, labels, num_classes, l2, max_steps):
-    def objective(params):
-        kernel, bias = params
-        losses = cross_entropy(x @ kernel + bias, labels)
-        return losses.mean() + l2 / 2 * jnp.sum(kernel**2)
+    """Returns kernel and bias; in float64, or rounding would hide the last steps' decrease."""
+    size = x.shape[1]
+    with jax.enable_x64(True):
+        x = jnp.asarray(x, jnp.float64)
 
-    optimizer = optax.lbfgs()
-    value_and_grad = optax.value_and_grad_from_state(objective)
+        def objective(flat):
+            value, gradient = _value_and_grad(flat.reshape(size + 1, num_classes), x, labels, l2)
+            return float(value), np.asarray(gradient).ravel()
 
-    def unfinished(carry):
-        _, _, largest, steps = carry
-        return (largest > _TOLERANCE) & (steps < max_steps)
+        options = {"gtol": _TOLERANCE, "ftol": 0.0, "maxiter": max_steps, "maxfun": 20 * max_steps}
+        start = np.zeros((size + 1) * num_classes)
+        found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
+    weights = found.x.reshape(size + 1, num_classes).astype(np.float32)
+    return weights[:-1], weights[-1]
 
-    def advance(carry):
-        params, state, _, steps = carry
-        value, grads = value_and_grad(params, state=state)
-        updates, state = optimizer.update(
-            grads, state, params, value=value, grad=grads, value_fn=objective
-        )
-        largest = jnp.maximum(*(jnp.max(jnp.abs(g)) for g in grads))
-        return optax.apply_updates(params, updates), state, largest, steps + 1
 
-    params = (jnp.zeros((x.shape[1], num_classes)), jnp.zeros(num_classes))
-    carry = (params, optimizer.init(params), jnp.inf, 0)
-    return jax.lax.while_loop(unfinished, advance, carry)[0]
+@jax.jit
+@jax.value_and_grad
+def _value_and_grad(weights, x, labels, l2):
+    kernel, bias = weights[:-1], weights[-1]
+    return cross_entropy(x @ kernel + bias, labels).mean() + l2 / 2 * jnp.sum(kernel**2)
