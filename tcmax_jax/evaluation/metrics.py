@@ -36,9 +36,10 @@ def split_metrics(method, head, features, labels, scores) -> dict[str, float]:
     prior = method.label_prior
     if isinstance(head, AdditiveHead):
         losses = _additive_loss(head.modality_logits(features), labels, prior)
-    else:
-        tuples = Sampled(_BOUND_TUPLES, jax.random.key(0))
-        losses = tcmax_loss(head, features, labels, label_prior=prior, negatives=tuples)
+    else:  # Of a plain function a cache would keep the parameters, and it is a new one each time.
+        whole = any(map(callable, jax.tree.leaves(head)))
+        loss = _sampled_loss if whole else _compiled_sampled_loss
+        losses = loss(head, features, labels, prior)
     parts = {name: logits for name, logits in scores.items() if name != "fused"}
     return {
         "accuracy": accuracy(fused, labels),
@@ -78,6 +79,15 @@ _cross_entropy = jax.jit(cross_entropy)
 def _additive_loss(parts, labels, label_prior):
     """Returns the TCMax loss of each example from an additive head's parts {modality: [N, C]}."""
     return tcmax_loss(AdditiveHead(lambda z: z), parts, labels, label_prior=label_prior)
+
+
+def _sampled_loss(head, features, labels, label_prior):
+    """Returns the TCMax loss of each example, from a sample of the tuples."""
+    tuples = Sampled(_BOUND_TUPLES, jax.random.key(0))
+    return tcmax_loss(head, features, labels, label_prior=label_prior, negatives=tuples)
+
+
+_compiled_sampled_loss = jax.jit(_sampled_loss)
 
 
 def collapsed(features, labels, scores) -> list[str]:

@@ -11,7 +11,7 @@ from jax.tree_util import Partial
 from tcmax_jax.losses import checks
 from tcmax_jax.losses.collectives import count, logsumexp, to_float32
 from tcmax_jax.losses.draws import draw_orders, tuples_of_all
-from tcmax_jax.losses.heads import AdditiveHead, tuple_scorer
+from tcmax_jax.losses.heads import AdditiveHead, MultilinearHead, tuple_scorer
 from tcmax_jax.losses.terms import keep_valid
 from tcmax_jax.losses.tuples import BLOCK_FLOATS, split_rows
 
@@ -94,11 +94,10 @@ def marginal_logits(
         return _closed_form(parts, others, tuple(known), where)
     scorer = tuple_scorer(head, whole)
     score, rows, stored = scorer.score, scorer.rows, tuple_scorer(head, bank).rows
-    log_mean = _log_mean
-    if isinstance(score, Partial):
+    if isinstance(head, AdditiveHead | MultilinearHead):
         # Its sums over modalities and projections too.
         score, rows, stored = jax.tree.map(to_float32, (score, rows, stored))
-        log_mean = _compiled_log_mean
+    log_mean = _compiled_log_mean if isinstance(score, Partial) else _log_mean
     return log_mean(
         score,
         {m: rows[m] for m in whole if m in known},
@@ -178,7 +177,7 @@ def _log_mean(score, rows, bank, where, *, normalize, max_tuples, chunk_size):
     return log_sums - jnp.log(valid_tuples.astype(shape.dtype))
 
 
-# A head that is left whole is a new function each time, whose parameters a cache would keep.
+# Of a plain function a cache would keep the parameters, and it is a new one each time.
 _compiled_log_mean = functools.partial(
     jax.jit, static_argnames=("normalize", "max_tuples", "chunk_size")
 )(_log_mean)

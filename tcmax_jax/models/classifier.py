@@ -4,10 +4,12 @@ TCMax (and OPM, AGM, MLA) act between the two, on features of different examples
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.tree_util import Partial
 
 from tcmax_jax.losses import AdditiveHead, MultilinearHead
 from tcmax_jax.models.encoder import pooled
@@ -116,6 +118,16 @@ def standardized(x, mean, std):
     return Series(jnp.where(_of_steps(x.mask, values.ndim), values, 0), x.mask)
 
 
+class _Application(NamedTuple):
+    """A function (params, features), equal to others of the same model and method."""
+
+    apply: Callable
+    method: str
+
+    def __call__(self, params, features):
+        return self.apply({"params": params}, features, method=self.method)
+
+
 def _of_steps(mask, ndim):
     """Returns the mask of a series with the number of axes of its values."""
     return mask.reshape(mask.shape + (1,) * (ndim - mask.ndim))
@@ -131,13 +143,12 @@ def head_of(model, params, apply=None):
 
     Returns:
       A `tcmax_jax.losses.AdditiveHead` if the head module has `modality_logits`, a
-      `MultilinearHead` if it has `project`, otherwise a plain function
-      {modality: [N, D]} -> [N, C].
+      `MultilinearHead` if it has `project`, otherwise a function {modality: [N, D]} -> [N, C].
+      Each is a pytree of the parameters, so that what is compiled for one serves the next.
     """
-    apply = apply or model.apply
 
     def function(method):
-        return lambda features: apply({"params": params}, features, method=method)
+        return Partial(_Application(apply or model.apply, method), params)
 
     if hasattr(model.head, "modality_logits"):
         return AdditiveHead(function("modality_logits"))
