@@ -2,7 +2,8 @@
 
 The environment is set before jax is imported, and goes on to the processes that tests start. NPROC
 gives the CPU client enough threads for several steps with collectives in flight; without it fake
-devices can dead-lock.
+devices can dead-lock. Fixtures import what takes long: the process that hands tests out to others
+needs none of it.
 """
 
 import atexit
@@ -39,14 +40,9 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import hypothesis
-import jax
 import pytest
 
-from tcmax_jax.section import forget
-from tcmax_jax.training.programs import shared_programs
-
-# Tracing makes many objects, and each full collection walks all that jax and others have imported.
-gc.freeze()
+# Tracing makes many objects.
 gc.set_threshold(100_000, 50, 100)
 
 # The same examples on every machine, in times that vary.
@@ -54,6 +50,11 @@ hypothesis.settings.register_profile(
     "suite", derandomize=True, deadline=None, database=None, max_examples=100
 )
 hypothesis.settings.load_profile("suite")
+
+
+def pytest_collection_finish():
+    """Lets collections of garbage pass over all that has been imported."""
+    gc.freeze()
 
 
 # Compiled programs are most of the memory of a worker. Above this they are dropped after a test;
@@ -69,6 +70,8 @@ def _compiled_programs_do_not_pile_up():
     if not statm.exists():
         return
     if int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > _MUCH_MEMORY:
+        import jax
+
         jax.clear_caches()
         gc.collect()
         # Most of it was freed in small pieces, which glibc keeps unless it is asked.
@@ -78,6 +81,8 @@ def _compiled_programs_do_not_pile_up():
 @pytest.fixture(autouse=True, scope="session")
 def _runs_share_programs():
     """Saves tracing what an equal run has traced; test_programs.py compares with runs alone."""
+    from tcmax_jax.training.programs import shared_programs
+
     with shared_programs():
         yield
 
@@ -85,6 +90,8 @@ def _runs_share_programs():
 @pytest.fixture(autouse=True)
 def _recipes_are_forgotten():
     """Forgets what a recipe has defined, as another process would."""
+    from tcmax_jax.section import forget
+
     yield
     forget("tcmax_jax.loaded_recipe")
 
@@ -92,6 +99,8 @@ def _recipes_are_forgotten():
 @pytest.fixture
 def devices():
     """Returns the four fake devices."""
+    import jax
+
     assert jax.device_count() == 4
     return jax.devices()
 
@@ -99,5 +108,7 @@ def devices():
 @pytest.fixture
 def strict():
     """Turns silent broadcasting and silent dtype promotion into errors."""
+    import jax
+
     with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
         yield

@@ -19,6 +19,7 @@ from tcmax_jax.training import loop, processes
 from tcmax_jax.training.checkpoint import Checkpoints
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.kept import DamagedError
+from tcmax_jax.training.programs import shared_programs
 from tests.training.tiny import tiny_config
 
 COUNT = 2
@@ -63,11 +64,12 @@ def go_on_blindly(index, folder):
 def train(port, index, folder, names):
     """Joins the other process and trains."""
     processes.join(f"localhost:{port}", COUNT, index)
-    for name in names:
-        if name == BLIND:
-            go_on_blindly(index, folder)
-        else:
-            loop.train(config_of(name), folder / name, str(folder / "data"))
+    with shared_programs():
+        for name in names:
+            if name == BLIND:
+                go_on_blindly(index, folder)
+            else:
+                loop.train(config_of(name), folder / name, str(folder / "data"))
 
 
 def main(port, folder, *names):
