@@ -11,8 +11,7 @@ from tcmax_jax.training.setup import Programs, Setup
 from tcmax_jax.training.state import init_state
 from tcmax_jax.training.step import encode_step, train_step
 
-# More than there are methods, so that a second seed finds those of the first; the steps of networks
-# as large as a ResNet-18 take some 100 MB each.
+# More than there are methods, so that a second seed finds those of the first.
 _SHARED_AT_MOST = 16
 _SHARED = contextvars.ContextVar("programs that runs share", default=None)
 
@@ -80,7 +79,7 @@ def _made_of(setup):
         config.method,
         config.optimizer,
         config.training.accumulate,
-        config.modalities,
+        tuple(config.modalities.items()),  # whose order the head follows
         setup.model.scales,
         setup.model.head.num_classes,
         len(setup.dataset.sources["train"]),

@@ -12,6 +12,7 @@ from scipy.special import log_softmax, logsumexp
 from tcmax_jax import methods
 from tcmax_jax.evaluation.evaluate import evaluate_split
 from tcmax_jax.evaluation.marginal import all_but, marginal_scores, single
+from tcmax_jax.evaluation.metrics import _compiled_sampled_loss, split_metrics
 from tcmax_jax.losses import AdditiveHead
 from tcmax_jax.methods.base import MethodOptions, cross_entropy, follow
 from tcmax_jax.models import HeadOptions, head_of
@@ -71,6 +72,22 @@ def test_scores_of_the_built_in_heads_are_means_over_the_bank(fusion):
         for (m,), scores in got.items():
             expected = averaged(logits, features, bank, m, of_tuple)
             np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("fusion", ["film", "bigated"])
+def test_the_bound_is_compiled_once_for_all_parameters_of_a_model(fusion):
+    head, _ = head_with(fusion)
+    bounds, sizes = [], []
+    for each in (head, jax.tree.map(lambda x: 0.5 * x, head)):
+        plain = lambda z, each=each: each(z)  # left whole, and not compiled
+        for form in (each, plain):
+            scores = {"fused": each(drawn(1, 6))}
+            metrics = split_metrics(TCMAX, form, drawn(1, 6), np.arange(6) % 3, scores)
+            bounds.append(metrics["tc_bound"])
+        sizes.append(_compiled_sampled_loss._cache_size())
+    assert sizes[0] == sizes[1], "compiled again for other parameters"
+    np.testing.assert_allclose(bounds[::2], bounds[1::2], rtol=1e-5)
+    assert abs(bounds[0] - bounds[2]) > 0.01
 
 
 @pytest.mark.parametrize("kind", POSTERIOR)

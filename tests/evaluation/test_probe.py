@@ -43,6 +43,18 @@ def test_the_optimum_of_another_solver(l2):
     np.testing.assert_allclose(probe.bias - probe.bias.mean(), bias, atol=2e-3)
 
 
+def test_no_entry_of_the_gradient_exceeds_what_is_promised():
+    features, labels = make_features(1, n=200)
+    probe = fit_probe(features, labels, C)
+    x = (np.float64(features) - probe.mean) / probe.scale
+    z = x @ probe.kernel + probe.bias
+    p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    errors = (p - np.eye(C)[labels]) / len(x)
+    by_kernel, by_bias = x.T @ errors + 1e-3 * probe.kernel, errors.sum(0)
+    # The parameters are rounded to float32 at the end.
+    assert max(np.abs(by_kernel).max(), np.abs(by_bias).max()) < 1.1e-5
+
+
 def test_logits_do_not_depend_on_the_units_of_the_features():
     features, labels = make_features(2)
     other = features * np.float32([7, 0.01, 100, 1]) - np.float32([1, 2, 3, 4])

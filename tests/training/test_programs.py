@@ -1,5 +1,7 @@
 """Runs share programs where these are the same, and where they were asked to."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -28,6 +30,9 @@ def setup_of(devices, **overrides):
 @shared_programs()
 def test_seeds_share_all_programs_and_other_runs_none(devices):
     first = setup_of(devices[:1])
+    turned = dict(reversed(first.config.modalities.items()))
+    turned = first._replace(config=dataclasses.replace(first.config, modalities=turned))
+    assert programs_of(turned) is not first.programs
     assert setup_of(devices[:1], seed=5).programs is first.programs
     assert setup_of(devices[1:2]).programs is not first.programs
     for other in (
