@@ -1,5 +1,6 @@
 """What is built of a checkout: the wheel has the recipes, the sdist all that its tests need."""
 
+import json
 import os
 import re
 import shutil
@@ -50,21 +51,48 @@ def test_the_sdist_has_every_file_of_the_checkout(built):
     assert files_of_the_checkout() - names <= LEFT_OUT
 
 
-def test_the_installed_wheel_finds_its_recipes(built, tmp_path):
-    site = tmp_path / "site"
+@pytest.fixture(scope="module")
+def installed(built, tmp_path_factory):
+    """Returns a function that runs a command with what the wheel brings alone, in a folder."""
+    site = tmp_path_factory.mktemp("installed")
     zipfile.ZipFile(built[1]).extractall(site)
     code = (
         "import sys, tcmax_jax; from tcmax_jax.launch import run; print(tcmax_jax.__file__); run()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "--mode=config", "--experiment=own_clips"],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(site)}, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    where, *listed = done.stdout.splitlines()
-    assert where == str(site / "tcmax_jax" / "__init__.py")
+
+    def run_in(folder, *arguments):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            cwd=folder, env=os.environ | {"PYTHONPATH": str(site)}, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        where, *lines = done.stdout.splitlines()
+        assert where == str(site / "tcmax_jax" / "__init__.py")
+        return lines
+
+    return run_in
+
+
+def test_the_installed_wheel_finds_its_recipes(installed, tmp_path):
+    listed = installed(tmp_path, "--mode=config", "--experiment=own_clips")
     assert '  name = "own_clips"' in listed or '* name = "own_clips"' in listed
+
+
+def test_the_installed_wheel_trains(installed, tmp_path):
+    small = {
+        "data.train_examples": 64,
+        "data.validation_examples": 32,
+        "data.test_examples": 32,
+        "training.epochs": 1,
+        "training.batch_size": 32,
+        "training.eval_batch_size": 32,
+    }
+    fields = (f"--config.{name}={value}" for name, value in small.items())
+    printed = installed(tmp_path, "--data_dir=data", "--workdir=run", *fields)
+    assert any(line.startswith("fused accuracy") for line in printed)
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["splits"]["test"].keys() > {"accuracy", "marginal/accuracy/audio"}
 
 
 def test_the_wheel_has_the_package_and_its_recipes(built):
