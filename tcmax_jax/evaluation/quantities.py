@@ -270,6 +270,8 @@ def number(
     Example:
       >>> number(Name("accuracy"), 0.91, 0.0248), number(Name("accuracy"), 0.91, 0.0248, short=True)
       ('91.00 ±2.48', '91.0 ±2.5')
+      >>> number(Name("accuracy"), 0.9996, 0.0003, short=True)
+      '100.0 ±<0.1'
       >>> number(Name("difference"), 0.02)
       '+2.00'
     """
@@ -277,7 +279,13 @@ def number(
         return "-"
     known = quantity(name)
     text = _rounded(known, value, "+" if known.signed else "", short)
-    return text if spread is None else f"{text} ±{_rounded(known, spread, '', short)}"
+    if spread is None:
+        return text
+    width = _rounded(known, spread, "", short)
+    if "e" in width and "e" not in text:
+        last_digit = 10.0 ** (short - known.digits) / known.factor
+        width = f"<{_rounded(known, last_digit, '', short)}"
+    return f"{text} ±{width}"
 
 
 def mean(name: Name, interval: Mapping | None, *, short: bool = False) -> str:
@@ -290,6 +298,6 @@ def _rounded(known, value, sign, short):
     """Returns a number with the digits of its quantity, unless these are all zero."""
     value *= known.factor
     text = f"{value:{sign}.{known.digits - short}f}"
-    if not known.signed and abs(value) > 1e-12 and float(text) == 0:
+    if not sign and abs(value) > 1e-12 and float(text) == 0:
         return f"{value:.1e}"
     return re.sub(r"^(-?)0\.", r"\1.", text) if short and not known.unit else text
