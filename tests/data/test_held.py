@@ -29,6 +29,12 @@ CUT = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _several_threads_decode(monkeypatch):
+    """As on machines of several cores, on any machine."""
+    monkeypatch.setattr("tcmax_jax.data.held.usable_cores", lambda: 3)
+
+
 class Source:
     """Records that count how often each is read."""
 
