@@ -103,6 +103,7 @@ def test_compare_again_and_probe(tmp_path):
     [
         (["--config.optimizer.lr=1"], "Expected a field of optimizer (kind, learning_rate"),
         (["--config.optimizer.learning_rat=1"], "Did you mean optimizer.learning_rate?"),
+        (["--config.method.name=joint"], "got 'name'. Did you mean method.kind?"),
         (["--config.batch_size=1"], "Did you mean training.batch_size?"),
         (["--config.trainig.epochs=1"], "Did you mean training.epochs?"),
         (["--experiment=nowhere.py"], "or the path of a Python file with a function config(), got"),

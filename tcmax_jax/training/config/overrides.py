@@ -116,9 +116,12 @@ def override(config, overrides: Mapping[str, str]):
             node.clear()
             restarted.append(parents)
         elif name not in node and parents not in restarted and not is_open(type(config), parents):
+            # What chooses a method, a head or an encoder was its name in version 0.2.
+            renamed = name == "name" and "kind" in node
+            meant = ".".join([*parents, "kind"]) if renamed else path
             raise ConfigError(
                 f"Expected a field of {'.'.join(parents) or 'the configuration'} "
-                f"({', '.join(node)}), got {name!r}.{suggestion(path, _paths(tree))}"
+                f"({', '.join(node)}), got {name!r}.{suggestion(meant, _paths(tree))}"
             )
         value = _parse(text)
         if path in ("comparison.methods", "comparison.fusions"):
