@@ -1,4 +1,4 @@
-"""GRID talker s1: which of 51 words does a talking face say? Sound is easy, the mouth is hard.
+r"""GRID talker s1: which of 51 words does a talking face say? Sound is easy, the mouth is hard.
 
 Data: the clips of talker s1 of the GRID corpus (Cooke et al., JASA 120(5), 2006) and a manifest
 that cuts them into spoken words, `id,split,label,path,start,end` (4500 / 600 / 900 words):
@@ -10,6 +10,12 @@ and the same with --config.method=joint or =unimodal for the comparison.
 Several methods, three seeds each, with intervals (`comparison` below; two hours on two cores):
 
     python launch.py --mode=compare --experiment=grid --config.data.manifest=...
+
+In noise, with the list that experiments/grid_arrays.py writes for one level (--clips):
+
+    python launch.py --mode=compare --experiment=grid --config.data.manifest=grid_-10dB/list.csv \
+      --config.data.outside_paths=true --config.comparison.seeds='[0,1,2,3,4]' \
+      --config.comparison.methods='["joint","unimodal","tcmax"]'
 
 Hardware and time: 2 CPU cores; preparation takes about a minute, two trainings side by side took 17
 minutes. It is sized for them: ResNet-18 of width 8 in place of 64; 96 pixels, since XLA is slow on

@@ -3,13 +3,15 @@
     python experiments/grid_arrays.py PATH/manifest.csv grid_arrays  # makes the arrays, minutes
     python launch.py --mode=compare --experiment=grid_arrays  # without noise
     python launch.py --mode=study --experiment=grid_arrays  # at each level of noise
+    python experiments/grid_arrays.py PATH/manifest.csv grid_-10dB --clips=-10  # for recipe grid
 
 The manifest is that of the recipe grid: six words a clip, 51 classes. Of each word the first
 command keeps 40 filter banks every 10 ms and grey mouths of 24 x 24 pixels at 25 a second, with
 50 ms on both sides; both are series of varying length, read in place, and encoded by temporal
 convolutions. It keeps the filter banks again for each level of noise, which is mixed into the
 waveform of whole clips: stationary, with the mean spectrum of the talker's training clips, drawn
-anew for each clip and the same for all levels.
+anew for each clip and the same for all levels. The last command writes the clips' sound at one
+level, and a manifest of it and of the pictures as they are.
 
 Hardware and time: 2 CPU cores; a run takes about a minute, the study has 300 (12 methods, 5 levels,
 5 seeds).
@@ -114,34 +116,77 @@ def add_noise(sound, level: float | None, spectrum, seed: int) -> np.ndarray:
     return np.float32(sound + scale * noise)
 
 
-def make_arrays(manifest: Path, folder: Path) -> None:
-    """Writes the filter banks of each level, mouth.npz and list.csv of the words of a manifest."""
+def with_noise(sounds: dict, words: list[dict], level: float | None) -> dict[str, np.ndarray]:
+    """Returns sounds {path: [samples]} with the noise that the talker's training clips give."""
+    training = {word["path"] for word in words if word["split"] == "train"}
+    spectrum = mean_spectrum([sound for path, sound in sounds.items() if path in training])
+    return {
+        path: add_noise(sound, level, spectrum, zlib.crc32(path.encode()))
+        for path, sound in sounds.items()
+    }
+
+
+def read_words(manifest: Path) -> tuple[list[dict], list[str]]:
+    """Returns the rows of a manifest, and the paths of their clips."""
     with manifest.open(newline="") as file:
         words = list(csv.DictReader(file))
-    paths = list(dict.fromkeys(word["path"] for word in words))
+    return words, list(dict.fromkeys(word["path"] for word in words))
+
+
+def write_words(path: Path, columns: list[str], words: list[dict]) -> None:
+    """Writes some columns of the rows of a manifest."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(words)
+
+
+def make_arrays(manifest: Path, folder: Path) -> None:
+    """Writes the filter banks of each level, mouth.npz and list.csv of the words of a manifest."""
+    words, paths = read_words(manifest)
     clips = {path: read_clip(manifest.parent / path) for path in paths}
-    training = {word["path"] for word in words if word["split"] == "train"}
-    spectrum = mean_spectrum([clips[path][0] for path in paths if path in training])
     folder.mkdir(parents=True, exist_ok=True)
     for name, level in LEVELS.items():
         audio, mouth = {}, {}
-        noisy = {
-            path: add_noise(sound, level, spectrum, zlib.crc32(path.encode()))
-            for path, (sound, _) in clips.items()
-        }
+        noisy = with_noise({path: sound for path, (sound, _) in clips.items()}, words, level)
         for word in words:
             path, times = word["path"], (float(word["start"]), float(word["end"]))
             audio[word["id"]], mouth[word["id"]] = cut(noisy[path], clips[path][1], *times)
         np.savez(folder / name, **audio)
     np.savez(folder / "mouth.npz", **mouth)
-    with (folder / "list.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "split", "label"])
-        writer.writerows((w["id"], w["split"], w["label"]) for w in words)
+    write_words(folder / "list.csv", ["id", "split", "label"], words)
+
+
+def make_clips(manifest: Path, folder: Path, level: float) -> None:
+    """Writes the sound of each clip of a manifest with noise, as WAV, and list.csv of the words."""
+    import av
+
+    from tcmax_jax.data.media import read_audio
+
+    words, paths = read_words(manifest)
+    sounds = {path: read_audio(manifest.parent / path, rate=RATE) for path in paths}
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, sound in with_noise(sounds, words, level).items():
+        # Floats: noise may be louder than the largest integer.
+        with av.open(str(folder / f"{Path(path).stem}.wav"), "w") as container:
+            stream = container.add_stream("pcm_f32le", rate=RATE, layout="mono")
+            frame = av.AudioFrame.from_ndarray(sound[None], format="flt", layout="mono")
+            frame.sample_rate = RATE
+            container.mux(stream.encode(frame))
+    for word in words:
+        word["audio_path"] = f"{Path(word['path']).stem}.wav"
+        word["path"] = str((manifest.parent / word["path"]).resolve())
+    columns = ["id", "split", "label", "path", "audio_path", "start", "end"]
+    write_words(folder / "list.csv", columns, words)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("manifest", type=Path)
     parser.add_argument("folder", type=Path)
-    make_arrays(**vars(parser.parse_args()))
+    parser.add_argument("--clips", type=float, metavar="DB", help="write clips in noise instead")
+    options = parser.parse_args()
+    if options.clips is None:
+        make_arrays(options.manifest, options.folder)
+    else:
+        make_clips(options.manifest, options.folder, options.clips)

@@ -2,15 +2,20 @@
 
 import dataclasses
 import functools
+import runpy
+import wave
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from tcmax_jax import methods
 from tcmax_jax.commands.compare import plan
 from tcmax_jax.commands.export import input_shapes
+from tcmax_jax.data.media import read_audio
+from tcmax_jax.data.sources.manifest import read_manifest
 from tcmax_jax.methods import Unimodal
 from tcmax_jax.series import Series
 from tcmax_jax.training import build
@@ -93,3 +98,29 @@ def test_the_synthetic_recipe_is_the_default_and_compares_every_method():
         *all_methods(), Unimodal(modality="audio"), Unimodal(modality="visual")
     }  # fmt: skip
     assert {method.kind for method in all_methods()} == set(methods.MethodOptions.members())
+
+
+def test_clips_in_noise_are_a_manifest_at_the_level_that_was_asked_for(tmp_path):
+    manifest = tmp_path / "manifest.csv"
+    rows = ["id,split,label,path,start,end"]
+    for name, split in (("a", "train"), ("b", "test")):
+        sound = np.random.default_rng(ord(name)).normal(0, 3000, 16_000).astype("<i2")
+        with wave.open(str(tmp_path / f"{name}.wav"), "wb") as file:
+            file.setparams((1, 2, 16_000, 0, "NONE", None))
+            file.writeframes(sound.tobytes())
+        rows.append(f"{name}_0,{split},yes,{name}.wav,0.25,0.5")
+    manifest.write_text("\n".join(rows) + "\n")
+    recipe = runpy.run_path(str(EXPERIMENTS / "grid_arrays.py"))
+
+    recipe["make_clips"](manifest, tmp_path / "noisy", -10)
+
+    listing = read_manifest(tmp_path / "noisy/list.csv", outside_paths=True)
+    assert [(clip.id, clip.start, clip.end) for clip in listing.clips] == [
+        ("a_0", 0.25, 0.5), ("b_0", 0.25, 0.5)
+    ]  # fmt: skip
+    for clip in listing.clips:
+        quiet = read_audio(clip.video, rate=16_000)
+        noise = read_audio(clip.audio, rate=16_000) - quiet
+        level = 10 * np.log10(np.mean(quiet**2) / np.mean(noise**2))
+        assert level == pytest.approx(-10, abs=1e-3)
+        assert np.abs(noise).max() > 1  # not cut off at full scale
