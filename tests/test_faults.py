@@ -167,7 +167,7 @@ def trials():
     found = []
     for row in rows():
         for name, outcome in row.outcomes.items():
-            long = outcome == "said" and name == "train"
+            long = outcome == "warns" and name == "train"
             long |= "**" in row.pattern and name != "export"
             harms = [*HARMS, "replaced"][: 1 if long else None] if outcome != "-" else []
             found += [(row, name, outcome, harm) for harm in harms]
@@ -203,7 +203,7 @@ def test_files_that_a_command_does_not_read(trained, tmp_path, name):
         for original in files(row, template.folder) if row.outcomes[name] == "-" else []:
             HARMS["emptied"](folder / original.relative_to(template.folder))
     result = command(name, folder)
-    check(result, "right", name, None, folder, template.expected[name])
+    check(result, "correct", name, None, folder, template.expected[name])
 
 
 def contents(folder):
@@ -217,13 +217,15 @@ def contents(folder):
 def check(result, outcome, name, path, folder, expected):
     said = result.stderr
     assert "Traceback" not in said and "Error" not in said, said
-    allowed = {"-": ["right"], "right or refused": ["right", "refused"]}.get(outcome, [outcome])
+    allowed = {"-": ["correct"], "correct or refused": ["correct", "refused"]}.get(
+        outcome, [outcome]
+    )
     if result.returncode:
         assert "refused" in allowed, said
         assert said.count("error: ") == 1, said
         assert path.name in said and str(folder) in said, said
     else:
-        assert {"right", "said"} & set(allowed), said
+        assert {"correct", "warns"} & set(allowed), said
         assert numbers(name, folder) == expected
-        if allowed == ["said"]:
+        if allowed == ["warns"]:
             assert "warning: " in said and path.name in said, said

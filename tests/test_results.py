@@ -196,9 +196,13 @@ def test_the_table_on_the_strength_of_the_sound_holds_its_numbers():
     faint = {method: cells["0.1", method] for method in ("tcmax", "unimodal", "joint")}
     said = " ".join((ROOT / "docs" / "objective.md").read_text().split())
     for column, text in (
-        (0, "accuracy is {0} %, joint training's {2} % since it leaves that sound alone"),
-        (0, "the ensemble of unimodal classifiers has {1} % by its best checkpoint"),
-        (4, "a linear probe has {} % of TCMax's picture, {} % of the ensemble's and {} % of joint"),
+        (0, "accuracy is {0} %, joint training's {2} %, since it ignores that sound"),
+        (0, "the ensemble of unimodal classifiers has {1} % with its best checkpoint"),
+        (
+            4,
+            "a linear probe reaches {} % on TCMax's picture features, {} % on the ensemble's "
+            "and {} % on joint",
+        ),
         (1, "TCMax has {} %, the ensemble {} %, joint training {} %"),
     ):
         assert text.format(*(row[column] for row in faint.values())) in said

@@ -91,7 +91,8 @@ def findings(cells: list[dict]) -> list[str]:
         above, below = wins(cells, pair)
         sentences.append(
             f"- {pair[0]} is above {pair[1]} in {above} of {len(cells)} cells, below in {below}; "
-            f"in {len(cells) - above - below} the 95 % interval of the paired difference holds 0."
+            f"in {len(cells) - above - below} the 95 % interval of the paired difference contains "
+            "0."
         )
     return sentences
 
@@ -106,7 +107,7 @@ def page(measured: dict) -> str:
         f"{measured['epochs']} epochs, {measured['seeds']} seeds, each with its own data; "
         f"`python experiments/benchmarks/phase.py`, {measured['date']}, jax {measured['jax']}, two "
         "CPU cores. Differences in points of test accuracy, bold "
-        "where the interval over seeds does not hold 0.",
+        "where the interval over seeds does not contain 0.",
         "![maps](phase.svg)",
     ]
     for difficulty in dict.fromkeys(cell["visual"] for cell in cells):
