@@ -98,7 +98,7 @@ class Classifier:
         """
         if Path(folder).exists():
             raise FileExistsError(
-                f"Expected a new folder, got {folder}, which is there. Choose another one."
+                f"Expected a new folder, got {folder}, which exists. Choose another one."
             )
         shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns("lock"))
         return load(folder)
@@ -116,8 +116,8 @@ def load(folder: str | Path) -> Classifier:
             f"Expected the folder of a finished run, got {folder} without {results.name}. Train "
             "first, or correct the path."
         )
-    mend = "Restore it from a copy, or evaluate the run again."
-    return Classifier(Path(folder), digests.read_json(results, mend, ["splits"]))
+    remedy = "Restore it from a copy, or evaluate the run again."
+    return Classifier(Path(folder), digests.read_json(results, remedy, ["splits"]))
 
 
 def fit_arrays(

@@ -85,32 +85,32 @@ def is_known(path: Path) -> bool:
     return path.name in _read(path.parent) and fault(path) is None
 
 
-def check(paths: Sequence[Path], mend: str) -> None:
+def check(paths: Sequence[Path], remedy: str) -> None:
     """Raises DamagedFileError, with what to do, where a file of a folder is not as it was."""
     if not paths:
         return
     found = faults(paths[0].parent, [path.name for path in paths])
     for name, fault in found.items():
         raise DamagedFileError(
-            f"Expected {paths[0].parent / name} as it was written, got {fault}. {mend}"
+            f"Expected {paths[0].parent / name} as it was written, got {fault}. {remedy}"
         )
 
 
-def read_json(path: Path, mend: str, fields: Sequence[str] = ()) -> Any:
+def read_json(path: Path, remedy: str, fields: Sequence[str] = ()) -> Any:
     """Returns what a JSON file holds.
 
     Args:
       path: the file.
-      mend: what to do where it is damaged, a sentence.
+      remedy: what to do where it is damaged, a sentence.
       fields: of the object that it has to be.
 
     Raises:
       DamagedFileError: it cannot be read, lacks a field, or is not as it was written.
     """
-    content = _parsed(path, mend, parse_json)
+    content = _parsed(path, remedy, parse_json)
     for field in fields:
         if not isinstance(content, dict) or field not in content:
-            raise DamagedFileError(f"Expected a field {field!r} in {path}, got none. {mend}")
+            raise DamagedFileError(f"Expected a field {field!r} in {path}, got none. {remedy}")
     return content
 
 
@@ -134,17 +134,17 @@ def read_json_or_none(
         return None
 
 
-def read_json_lines(path: Path, mend: str) -> list:
+def read_json_lines(path: Path, remedy: str) -> list:
     """Returns what the lines of a JSON lines file hold; see `read_json`."""
-    return _parsed(path, mend, lambda text: [parse_json(line) for line in text.splitlines()])
+    return _parsed(path, remedy, lambda text: [parse_json(line) for line in text.splitlines()])
 
 
-def _parsed(path, mend, parse):
-    check([path], mend)
+def _parsed(path, remedy, parse):
+    check([path], remedy)
     try:
         return parse(path.read_text())
     except (OSError, ValueError) as error:
-        raise DamagedFileError(f"Expected JSON in {path}, got: {error}. {mend}") from error
+        raise DamagedFileError(f"Expected JSON in {path}, got: {error}. {remedy}") from error
 
 
 def _fault(path, digests) -> str | None:

@@ -18,40 +18,40 @@ from tcmax_jax.user_text import printable
 
 _MODE = flags.DEFINE_enum("mode", DEFAULT, list(MODES), "What to do.")
 _FLAGS = {
-    "experiment": "A recipe: the name of one of this project (crema_d), or the path of a Python "
-    "file. The built-in synthetic set if none.",
-    "workdir": "Folder of the run. If none, runs/<experiment>-<method>-seed<seed>; "
+    "experiment": "The recipe: the name of one of this project (crema_d), or the path of a Python "
+    "file. Default: the built-in synthetic set.",
+    "workdir": "Folder of the run. Default: runs/<experiment>-<method>-seed<seed>; "
     "runs/<experiment>-compare or -study for these modes; report or difference for these; "
     "none for a plan.",
-    "data_dir": "Folder of prepared data. If none, $TFDS_DATA_DIR or ~/tensorflow_datasets.",
-    "raw_dir": "Folder of a data set as its owners ship it; short for --config.data.raw_dir.",
+    "data_dir": "Folder of prepared data. Default: $TFDS_DATA_DIR or ~/tensorflow_datasets.",
+    "raw_dir": "Folder of a data set as published; short for --config.data.raw_dir.",
     "allow_skipped": "Leave out clips that cannot be decoded, and list them, instead of stopping "
     "at the first; short for --config.data.allow_skipped=true.",
-    "clips": "A CSV file of new clips: id and as needed path, audio_path, start and end. Where it "
-    "has a column label the accuracy is printed.",
-    "predictions": "The CSV file to write, a row for each clip.",
+    "clips": "A CSV file of new clips: the column id and, as needed, path, audio_path, start and "
+    "end. If it has a column label, the accuracy is printed.",
+    "predictions": "The CSV file to write, with a row for each clip.",
     "export": "The folder to write.",
-    "recalibrated": "Weigh the modalities as the evaluation of the run found best on validation.",
-    "drop_modality": "Modalities (a,b) without which to predict as well, all of them at once.",
-    "step": "The checkpoint after so many steps instead of the best one; its results go to "
-    "steps/<step> of the run's folder.",
-    "total_correlation": "Estimate what features and label share, the chain of total correlation, "
-    "as well (a minute or more).",
+    "recalibrated": "Predict with the weights of the modalities that were fitted on validation.",
+    "drop_modality": "Also evaluate without these modalities (a,b), all of them dropped at once.",
+    "step": "Evaluate the checkpoint after this many steps instead of the best one; its results "
+    "are written to steps/<step> in the run's folder.",
+    "total_correlation": "Also estimate the total correlation of features and label, and its "
+    "parts (a minute or more).",
     "runs": "For a report: folders of finished runs, comparisons or studies "
     "(runs/a,runs/b,more/*), runs on one data set. For a difference: two folders of runs, or of "
     "their checkpoints as --step evaluates them (runs/a,runs/a/steps/800).",
-    "samples": "An .npz file, one array a variable, row i of each from example i; integers of rank "
-    "1 are labels. numpy.savez(path, a=array, b=array) writes one.",
-    "topology": "A TPU slice: the kind of chip, and how many along each dimension (v5e:4x4, "
+    "samples": "An .npz file with one array per variable, where row i of each belongs to example "
+    "i; integers of rank 1 are labels. numpy.savez(path, a=array, b=array) writes one.",
+    "topology": "A TPU slice: the kind of chip, and the number along each dimension (v5e:4x4, "
     "v6e:8x8, v4:2x2x4, v5p:2x4x4).",
-    "distributed": "This is one of several processes, which the environment describes (TPU pod, "
+    "distributed": "This is one of several processes, as the environment describes (TPU pod, "
     "SLURM, Open MPI, Kubernetes). Each process runs the same command.",
-    "coordinator": "HOST:PORT of the first of several processes, where the environment does not "
+    "coordinator": "HOST:PORT of the first of several processes, if the environment does not "
     "describe them; with --num_processes and --process_id.",
-    "num_processes": "With --coordinator: how many.",
-    "process_id": "With --coordinator: which one, from 0.",
-    "compilation_cache": "Folder in which compiled programs are kept for the next start. If none, "
-    "compiled/ of the data folder on GPU and TPU, nowhere on CPU.",
+    "num_processes": "With --coordinator: the number of processes.",
+    "process_id": "With --coordinator: the number of this process, from 0.",
+    "compilation_cache": "Folder that keeps compiled programs for later starts. Default: "
+    "compiled/ in the data folder on GPU and TPU, none on CPU.",
 }
 _BOOLS = {"allow_skipped", "recalibrated", "total_correlation", "distributed"}
 _LISTS = {"drop_modality", "runs"}
@@ -66,7 +66,7 @@ for _name, _help in _FLAGS.items():
         _define(_name, None, _help)
 _PREFIX = "--config."
 _EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells say
-EXIT_PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on.
+EXIT_PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: the same command resumes.
 
 
 def run():
@@ -125,7 +125,7 @@ def main(argv, overrides):
     except KeyboardInterrupt:
         if logging.level_debug():
             raise
-        print("Stopped (Ctrl-C). The same command goes on.", file=sys.stderr)
+        print("Stopped (Ctrl-C). The same command resumes.", file=sys.stderr)
         sys.exit(_EXIT_INTERRUPTED)
     except ModuleNotFoundError as error:
         if logging.level_debug() or (error.name or "").startswith("tcmax_jax"):

@@ -139,7 +139,7 @@ def run_comparison(
 
 def _references(config, workdir, data_dir, split) -> dict[str, float]:
     """Returns accuracies that need no training of a network; measured once for a folder."""
-    before = digests.read_json_or_none(workdir / _FILE, processes.say, "It is made anew.")
+    before = digests.read_json_or_none(workdir / _FILE, processes.say, "It is recomputed.")
     if known := (before or {}).get("references"):
         return known
     dataset = open_data(config, data_dir)

@@ -75,7 +75,7 @@ _PATHS = {"workdir", "data_dir", "raw_dir", "clips", "predictions", "export", "r
 DEFAULT = "train"
 MODES = {
     "train": Mode(
-        "Train (preparing the data first if need be), or go on with an interrupted run; then "
+        "Train (preparing the data first if needed), or resume an interrupted run; then "
         "evaluate the best checkpoint.",
         "train:train",
         _RUN,
@@ -89,13 +89,12 @@ MODES = {
         "Evaluate the best checkpoint of the run in --workdir again.", "train:evaluate", _EVALUATED
     ),
     "probe": Mode(
-        "Evaluate, with a linear probe on the features of each frozen encoder.",
+        "Evaluate with a linear probe on the features of each frozen encoder.",
         "train:evaluate",
         _EVALUATED,
     ),
     "analyse": Mode(
-        "Write analysis.json anew from the outputs that an evaluation has stored, without data or "
-        "model.",
+        "Recompute analysis.json from the stored outputs of an evaluation, without data or model.",
         "report:analyse",
         ("workdir", "total_correlation"),
         ("workdir",),
@@ -108,7 +107,7 @@ MODES = {
         ("workdir", "clips", "predictions"),
     ),
     "export": Mode(
-        "Write that classifier for use without this package.",
+        "Write the classifier of the best checkpoint for use without this package.",
         "export:export",
         ("workdir", "experiment", "export", "recalibrated"),
         ("workdir", "export"),
@@ -120,22 +119,22 @@ MODES = {
         _RUN,
     ),
     "study": Mode(
-        "The same for each value of the field that the section `study` names.", "study:study", _RUN
+        "Compare for each value of the field that the section `study` names.", "study:study", _RUN
     ),
     "report": Mode(
-        "Write a page with tables and figures about finished runs, comparisons and studies.",
+        "Write a report with tables and figures on finished runs, comparisons and studies.",
         "report:report",
         ("workdir", "runs"),
         fields=False,
     ),
     "difference": Mode(
-        "Write a page about what changed between two runs, or two checkpoints of one.",
+        "Write a report on the differences between two runs, or two checkpoints of one.",
         "report:difference",
         ("workdir", "runs"),
         fields=False,
     ),
     "estimate": Mode(
-        "Estimate the total correlation of the arrays in --samples. Its fields are those of "
+        "Estimate the total correlation of the arrays in --samples. The fields are those of "
         "tcmax_jax.commands.estimate.Estimation.",
         "estimate:estimate",
         ("workdir", "samples"),
@@ -148,14 +147,14 @@ MODES = {
         _RUN,
     ),
     "doctor": Mode(
-        "Look at devices, versions, data, media files and speed, and say what is wrong and what to "
-        "do.",
+        "Check devices, versions, data, media files and speed, and report problems with their "
+        "solutions.",
         "doctor.examine:doctor",
         _RUN,
     ),
     "plan": Mode(
         "Compile the steps of a recipe for a TPU slice, on this CPU and without data: memory, "
-        "FLOPs, bytes, exchanges between chips, and the largest batch, as the compiler says.",
+        "FLOPs, bytes, exchanges between chips, and the largest batch, from the compiler.",
         "plan.plan:plan",
         (*_RUN, "topology"),
         ("topology",),

@@ -120,8 +120,8 @@ def _check_target(predictions: Path, read: Sequence[Path], run: RunFolder) -> No
     """Checks, before any work, that the file can be written and that nothing is lost with it."""
     if not predictions.parent.is_dir():
         raise FileNotFoundError(
-            f"Expected a folder for the predictions, got {predictions.parent}, which is not there. "
-            "Make it, or choose another file."
+            f"Expected a folder for the predictions, got {predictions.parent}, which does not "
+            "exist. Make it, or choose another file."
         )
     if predictions.is_dir():
         raise IsADirectoryError(
@@ -314,8 +314,8 @@ def _forms(config: Config) -> dict[str, Form]:
     if not hasattr(config.data, "stored"):
         raise ConfigError(
             f"Expected a run on clips, got one on the data set {config.data.kind}, whose examples "
-            "are made up: nothing says how to read media for it. Train on a list of your own clips "
-            "(--config.data.kind=manifest, docs/tutorial.md)."
+            "are generated: it does not define how to read media. Train on a list of your own "
+            "clips (--config.data.kind=manifest, docs/tutorial.md)."
         )
     return {name: config.data.forms[name] for name in config.modalities}
 

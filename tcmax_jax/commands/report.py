@@ -10,7 +10,7 @@ from tcmax_jax.run_folder import RunFolder
 
 
 def analyse(options: Options) -> Outcome:
-    """Writes the analyses of a run anew."""
+    """Recomputes the analyses of a run."""
     # JAX, which pages do without.
     from tcmax_jax.commands.estimate import fit_bars
     from tcmax_jax.evaluation.analysis import analyse_stored

@@ -37,7 +37,7 @@ def stand_in(config: Config, num_classes: int) -> Dataset:
     values = {name: form.stand_in(rng) for name, form in forms.items()}
     number = getattr(config.data, "train_examples", max(config.training.batch_size, num_classes))
     return Dataset(
-        name="made-up examples",
+        name="generated examples",
         class_names=[f"class{label}" for label in range(num_classes)],
         summary={},
         sources={

@@ -114,7 +114,7 @@ def run_study(
 
 def _known_memory(workdir) -> Mapping:
     """Returns {text of a value: {(method, fusion): "step_memory"}} that an earlier call found."""
-    lost = "It is made anew."
+    lost = "It is recomputed."
     before = digests.read_json_or_none(workdir / _FILE, processes.say, lost, ["points"])
     points = before["points"] if before else []
     return {

@@ -15,7 +15,7 @@ def prepare(options: Options) -> Outcome:
     config, folder = recipe_of(options), data_folder(options)
     if config.data.open() is not None or is_in_place(config.data):
         dataset = open_data(config, folder)
-        return Outcome(f"nothing to prepare: {dataset.name} is read where it lies")
+        return Outcome(f"nothing to prepare: {dataset.name} is read in place")
     return Outcome(f"prepared: {primary_first(lambda: prepare_data(config, folder))}")
 
 

@@ -54,13 +54,13 @@ class Table(NamedTuple):
             raise MediaError(
                 "arrays without ids",
                 f"{self.path}: Expected an .npz file with `ids`, since this list has no order of "
-                f"rows, got {list(self.values.shape)} without ids. Write it anew.",
+                f"rows, got {list(self.values.shape)} without ids. Write it again.",
             )
         if self.values.ndim == 0 or clip.row >= len(self.values):
             raise MediaError(
                 "missing array",
                 f"{self.path}: Expected row {clip.row} for {clip.id!r}, got "
-                f"{list(self.values.shape)}. Write it anew.",
+                f"{list(self.values.shape)}. Write it again.",
             )
         return clip.row
 
@@ -103,7 +103,7 @@ def read_file(path: Path, key: str | None = None) -> np.ndarray:
         wanted = f"the array {key!r}" if key else "one array, or `key` to say which"
         raise MediaError(
             "broken array",
-            f"{path}: Expected {wanted}, got {_names(arrays)}. Write it anew, or correct `key`.",
+            f"{path}: Expected {wanted}, got {_names(arrays)}. Write it again, or correct `key`.",
         )
     return arrays[key]
 
@@ -124,7 +124,7 @@ def check_rows(path: Path, number: int, key: str | None = None) -> None:
     if opened.named is None and opened.rows is None and opened.values.shape[:1] != (number,):
         raise RawDataError(
             f"{path}: Expected a row for each of the {number} clips of the list, got "
-            f"{list(opened.values.shape)}. Write it anew, or as an .npz file with `ids`."
+            f"{list(opened.values.shape)}. Write it again, or as an .npz file with `ids`."
         )
 
 
@@ -203,14 +203,14 @@ def _with_ids(path: Path, arrays: Mapping, key: str | None) -> Table:
     expected = f"{path}: Expected `ids` [N] (text) and `{name}` [N, ...]"
     if name not in arrays:
         raise MediaError(
-            "broken array", f"{expected}, got {_names(arrays)}. Write it anew, or correct `key`."
+            "broken array", f"{expected}, got {_names(arrays)}. Write it again, or correct `key`."
         )
     ids, values = arrays[_IDS], arrays[name]
     if ids.ndim != 1 or ids.dtype.kind != "U" or values.shape[:1] != ids.shape:
         raise MediaError(
             "broken array",
             f"{expected}, got ids {list(ids.shape)} of {ids.dtype} and {name} "
-            f"{list(values.shape)}. Write it anew.",
+            f"{list(values.shape)}. Write it again.",
         )
     rows = {str(each): row for row, each in enumerate(ids)}
     if len(rows) < len(ids):
@@ -311,7 +311,7 @@ def _damaged(path: Path, error: Exception) -> MediaError:
     return MediaError(
         "broken array",
         f"{path}: Expected plain arrays, got {str(error) or type(error).__name__!r}. Write it "
-        "anew.",
+        "again.",
     )
 
 

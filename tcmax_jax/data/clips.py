@@ -17,7 +17,7 @@ _LONGEST_ID = 1000
 
 
 class RawDataError(ValueError):
-    """Raw data, or a list of it, that cannot be used: says which file, and how to mend it."""
+    """Raw data, or a list of it, that cannot be used: says which file, and how to fix it."""
 
 
 class Clip(NamedTuple):

@@ -111,8 +111,8 @@ def check_groups(clips: Sequence[Clip]) -> None:
             raise RawDataError(
                 f"{clip.place}: Expected all clips of the group {clip.group!r} in one split, got "
                 f"{clip.split} and {other.split} ({other.place}). Results on examples of a group "
-                "that was trained on say too much. Correct the splits, or leave the column split "
-                "out."
+                "that was trained on are too optimistic. Correct the splits, or leave the column "
+                "split out."
             )
 
 

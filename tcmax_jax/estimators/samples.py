@@ -42,7 +42,7 @@ def read_samples(path) -> dict[str, np.ndarray]:
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(
-            f"Expected an .npz file of samples, got {path}, which is not there."
+            f"Expected an .npz file of samples, got {path}, which does not exist."
         )
     try:
         with path.open("rb") as stream:

@@ -30,7 +30,7 @@ from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.user_text import printable
 
 _CHAIN = "total_correlation"
-_LOST = "It is made anew; a chain of total correlation that it held is lost."
+_LOST = "It is recomputed; an estimated chain of total correlation in it is lost."
 
 
 def js_divergence(scores: Mapping[str, np.ndarray]) -> np.ndarray:

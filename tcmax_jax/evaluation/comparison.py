@@ -25,9 +25,9 @@ from tcmax_jax.evaluation.tables import csv_table, markdown_table, markdown_text
 _CONFIDENCE = 0.95
 RUN = ("method", "fusion", "seed")  # what tells runs apart
 _RECALIBRATED = (
-    " Recalibrated: fused, with a weight for each modality and an offset for each class that were "
-    "fitted on validation; where test is of other speakers or groups than validation, a gain on "
-    "validation says little of test."
+    " Recalibrated: fused, with a weight for each modality and an offset for each class, fitted on "
+    "validation; if test has other speakers or groups than validation, a gain on validation says "
+    "little about test."
 )
 
 
@@ -148,8 +148,8 @@ def comparison_reading(comparison: Mapping) -> str:
     recalibrated = any("recalibrated" in row["metrics"] for row in comparison["rows"])
     return (
         "Mean over seeds ± half the 95 % t-interval of the mean. The last column is the paired "
-        f"difference of fused accuracy against {comparison['baseline']}, in points, over the seeds "
-        f"that both have; in brackets the head of {comparison['baseline']} where it is another one."
+        f"difference of fused accuracy from {comparison['baseline']}, in points, over the seeds "
+        f"that both have; in brackets the head of {comparison['baseline']} if it is another one."
         + (_RECALIBRATED if recalibrated else "")
     )
 

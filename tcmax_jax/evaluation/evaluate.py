@@ -55,7 +55,7 @@ def evaluate_split(
     hard: bool = False,
     noise: Sequence[float] = (),
     gather: Callable = lambda rows: rows,
-    about: Callable[[int], str] = "example {}. Mend it, or the parameters.".format,
+    about: Callable[[int], str] = "example {}. Fix it, or the parameters.".format,
 ) -> Evaluation:
     """Evaluates a classifier on every example of a split, each counted once.
 

@@ -138,7 +138,7 @@ def stored_recalibration(folder: Path) -> dict:
             f"Expected the analyses of an evaluation in {path}, got none. Write them with "
             "--mode=evaluate."
         )
-    analyses = digests.read_json(path, "Make it anew with --mode=analyse.")
+    analyses = digests.read_json(path, "Recompute it with --mode=analyse.")
     fitted = analyses.get("validation", {}).get("recalibration")
     if fitted is None:
         raise ValueError(

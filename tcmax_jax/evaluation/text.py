@@ -48,27 +48,27 @@ def results_table(results: Mapping, width: int | None = None) -> str:
 
 
 def recalibration_text(judged: Mapping | None) -> str:
-    """Returns a sentence on what recalibration is to be expected to do to new examples.
+    """Returns a sentence on the effect of recalibration that is expected on new examples.
 
     Args:
       judged: see `tcmax_jax.evaluation.analysis.analyse_recalibrated`; None where it is not.
     """
     if judged is None:
         return (
-            "Recalibration: not judged on examples that the fit left out, so that it may do harm. "
-            "Validation has too few, or the run was evaluated by an earlier version."
+            "Recalibration: not judged on examples left out of the fit, so it may do harm. "
+            "Validation has too few examples, or the run was evaluated by an earlier version."
         )
     name, gain = Name("difference"), judged["gain"]
     told = f"{number(name, gain['mean'], gain['half_width'])} {quantity(name).unit}"
     left_out = f"{judged['groups']} groups" if judged["groups"] else "examples"
-    text = f"Recalibration: {told} of accuracy on {left_out} of validation that the fit left out"
+    text = f"Recalibration: {told} of accuracy on {left_out} of validation left out of the fit"
     if not judged["holds"]:
         return (
-            f"{text}, which says nothing of {NEW_GROUPS}. Keep to the plain sum unless labelled "
+            f"{text}, which says nothing about {NEW_GROUPS}. Keep to the plain sum unless labelled "
             "examples of such groups say otherwise."
         )
-    outlook = {"gain": "a gain is to be expected", "loss": "a loss is to be expected"}
-    expected = outlook.get(expectation(judged), "neither gain nor loss is to be expected")
+    outlook = {"gain": "a gain is expected", "loss": "a loss is expected"}
+    expected = outlook.get(expectation(judged), "neither gain nor loss is expected")
     return f"{text}: {expected} on new {'groups' if judged['groups'] else 'examples like these'}."
 
 

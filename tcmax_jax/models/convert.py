@@ -36,7 +36,7 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"Expected a file of weights, got {path}, which is not there.")
+        raise FileNotFoundError(f"Expected a file of weights, got {path}, which does not exist.")
     readers = {".safetensors": _safetensors, ".npz": _npz, ".pth": _torch, ".pt": _torch}
     if path.suffix not in readers:
         raise ValueError(f"Expected weights as {', '.join(readers)}, got {path}.")
@@ -127,7 +127,7 @@ def head_params(arrays: Mapping[str, np.ndarray], fusion: str, modalities) -> di
     if fusion not in pairs:
         raise ValueError(
             f"Expected one of {', '.join(pairs)}, which both codes have in the same form, got "
-            f"{fusion!r}. Train that head anew."
+            f"{fusion!r}. Train that head again."
         )
 
     def dense(layer):

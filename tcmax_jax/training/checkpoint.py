@@ -172,7 +172,7 @@ class Checkpoints(Kept):
                 error = raised
             if all_agree(error is None):
                 for broken, text in damaged.items():
-                    self._say(f"warning: {text}. Going on after step {step} instead.")
+                    self._say(f"warning: {text}. Resuming after step {step} instead.")
                     if is_primary():
                         _put_aside(self._folder / str(broken))
                 wait_for_all("damaged checkpoints are put aside")
@@ -185,7 +185,7 @@ class Checkpoints(Kept):
         if damaged:
             raise CheckpointError(
                 f"Expected a good checkpoint, got none: {'; '.join(map(str, damaged.values()))}. "
-                "Restore the files from a copy, or train anew in another --workdir."
+                "Restore the files from a copy, or train again in another --workdir."
             )
         return None
 
@@ -211,7 +211,7 @@ class Checkpoints(Kept):
         for step, reason in damaged.items():
             if step < good:
                 raise self._lost(step, reason)
-            self._say(f"warning: {self._damage(step, reason)}. Put aside.")
+            self._say(f"warning: {self._damage(step, reason)}. Moved aside.")
             _put_aside(self._folder / str(step))
 
     @contextlib.contextmanager
@@ -221,8 +221,8 @@ class Checkpoints(Kept):
         except Exception as error:  # Orbax and its parts raise all kinds.
             raise CheckpointError(
                 f"Expected to write a checkpoint into {self._folder}, got: "
-                f"{reason_of(error)}. Earlier checkpoints are as they were: free space or mend the "
-                "folder, and go on with the same command."
+                f"{reason_of(error)}. Earlier checkpoints are as they were: free space or fix the "
+                "folder, and resume with the same command."
             ) from error
 
 

@@ -30,7 +30,7 @@ def check_weights(config: Config) -> None:
         if path and not Path(path).is_file():
             raise FileNotFoundError(
                 f"Expected a file of weights as modalities.{name}.encoder.weights, got {path}, "
-                "which is not there."
+                "which does not exist."
             )
 
 

@@ -115,7 +115,7 @@ def fit(setup: Setup, state: TrainState, checkpoints: Checkpoints, workdir: Path
             if stops or (step == total_steps and preemption.signalled):
                 raise PreemptedError(
                     f"Asked to stop (SIGTERM): saved step {step} of {total_steps} in {workdir}. "
-                    "The same command goes on from there."
+                    "The same command resumes from there."
                 )
 
 
@@ -166,7 +166,7 @@ def _check_finite(validation: dict, step: int, epoch: int, last_checkpoint: int 
         if not math.isfinite(value):
             raise NonFiniteError(
                 f"Expected finite numbers, got {name} = {value} of the validation at step {step} "
-                f"(epoch {epoch}). Last good checkpoint: {_kept(last_checkpoint)}. To go on, "
+                f"(epoch {epoch}). Last good checkpoint: {_kept(last_checkpoint)}. To continue, "
                 f"{passes.SMALLER_STEPS}"
             )
 
@@ -186,23 +186,23 @@ def _cause(setup: Setup, step: int) -> str:
         if broken := batch["index"][~finite].tolist():
             return (
                 f"The data is not finite: {modality} of the training examples {broken[:5]} (their "
-                f"positions in {setup.dataset.name}). Mend or drop them and prepare the data again."
+                f"positions in {setup.dataset.name}). Fix or drop them and prepare the data again."
             )
     return f"Its batch is finite: {passes.SMALLER_STEPS}"
 
 
 def _collapse_warning(setup: Setup, name: str, epoch: int) -> str:
-    mend = "If it lasts, lower optimizer.learning_rate."
+    remedy = "If it lasts, lower optimizer.learning_rate."
     if name in setup.inputs:
         mean, std = _seen_scale(setup, name)
         if abs(mean) > _FAR * std or not 1 / _FAR < std < _FAR:
-            mend = (
+            remedy = (
                 f"What its encoder gets has mean {mean:.3g} and standard deviation {std:.3g}: "
                 f"set modalities.{name}.input.standardize=true, or the encoder's mean and std."
             )
     return textwrap.fill(
         f"warning: {name} has collapsed: the same prediction (or feature) for all validation "
-        f"examples (epoch {epoch}). {mend}",
+        f"examples (epoch {epoch}). {remedy}",
         _WIDTH,
     )
 

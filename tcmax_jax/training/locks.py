@@ -35,7 +35,10 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
             file.seek(0)
             raise LockedError(file.read().strip()) from None
         except OSError as error:  # File systems of clusters need not have locks.
-            say(f"warning: {path} cannot be locked ({error.strerror}): start nothing else there.")
+            say(
+                f"warning: {path} cannot be locked ({error.strerror}): make sure that no other "
+                "process uses it."
+            )
         file.truncate(0)
         file.write(f"process {os.getpid()} on {platform.node()}\n")
         file.flush()

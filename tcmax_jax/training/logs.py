@@ -88,7 +88,7 @@ class RunLog:
         if gap:
             self.say(f"warning: {gap}")
         if first_step:
-            self.say(f"going on after step {first_step} of {total_steps}")
+            self.say(f"resuming after step {first_step} of {total_steps}")
 
     def __enter__(self):
         """Returns itself."""
@@ -179,7 +179,7 @@ def _kept(path: Path, step: int) -> tuple[list[str], str | None]:
     got = fault or f"entries up to step {last}"
     return lines, (
         f"Expected the entries of the run up to step {step}, its last checkpoint, in {path}, got "
-        f"{got}. The run goes on without those that are lost; its numbers are the same."
+        f"{got}. The run continues without the lost ones; its numbers are the same."
     )
 
 

@@ -144,7 +144,7 @@ def about_example(setup: Setup, split: str):
         which = f"{split} example {row}" + (f" ({name})" if name else "")
         if modality := broken_modality(batch["inputs"], 0):
             return (
-                f"{which}, whose {modality} holds NaN or infinity. Mend or drop it in "
+                f"{which}, whose {modality} holds NaN or infinity. Fix or drop it in "
                 f"{setup.dataset.name} and prepare the data again."
             )
         return f"{which}, whose inputs are finite: {SMALLER_STEPS}"

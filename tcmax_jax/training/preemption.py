@@ -26,7 +26,7 @@ def stopping() -> Iterator[None]:
     """
 
     def stop(*_):
-        raise PreemptedError("Asked to stop (SIGTERM). The same command goes on.")
+        raise PreemptedError("Asked to stop (SIGTERM). The same command resumes.")
 
     with _handling(stop):
         yield

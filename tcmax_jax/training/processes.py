@@ -115,7 +115,7 @@ def together():
     except Exception as raised:  # Whatever it is, the others must not wait for this process.
         error = raised
     if not all_agree(error is None):
-        raise error or ValueError("Another process could not go on; its message says why.")
+        raise error or ValueError("Another process failed; its message says why.")
 
 
 def primary_first(function: Callable):

@@ -151,7 +151,7 @@ def _enter(stack, workdir):
         stack.enter_context(locked(RunFolder(workdir).lock, wait=False))
     except LockedError as error:
         raise ConfigError(
-            f"A run is going on in {workdir} ({error}). Wait for its end, stop it, or choose "
+            f"Another run is using {workdir} ({error}). Wait for its end, stop it, or choose "
             "another --workdir."
         ) from None
     except OSError as error:
@@ -213,7 +213,7 @@ def record_environment(
       say: function of a text.
     """
     path, now = RunFolder(workdir).environments, describe_environment(parallel.devices)
-    lost = "What it says of earlier starts is lost; it is begun anew."
+    lost = "Its records of earlier starts are lost; a new file is started."
     before = digests.read_json_or_none(path, say, lost) if step else None
     # What lies after the checkpoint is taken again, here.
     before = [entry for entry in before or [] if entry["after_step"] < step]
@@ -222,7 +222,7 @@ def record_environment(
         if not (lines := differences(last, now)):
             return
         say(
-            f"The run goes on after step {step} in another environment:\n  "
+            f"The run resumes after step {step} in another environment:\n  "
             + "\n  ".join(lines)
             + "\nEqual to a run without the change: configuration, state, and the order, "
             "augmentation and negatives of the data. Not equal to the last bit: sums that other "
@@ -253,11 +253,13 @@ def stored_config(workdir: Path) -> Config:
     try:
         return from_dict(of_stored_run(tree))
     except ValueError as error:
-        mend = _RESTORE
+        remedy = _RESTORE
         if elsewhere:
             texts = (f"{kind} in {_file(where)}" for kind, where in elsewhere.items())
-            mend = f"It has sections defined elsewhere: {', '.join(texts)}. Pass --experiment=FILE."
-        raise ConfigError(f"{path} cannot be used: {error}. {mend}") from error
+            remedy = (
+                f"It has sections defined elsewhere: {', '.join(texts)}. Pass --experiment=FILE."
+            )
+        raise ConfigError(f"{path} cannot be used: {error}. {remedy}") from error
 
 
 def has_definitions(workdir: Path) -> bool:

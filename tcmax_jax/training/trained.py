@@ -79,7 +79,7 @@ def load_trained(workdir: Path, *, recalibrated: bool = False) -> Trained:
     if has_empirical_prior(config) and label_prior is None:
         raise ConfigError(
             f"Expected the label prior of method.label_prior=empirical in {workdir}, got a run of "
-            "an earlier version, which did not keep it. Train anew in another --workdir."
+            "an earlier version, which did not keep it. Train again in another --workdir."
         )
     scales = {m: Scale(**scale) for m, scale in data.get("scales", {}).items()}
     checkpoints = Kept(RunFolder(workdir).checkpoints)
@@ -183,7 +183,7 @@ def why_unpredicted(inputs: Mapping, probabilities: Mapping, rows: Sequence) -> 
     reasons = {}
     for row in np.flatnonzero(~finite[: len(rows)]):
         if modality := broken_modality(inputs, row):
-            text = f"Expected finite numbers of {modality}, got NaN or infinity. Mend or drop them."
+            text = f"Expected finite numbers of {modality}, got NaN or infinity. Fix or drop them."
         else:
             text = "Expected finite scores, got NaN or infinity. Use another checkpoint or run."
         reasons[rows[row]] = text

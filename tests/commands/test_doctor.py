@@ -97,7 +97,7 @@ def test_optional_packages(tmp_path):
         {"modalities.audio.encoder.weights": str(weights), "data.beam": "[]"},
     )
     lost, safetensors, beam = checks.packages(config, prepared=False, find=lambda name: None)
-    assert f"got {weights}, which is not there" in lost.text
+    assert f"got {weights}, which does not exist" in lost.text
     assert "pip install 'tcmax_jax[beam]'" in beam.text
     assert "pip install 'tcmax_jax[pretrained]'" in safetensors.text
     weights.touch()
@@ -133,7 +133,10 @@ def test_the_folder_of_another_run_that_is_going_on(tmp_path):
     dataset = stand_in(config, 3)
     with run_folders.occupied(tmp_path):
         run_folders.claim(tmp_path, config, dataset)
-        check(checks.run_folder(tmp_path, config), ("error", r"going on in .* \(process \d+ on"))
+        check(
+            checks.run_folder(tmp_path, config),
+            ("error", r"Another run is using .* \(process \d+ on"),
+        )
     check(checks.run_folder(tmp_path, config), None)
     other, *_ = checks.run_folder(tmp_path, tiny_config(seed=1))
     assert "another configuration:\n  seed: 0 -> 1\n" in other.text
@@ -226,7 +229,7 @@ def test_a_look_before_and_after_preparation(tmp_path, devices):
     assert re.search(r"devices +4 x cpu; processes: 1\n", text)
     assert f"jax {jax.__version__}" in text
     assert f"{data_dir}: nothing prepared this experiment: not prepared; train" in one_line(text)
-    assert "on made-up examples" in text
+    assert "on generated examples" in text
 
     folder = prepare_data(config, data_dir)
     assert folder == str(config.data.prepared_folder(data_dir))
@@ -238,7 +241,7 @@ def test_a_look_before_and_after_preparation(tmp_path, devices):
     assert re.search(
         rf"data {folder}: 0\.\d MB this experiment: prepared in {folder}", one_line(text)
     )
-    assert "on made-up examples" not in text
+    assert "on generated examples" not in text
 
 
 def test_a_set_of_less_than_a_batch_is_trained_with_a_smaller_one(tmp_path, capsys):

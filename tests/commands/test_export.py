@@ -122,8 +122,8 @@ def test_what_is_to_be_expected_of_recalibration_goes_with_it(run, tmp_path, cap
     change(moved / "results.json", json.dumps(results | {"recalibration": judged}))
     exports.write_export(moved, tmp_path / "model", recalibrated=True)
     said = capsys.readouterr().err
-    assert "-2.90 ±1.00 points of accuracy on 6 groups of validation that the fit left" in said
-    assert "says nothing of new groups: those of validation were trained on" in said
+    assert "-2.90 ±1.00 points of accuracy on 6 groups of validation left out of the fit" in said
+    assert "says nothing about new groups: those of validation were trained on" in said
     about = json.loads((tmp_path / "model" / "model.json").read_text())
     assert about["recalibration"]["judged"] == judged
 
@@ -182,7 +182,9 @@ def test_a_run_without_its_label_prior_is_refused(run, tmp_path):
     data = json.loads((old / "data.json").read_text())
     assert data.pop("label_prior") == pytest.approx([24 / 70, 23 / 70, 23 / 70])
     change(old / "data.json", json.dumps(data))
-    with pytest.raises(ConfigError, match=r"Expected the label prior .*earlier version.*Train an"):
+    with pytest.raises(
+        ConfigError, match=r"Expected the label prior .*earlier version.*Train again"
+    ):
         exports.write_export(old, tmp_path / "model")
 
 

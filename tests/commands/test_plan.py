@@ -97,8 +97,8 @@ def cost(memory, **fields):
 @pytest.mark.parametrize(
     ("base", "each", "bend", "expected", "compiled"),
     [
-        (1000, 300, 0, 50 * 4, [1, 4, 50]),  # foretold, and so
-        (1000, 300, 1, 40 * 4, [1, 4, 50, 45, 40]),  # more than foretold
+        (1000, 300, 0, 50 * 4, [1, 4, 50]),  # as predicted
+        (1000, 300, 1, 40 * 4, [1, 4, 50, 45, 40]),  # more than predicted
         (1000, 5000, 0, 3 * 4, [1, 4, 3]),  # four times as many do not fit
         (1000, 20000, 0, None, [1]),
         (1000, 1, 0, 64 * 4, [1, 4, 64]),  # no further
@@ -156,18 +156,21 @@ def test_a_plan_as_text():
     ]
     text = " ".join(lines)
     assert (
-        "the loss takes 0.10% of the FLOPs and 0.20% of the bytes, and by itself 2 all-reduce."
+        "The loss takes 0.10% of the FLOPs and 0.20% of the bytes of the training step, and needs "
+        "2 all-reduce." in text
+    )
+    assert (
+        "at most 3200 examples/s at peak FLOP/s, and 8000 at peak bandwidth; each host has to"
         in text
     )
-    assert "takes 3200 examples/s, and no more, at peak bandwidth 8000; each host has to" in text
     assert "provide 800 or 2000 of them." in text
-    assert "The largest batch that was found to fit is 512" in text
+    assert "The largest batch found to fit is 512" in text
     assert "TPU compiler (libtpu 2, jax 1); nothing was measured." in text
-    assert "counts once, and there are 3" in text
-    assert "how many classes there are: 100 were taken." in text
+    assert "count once, and there are 3" in text
+    assert "number of classes is unknown without the data: 100 were assumed." in text
     none = planning.plan_text(planned | {"training": None, "largest_batch": None})
     assert "does not fit. Raise training.accumulate" in none.replace("\n", " ")
-    assert "Not one example for each chip fits." in none
+    assert "Not even one example per chip fits." in none
 
 
 def test_a_run_is_compiled_for_a_slice(tmp_path, monkeypatch):

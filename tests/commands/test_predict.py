@@ -130,7 +130,7 @@ def test_other_versions_of_the_decoders_are_told(run, media, tmp_path, capsys, m
 
 def test_recalibrated_probabilities(run, media, tmp_path, capsys):
     predict_file(run, media, tmp_path / "out.csv", recalibrated=True)
-    assert "Recalibration: not judged on examples that the fit left" in capsys.readouterr().err
+    assert "Recalibration: not judged on examples left out of the fit" in capsys.readouterr().err
     rows = read(tmp_path / "out.csv")[1]
     scores = read_outputs(run / "outputs-test.npz").scores
     found = json.loads((run / "analysis.json").read_text())["test"]["recalibration"]
@@ -198,7 +198,7 @@ def test_clips_whose_input_is_not_finite(run, media, tmp_path, monkeypatch, valu
     rows = [("id", "path", "label"), *((name, "a.mkv", "cat") for name in "abc")]
     clips, out = write_list(tmp_path / "new.csv", rows), tmp_path / "out.csv"
     message = (
-        r"line 3 \(b\): Expected finite numbers of sound, got NaN or infinity\. Mend or drop them\."
+        r"line 3 \(b\): Expected finite numbers of sound, got NaN or infinity\. Fix or drop them\."
         " Or give such clips .*: --allow_skipped"
     )
     with pytest.raises(RawDataError, match=message):

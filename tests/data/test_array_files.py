@@ -127,7 +127,7 @@ def nothing(path):
         (without_array, r"Expected `ids` \[N\] \(text\) and `features`.*got 'ids', 'a', 'b'"),
         (unequal, r"got ids \[3\] of <U3 and features \[2, 2\]"),
         (repeated, "Expected every id once, got repeated ones"),
-        (truncated, r"Expected plain arrays, got .*\. Write it anew"),
+        (truncated, r"Expected plain arrays, got .*\. Write it again"),
         (missing_id, "Expected an array of 'b é', got those of 1 others. Add it"),
         (nothing, "Expected arrays in .npy, .npz or .safetensors, got none there"),
     ],
@@ -186,7 +186,7 @@ def test_arrays_of_a_shape_that_no_file_tells(tmp_path, rows, got):
     np.save(tmp_path / "x.npy", rows)
     form = Arrays(path=str(tmp_path / "x.npy")).resolved([CLIP])
     assert form.shape is form.dtype is None
-    message = rf"x\.npy \(b é\): Expected an array of numbers, got {got}\. Mend the array"
+    message = rf"x\.npy \(b é\): Expected an array of numbers, got {got}\. Fix the array"
     with pytest.raises(MediaError, match=message):
         form.read(CLIP)
 

@@ -37,7 +37,9 @@ def test_objects_are_refused_and_never_unpickled(tmp_path):
 
 
 def test_files_that_are_none(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"\.npz file of samples, got .*which is not there"):
+    with pytest.raises(
+        FileNotFoundError, match=r"\.npz file of samples, got .*which does not exist"
+    ):
         read_samples(tmp_path / "nowhere.npz")
     (tmp_path / "text.npz").write_text("x,y\n1,2\n")
     with pytest.raises(ValueError, match=r"an \.npz file, got .*text.npz, which is none"):

@@ -128,7 +128,7 @@ def test_another_baseline():
     assert row_of(comparison, "tcmax")["difference"] is None
     assert row_of(comparison, "joint")["difference"]["mean"] == pytest.approx(-0.02)
     assert comparison_cells(comparison)[0][-1] == "minus tcmax"
-    assert "against tcmax" in comparison_markdown(comparison)
+    assert "accuracy from tcmax" in comparison_markdown(comparison)
 
 
 def test_rows_keep_the_order_of_first_appearance():
@@ -203,9 +203,9 @@ def test_markdown_has_the_cells_of_the_table():
         "| mla | share_head | 1 | 100.0 | - | 25.0 | +10.0 (concat) |",
     ]
     assert blank == ""
-    for words in ("±", "95 % t-interval", "paired difference", "against joint", "points"):
+    for words in ("±", "95 % t-interval", "paired difference", "accuracy from joint", "points"):
         assert words in reading
-    assert "in brackets the head of joint where it is another one" in reading
+    assert "in brackets the head of joint if it is another one" in reading
 
 
 def test_recalibrated_accuracy_has_a_column_where_there_is_one():

@@ -33,7 +33,7 @@ def batch_of(features):
 
 @pytest.mark.parametrize(("value", "text"), [(np.nan, "nan"), (np.inf, "inf"), (-np.inf, "-inf")])
 def test_a_feature_that_is_not_finite_is_named(value, text):
-    message = f"Expected finite features of visual, got {text} for example 2. Mend it"
+    message = f"Expected finite features of visual, got {text} for example 2. Fix it"
     with pytest.raises(NonFiniteError, match=message):
         evaluated(batch_of(spoilt("visual", 2, value)))
 

@@ -239,11 +239,11 @@ def test_for_which_splits_it_holds(groups, trained, test, test_trained, holds):
     found = judged(validation, test=split("test", test, test_trained))
     assert found["test"]["holds"] == holds
     text = recalibration_text(found["test"])
-    assert ("says nothing of new groups" in text) != holds
+    assert ("says nothing about new groups" in text) != holds
     assert expectation(found["test"]) == "open" or holds
     run = {"analysis": {"test": {"recalibration": {"judged": found["test"]}}}}
     (said,) = recalibration_findings([{"label": "tcmax", "runs": [run]}], "test")
-    assert said.startswith("Validation says nothing of recalibration on new groups") != holds
+    assert said.startswith("Validation says nothing about recalibration on new groups") != holds
 
 
 def test_sentences_on_recalibration():
@@ -253,13 +253,13 @@ def test_sentences_on_recalibration():
 
     told = run(0.03, None)["analysis"]["test"]["recalibration"]["judged"]
     assert recalibration_text(told) == (
-        "Recalibration: +3.00 ±1.00 points of accuracy on examples of validation that the fit left "
-        "out: a gain is to be expected on new examples like these."
+        "Recalibration: +3.00 ±1.00 points of accuracy on examples of validation left out of the "
+        "fit: a gain is expected on new examples like these."
     )
     unclear = {"groups": 7, "gain": {"mean": -0.002, "half_width": 0.01}}
     assert recalibration_text(told | unclear) == (
-        "Recalibration: -0.20 ±1.00 points of accuracy on 7 groups of validation that the fit left "
-        "out: neither gain nor loss is to be expected on new groups."
+        "Recalibration: -0.20 ±1.00 points of accuracy on 7 groups of validation left out of the "
+        "fit: neither gain nor loss is expected on new groups."
     )
     rows = [
         {"label": "joint", "runs": [run(-0.02, 7), run(0.0, 7)]},
@@ -267,7 +267,7 @@ def test_sentences_on_recalibration():
         {"label": "film", "runs": [{"analysis": {"test": {}}}]},
     ]
     assert recalibration_findings(rows, "test") == [
-        "By the 7 groups of validation that each fit left out, a gain is to be expected of tcmax "
-        "(2 of 2), a loss is to be expected of joint (1 of 2)."
+        "Judged by the 7 groups of validation left out of each fit, a gain is expected for tcmax "
+        "(2 of 2), a loss is expected for joint (1 of 2)."
     ]
     assert recalibration_findings(rows[2:], "test") == []

@@ -203,7 +203,7 @@ def test_files_of_arrays(tmp_path):
 
 
 def test_files_that_cannot_be_read(tmp_path, monkeypatch):
-    with pytest.raises(FileNotFoundError, match=r"none\.npz, which is not there"):
+    with pytest.raises(FileNotFoundError, match=r"none\.npz, which does not exist"):
         read_arrays(tmp_path / "none.npz")
     (tmp_path / "w.bin").touch()
     with pytest.raises(ValueError, match=r"weights as \.safetensors, \.npz, \.pth, \.pt, got .*w"):

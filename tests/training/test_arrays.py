@@ -346,10 +346,10 @@ def test_the_commands_before_training_say_that_nothing_is_prepared(tmp_path, mon
     monkeypatch.setattr(doctor, "_try", lambda *arguments: ([], [], 0, None))
     report = doctor.examine(config, tmp_path / "run", str(tmp_path / "data"))
     lines = report.sections["data"]
-    assert "this experiment: arrays of 60 examples, read where they lie" in lines
+    assert "this experiment: arrays of 60 examples, read in place" in lines
     assert any(re.match(r"accel of .*accel\.npz: 19 x 2, float32", line) for line in lines)
     assert not [x for x in report.findings if "prepared" in x.text]
     monkeypatch.setattr(train, "recipe_of", lambda options: config)
     monkeypatch.setattr(train, "data_folder", lambda options: str(tmp_path / "data"))
     said = train.prepare(None).text
-    assert re.match(r"nothing to prepare: manifest/\S+ is read where it lies", said)
+    assert re.match(r"nothing to prepare: manifest/\S+ is read in place", said)

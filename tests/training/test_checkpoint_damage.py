@@ -77,7 +77,7 @@ def test_whatever_file_is_harmed_no_wrong_state_is_restored(template, tmp_path, 
         if step == 4:
             assert len(said) == 1
             assert f"the checkpoint {folder / '6'} is damaged (" in said[0]
-            assert said[0].endswith(("Going on after step 4 instead.", "Put aside."))
+            assert said[0].endswith(("Resuming after step 4 instead.", "Moved aside."))
             assert (tmp_path / str(number) / "damaged-checkpoints" / "6-0").is_dir()
         else:
             assert step == 6  # a file that Orbax does not need
@@ -181,7 +181,7 @@ def test_where_all_are_damaged_nothing_is_moved(folder):
     for step in ACCURACIES:
         truncate(folder / str(step) / "state" / "_METADATA")
     before = files(folder)
-    with pytest.raises(CheckpointError, match=r"(?s)got none: .*6 is dam.*2 is dam.*train anew"):
+    with pytest.raises(CheckpointError, match=r"(?s)got none: .*6 is dam.*2 is dam.*train again"):
         restore_latest(folder)
     assert files(folder) == before
 
@@ -227,7 +227,7 @@ def large_state(step):
 
 
 def test_a_write_that_fails_leaves_the_earlier_ones(folder):
-    message = r"write a checkpoint into .*, got: .*too large.*as they were: free space or mend"
+    message = r"write a checkpoint into .*, got: .*too large.*as they were: free space or fix"
     with (
         pytest.raises(CheckpointError, match=message),
         Checkpoints(folder) as checkpoints,

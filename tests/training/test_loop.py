@@ -267,7 +267,7 @@ def test_a_step_that_diverges_is_told_from_broken_data(tmp_path, data_dir):
 def test_a_folder_in_use_is_refused(finished, data_dir):
     workdir, results = finished
     with run_folders.occupied(workdir):
-        message = r"A run is going on in .*tiny \(process \d+ on .*\)\. Wait for its end"
+        message = r"Another run is using .*tiny \(process \d+ on .*\)\. Wait for its end"
         with pytest.raises(ConfigError, match=message):
             loop.train(tiny_config(), workdir, data_dir)
         assert loop.evaluate(workdir, data_dir) == results  # looking is allowed

@@ -56,7 +56,7 @@ def test_an_evaluation_names_split_modality_and_example(run, data_dir, tmp_path,
     spoil(split, row)
     message = (
         rf"^Expected finite features of audio, got nan for {split} example {row}( \(\S+\))?, whose "
-        r"audio holds NaN or infinity\. Mend or drop it in synthetic\S* and prepare the data again"
+        r"audio holds NaN or infinity\. Fix or drop it in synthetic\S* and prepare the data again"
     )
     with pytest.raises(NonFiniteError, match=message):
         loop.evaluate(folder, data_dir, jax.devices()[:1])

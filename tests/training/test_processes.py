@@ -154,15 +154,15 @@ def test_an_error_in_one_process_ends_both_with_a_message(tmp_path):
     with run_folders.occupied(tmp_path / "additive"):  # which the first process alone finds out
         codes, errors = run_both(tmp_path, "additive")
     assert all(codes)
-    assert f"ConfigError: A run is going on in {tmp_path / 'additive'} (process" in errors[0]
-    assert "ValueError: Another process could not go on; its message says why." in errors[1]
+    assert f"ConfigError: Another run is using {tmp_path / 'additive'} (process" in errors[0]
+    assert "ValueError: Another process failed; its message says why." in errors[1]
 
 
 def test_a_checkpoint_that_one_process_cannot_read_is_passed_over_by_both(together):
     # In a copy that has two checkpoints; the second process loses sight of the latest.
     steps = sorted(int(p.name) for p in (together / "additive" / "checkpoints").iterdir())
     assert steps[-1] == 8
-    assert f"Going on after step {steps[-2]} instead." in (together / "errors0.txt").read_text()
+    assert f"Resuming after step {steps[-2]} instead." in (together / "errors0.txt").read_text()
     before = json.loads((together / "additive" / "results.json").read_text())
     after = json.loads((together / BLIND / "results.json").read_text())
     assert after["splits"] == before["splits"]

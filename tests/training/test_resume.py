@@ -124,7 +124,7 @@ def preempted(tmp_path, unbroken, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(passes, "training_batches", batches)
-        with pytest.raises(PreemptedError, match=r"saved step 5 of 16 in .* goes on from there"):
+        with pytest.raises(PreemptedError, match=r"saved step 5 of 16 in .* resumes from there"):
             loop.train(config(), workdir, data_dir)
     return workdir
 
@@ -134,7 +134,7 @@ def test_preempted_goes_on_where_it_was(preempted, unbroken, capfd):
     workdir, data_dir = preempted, str(folder.parent / "data")
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert loop.train(config(), workdir, data_dir) == expected | {"run": "run"}
-    assert "going on after step 5 of 16" in capfd.readouterr().err
+    assert "resuming after step 5 of 16" in capfd.readouterr().err
     states = [last_state(each, data_dir) for each in (folder, workdir)]
     jax.tree.map(np.testing.assert_array_equal, *states)
     # The window in which it was stopped is told in two parts; all others are the same.
@@ -148,7 +148,7 @@ def test_other_devices_go_on_and_are_told(preempted, unbroken, devices, capfd):
     folder, expected = unbroken
     results = loop.train(config(), preempted, str(folder.parent / "data"), devices[:2])
     said = capfd.readouterr().err
-    assert "goes on after step 5 in another environment:\n  devices: 4 x cpu -> 2 x cpu\n" in said
+    assert "resumes after step 5 in another environment:\n  devices: 4 x cpu -> 2 x cpu\n" in said
     for split, metrics in expected["splits"].items():
         assert results["splits"][split] == pytest.approx(metrics, rel=1e-4, abs=1e-6)
     environments = json.loads((preempted / "environments.json").read_text())

@@ -106,13 +106,13 @@ def run_folder(workdir: Path, config: Config) -> Iterator[Finding]:
         yield error(str(reason))
     if owner := run_folders.owner(workdir):
         yield error(
-            f"A run is going on in {workdir} ({owner}). Wait for its end, stop it, or choose "
+            f"Another run is using {workdir} ({owner}). Wait for its end, stop it, or choose "
             "another --workdir."
         )
     aside = workdir / "damaged-checkpoints"
     if aside.is_dir() and (number := sum(1 for _ in aside.iterdir())):
         yield warning(
-            f"{number} damaged checkpoints of this run lie in {aside}; training went on from "
+            f"{number} damaged checkpoints of this run are in {aside}; training resumed from "
             "earlier ones. Check the disk, then delete that folder."
         )
 

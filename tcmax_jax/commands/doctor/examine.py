@@ -216,11 +216,11 @@ def _look_for_data(config: Config, data_dir: str):
         config = with_forms(config, from_files(resolved(config.data, listing)))
         lines, findings = try_clip(config, listing)
     except (ValueError, OSError) as reason:
-        lines = ["this experiment: not prepared, and its raw data is not there"]
+        lines = ["this experiment: not prepared, and its raw data is missing"]
         failed = error(f"The data is not prepared, nor can it be: {reason}")
         return config, None, classes, lines, [failed]
     if is_in_place(config.data):
-        text = f"this experiment: arrays of {len(listing.clips)} examples, read where they lie"
+        text = f"this experiment: arrays of {len(listing.clips)} examples, read in place"
         return config, None, classes, [text, *lines], findings
     text = (
         f"this experiment: not prepared; its raw data lists {len(listing.clips)} clips in "
@@ -234,7 +234,7 @@ def _look_for_data(config: Config, data_dir: str):
 
 
 def _try(config: Config, workdir: Path, folder: Path | None, num_classes: int, limit: float):
-    """Takes some steps of training, on made-up examples where the data is not prepared.
+    """Takes some steps of training, on generated examples where the data is not prepared.
 
     Returns:
       (lines, findings, bytes of a checkpoint, `Speed` or None).
@@ -263,7 +263,7 @@ def _try(config: Config, workdir: Path, folder: Path | None, num_classes: int, l
         return ["not measured: see below"], [*findings, _failure(reason)], size, None
     lines = describe_speed(speed, config.training.batch_size)
     if folder is None:
-        lines.append("on made-up examples, and so without the time of reading and decoding")
+        lines.append("on generated examples, and so without the time of reading and decoding")
     return lines, [*findings, *checks.speed(speed)], size, speed
 
 

@@ -22,7 +22,7 @@ def find_devices() -> tuple[list, list[Finding]]:
         text = (
             f"JAX has no devices of JAX_PLATFORMS={jax.config.jax_platforms!r}: {reason}. Install "
             'what is missing (pip install "jax[cuda13]" or "jax[tpu]"), or correct JAX_PLATFORMS. '
-            "All else was found on the CPU."
+            "Everything else was checked on the CPU."
         )
         jax.config.update("jax_platforms", "cpu")
         return jax.devices(), [error(text)]

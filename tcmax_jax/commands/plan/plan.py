@@ -25,21 +25,22 @@ from tcmax_jax.training.lowering import lower_encoding, lower_loss, lower_traini
 from tcmax_jax.training.setup import Setup
 
 _FURTHER = 4  # times the batch, to see how memory grows with it
-_MOST = 64  # times the batch: further nobody looks
+_MOST = 64  # times the batch: larger ones are not tried
 _SMALLER = 0.9  # of a batch that did not fit after all
 _TRIES = 4
 _PREFIXES = ("", "k", "M", "G", "T", "P")
 _WIDTH = 80
 _NOTE = (
     "These are the numbers of the TPU compiler (libtpu {libtpu}, jax {jax}); nothing was measured. "
-    "Bytes are too many: copies between HBM and the memory of the cores count at their begin and "
-    "at their end, so that the time of the bandwidth is no bound. Exchanges between chips, and "
-    "waiting for data, come on top."
+    "Bytes are overestimated: copies between HBM and on-chip memory count twice, at their start "
+    "and at their end, so the time at peak bandwidth is not a bound. Exchanges between chips and "
+    "waiting for data come on top."
 )
 _LOOPS = (
-    "What is in a loop counts once, and there are {loops}: FLOPs, bytes and exchanges are more."
+    "Operations in a loop count once, and there are {loops} loops: the true numbers of FLOPs, "
+    "bytes and exchanges are larger."
 )
-_CLASSES = "Nothing that is here says how many classes there are: {classes} were taken."
+_CLASSES = "The number of classes is unknown without the data: {classes} were assumed."
 
 
 def plan(options: Options) -> Outcome:
@@ -162,8 +163,8 @@ def _loss_share(setup: Setup, training: Cost) -> dict:
 def _largest_batch(setup: Setup, chips: Slice, training: Cost | None) -> int | None:
     """Returns the largest batch that fits, as far as a few compilations find it; None for none.
 
-    Memory grows with the batch like a straight line, so two batches foretell it. What they foretell
-    is compiled; where it does not fit, a smaller one is.
+    Memory grows linearly with the batch, so two batch sizes predict it. The predicted size is
+    compiled, and smaller ones until one fits.
     """
     share = len(chips.devices) * setup.config.training.accumulate
     parts = setup.config.training.batch_size // share if training else 1
@@ -176,8 +177,8 @@ def _largest_batch(setup: Setup, chips: Slice, training: Cost | None) -> int | N
         fitting, guess = parts, int(further * _SMALLER)
     else:
         each = max((high.memory - low.memory) / (further - parts), 1)
-        foretold = int(parts + (chips.chip.memory - low.memory) / each)
-        fitting, guess = further, min(foretold, _MOST * parts)
+        predicted = int(parts + (chips.chip.memory - low.memory) / each)
+        fitting, guess = further, min(predicted, _MOST * parts)
     for _ in range(_TRIES):
         if guess <= fitting:
             break
@@ -221,28 +222,28 @@ def plan_text(planned: Mapping) -> str:
 def _conclusions(planned):
     if planned["training"] is None:
         yield (
-            "The step of training does not fit. Raise training.accumulate, lower "
+            "The training step does not fit. Raise training.accumulate, lower "
             "training.batch_size, set model.dtype=bfloat16, or take more chips."
         )
     else:
         loss, rates = planned["loss"], planned["examples_per_second"]
         added = ", ".join(f"{n} {kind}" for kind, n in loss["collectives"].items()) or "no exchange"
         yield (
-            f"Of the step of training the loss takes {loss['flops']:.2%} of the FLOPs and "
-            f"{loss['bytes']:.2%} of the bytes, and by itself {added}."
+            f"The loss takes {loss['flops']:.2%} of the FLOPs and {loss['bytes']:.2%} of the bytes "
+            f"of the training step, and needs {added}."
         )
         each = {name: rate / planned["hosts"] for name, rate in rates.items()}
         yield (
-            f"At peak FLOP/s training takes {rates['flops']:.0f} examples/s, and no more, at peak "
-            f"bandwidth {rates['bytes']:.0f}; each host has to provide {each['flops']:.0f} or "
-            f"{each['bytes']:.0f} of them."
+            f"Training processes at most {rates['flops']:.0f} examples/s at peak FLOP/s, and "
+            f"{rates['bytes']:.0f} at peak bandwidth; each host has to provide {each['flops']:.0f} "
+            f"or {each['bytes']:.0f} of them."
         )
     size = planned["largest_batch"]
     yield (
-        f"The largest batch that was found to fit is {size}: foretold from the memory of two "
-        f"batches, then compiled; none beyond {_MOST} times the batch was looked at."
+        f"The largest batch found to fit is {size}: extrapolated from the memory of two batch "
+        f"sizes, then compiled; more than {_MOST} times the recipe's batch size was not tried."
         if size
-        else "Not one example for each chip fits."
+        else "Not even one example per chip fits."
     )
 
 

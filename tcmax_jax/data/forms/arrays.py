@@ -49,7 +49,7 @@ class ArrayForm(Form):
                 expected = f"{axes} numbers, to be stored as {np.dtype(self.dtype)}"
             raise MediaError(
                 "array of another form",
-                f"{place}: Expected {expected}, got {_axes(array.shape)} of {array.dtype}. Mend "
+                f"{place}: Expected {expected}, got {_axes(array.shape)} of {array.dtype}. Fix "
                 "the array, or correct the configuration.",
             )
         return self.cast(array, place)
@@ -65,7 +65,7 @@ class ArrayForm(Form):
         if not np.isfinite(stored).all():
             raise MediaError(
                 "array not finite",
-                f"{place}: Expected finite {stored.dtype} numbers, got NaN or infinity. Mend the "
+                f"{place}: Expected finite {stored.dtype} numbers, got NaN or infinity. Fix the "
                 "array.",
             )
         if stored.dtype.kind in "iu" and (stored != array).any():

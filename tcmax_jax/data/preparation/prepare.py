@@ -223,7 +223,7 @@ def folder_of(source: Source, data_dir: str | os.PathLike) -> Path:
     again = folder.parent.with_name(f"{folder.parent.name}-{digest_of_all(now)}") / folder.name
     done = "were prepared in" if is_prepared(again) else "are prepared in"
     print(
-        f"note: {len(changed)} of {len(now)} media files are others than those that {folder} was "
+        f"note: {len(changed)} of {len(now)} media files differ from those that {folder} was "
         f"prepared from, first {printable(changed[0])}; they {done} {again}",
         file=sys.stderr,
         flush=True,

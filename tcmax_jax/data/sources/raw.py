@@ -94,7 +94,7 @@ def read_rows(
                 yield place, cells
     except (UnicodeDecodeError, csv.Error) as error:
         raise RawDataError(
-            f"{path}: Expected a list as text, got '{error}'. Take it as its owners ship it."
+            f"{path}: Expected a list as text, got '{error}'. Use it as published."
         ) from error
 
 
@@ -117,7 +117,7 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[s
     if missing:
         raise RawDataError(
             f"{place}: Expected the columns {', '.join(columns)}, got "
-            f"{', '.join(header) or 'none'}. Take the list as its owners ship it."
+            f"{', '.join(header) or 'none'}. Use the list as published."
         )
     for place, cells in rows:
         if len(cells) != len(header):
@@ -142,7 +142,7 @@ def whole_number(place: str, cell: str) -> int:
     """Returns a cell's number; raises RawDataError where it does not hold one."""
     if not cell.isdecimal() or len(cell) > _DIGITS:
         raise RawDataError(
-            f"{place}: Expected a whole number, got {cell!r}. Take the list as its owners ship it."
+            f"{place}: Expected a whole number, got {cell!r}. Use the list as published."
         )
     return int(cell)
 

@@ -82,8 +82,8 @@ def _clip(folder: Path, split: str, place: str, file: str) -> Clip:
     key = name.removesuffix(".avi")
     if not _GROUP.search(key):
         raise RawDataError(
-            f"{place}: Expected <class>/v_<class>_gNN_cNN.avi, got {file!r}. Take the list as its "
-            "owners ship it."
+            f"{place}: Expected <class>/v_<class>_gNN_cNN.avi, got {file!r}. Use the list as "
+            "published."
         )
     check_name(place, label)
     check_name(place, name)

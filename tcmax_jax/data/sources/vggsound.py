@@ -42,8 +42,8 @@ class VggsoundData(RawSource):
         for place, (video, start, label, split) in read_rows(folder / "vggsound.csv", 4):
             if split not in ("train", "test"):
                 raise RawDataError(
-                    f"{place}: Expected the split train or test, got {split!r}. Take the list as "
-                    "its owners ship it."
+                    f"{place}: Expected the split train or test, got {split!r}. Use the list as "
+                    "published."
                 )
             check_name(place, video)
             names = _names(video, whole_number(place, start))

@@ -40,18 +40,17 @@ def recalibration_findings(rows: Sequence[Mapping], split: str) -> list[str]:
     if not told:
         return []
     if not all(each["holds"] for judged in told.values() for each in judged):
-        return [f"Validation says nothing of recalibration on {NEW_GROUPS}."]
+        return [f"Validation says nothing about recalibration on {NEW_GROUPS}."]
     groups = next(iter(told.values()))[0]["groups"]
     left_out = f"the {groups} groups" if groups else "examples"
     expected = [
-        f"a {outlook} is to be expected of {_counted(told, outlook)}"
-        for outlook in ("gain", "loss")
+        f"a {outlook} is expected for {_counted(told, outlook)}" for outlook in ("gain", "loss")
     ]
-    return [f"By {left_out} of validation that each fit left out, {', '.join(expected)}."]
+    return [f"Judged by {left_out} of validation left out of each fit, {', '.join(expected)}."]
 
 
 def _counted(told, outlook):
-    """Returns the labels with a run of which that is to be expected, and how many these are."""
+    """Returns the labels with a run for which that is expected, and how many these are."""
     runs = {label: [expectation(each) for each in judged] for label, judged in told.items()}
     named = [
         f"{label} ({x.count(outlook)} of {len(x)})" for label, x in runs.items() if outlook in x
@@ -83,7 +82,7 @@ def _best(comparison, rows):
         return f"{text}."
     name = Name("difference")
     told = f"{number(name, gap['mean'], gap['half_width'], short=True)} {quantity(name).unit}"
-    doubt = ", which its interval does not tell from none"
+    doubt = ", but its interval contains 0"
     unclear = gap["half_width"] is not None and abs(gap["mean"]) <= gap["half_width"]
     against = own["against"]["method"]
     return f"{text}: {told} against {against}{doubt if unclear else ''}."
@@ -113,7 +112,9 @@ def _at_chance(rows, classes, examples):
 def _seeds(rows):
     """Returns a warning where rows have one seed, so that nothing is known of its part."""
     if len(rows) > 1 and any(len(row["runs"]) == 1 for row in rows):
-        return ["Of one seed nobody can tell a difference of methods from one of seeds."]
+        return [
+            "With one seed, a difference between methods cannot be told from one between seeds."
+        ]
     return []
 
 

@@ -209,7 +209,7 @@ def _read(out):
         return {n: d for n, d in written.items() if not Path(n).is_absolute() and ".." not in n}
     except (ValueError, AttributeError) as error:
         raise ValueError(
-            f"{path} is damaged, so that nobody can tell which files here are those of an earlier "
+            f"{path} is damaged, so that it is unknown which files here are those of an earlier "
             "page. Choose another --workdir."
         ) from error
 

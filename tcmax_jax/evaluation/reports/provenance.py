@@ -21,11 +21,11 @@ def provenance(runs: Sequence[Mapping], failed: Sequence[Mapping]) -> list[dict]
         {"table": _methods(runs)},
         {"heading": "Runs", "level": 3},
         {"table": _runs(runs, failed)},
-        {"heading": "In what else their configurations differ", "level": 3},
+        {"heading": "Other differences between their configurations", "level": 3},
         {"table": differences} if differences[1:] else {"text": "In nothing."},
         {"heading": "Versions and devices", "level": 3},
         {"table": environments_table(runs)},
-        {"heading": "To run it again", "level": 3},
+        {"heading": "Commands to repeat the runs", "level": 3},
         {
             "text": "In a checkout; with --data_dir=FOLDER where the prepared data lies elsewhere "
             "than in ~/tensorflow_datasets."

@@ -34,54 +34,54 @@ _SHARES = "Accuracies in percent."
 _MEANS = "Mean over seeds ± half the 95 % t-interval of the mean"
 _BAND = "Lines are means over seeds, bands reach from the lowest seed to the highest."
 _BARS = (
-    "Bars are means over seeds, dots single seeds, lines the 95 % t-interval of the mean (none for "
-    "one seed; cut off where it leaves the axis). A bar that would flatten all others is cut, with "
-    "its number."
+    "Bars are means over seeds, dots are single seeds, lines are the 95 % t-interval of the mean "
+    "(none for one seed; cut off at the axis limits). A bar that would compress all others is cut "
+    "off and labelled with its number."
 )
 _CAPTIONS = {
-    "curves": f"Training: all but the training loss and the cross-entropy in training is of the "
-    f"validation split. {_BAND} TCMax and what it is compared with are bold. Cross-entropy, of the "
-    "fused prediction, compares all methods, on a logarithmic axis. That of training is of "
-    "batches, while the parameters change; MLA, which trains modalities in turn, has none. Each "
-    "method has a loss of its own, and so an axis of its own. Dotted: chance. What leaves a panel "
-    "is cut, and marked at its edge, such as a TC bound far below 0.",
-    "modalities": "How the predictions of single modalities differ. The Jensen-Shannon divergence "
-    "is 0 where they are the same; an entropy ratio of 1 says that they are equally certain; the "
-    f"gain is fused accuracy less that of the best modality. {_BARS}",
-    "entropy": "How uncertain the predictions are: 0 for certain ones, the logarithm of the number "
-    f"of classes where all classes are as likely. {_BARS}",
-    "calibration": "Expected calibration error: how far confidence and share of correct "
-    f"predictions lie apart. {_BARS}",
-    "reliability": "Reliability: share of correct predictions by their confidence, all seeds "
-    "together. Below the diagonal predictions are too confident. n: examples in each bin of the "
-    "fused prediction; bins with less than 1 % of them, or less than 5, have no dot.",
+    "curves": f"Training curves: all but the training loss and the training cross-entropy are of "
+    f"the validation split. {_BAND} TCMax and the method it is compared with are bold. The "
+    "cross-entropy of the fused prediction is comparable between methods; its axis is logarithmic. "
+    "In training it is that of batches, while the parameters change; MLA, which trains modalities "
+    "in turn, has none. Each method has its own training loss, and so its own axis. Dotted: "
+    "chance. Values outside a panel, such as a TC bound far below 0, are marked at its edge.",
+    "modalities": "Differences between the predictions of single modalities. The Jensen-Shannon "
+    "divergence is 0 if they are equal; an entropy ratio of 1 means that they are equally certain; "
+    f"the gain is fused accuracy minus that of the best modality. {_BARS}",
+    "entropy": "Entropy of the predictions: 0 if they are certain, the logarithm of the number "
+    f"of classes if all classes are equally likely. {_BARS}",
+    "calibration": "Expected calibration error: mean distance between confidence and accuracy. "
+    f"{_BARS}",
+    "reliability": "Reliability: accuracy by confidence, all seeds together. Below the diagonal "
+    "predictions are overconfident. n: examples in each bin of the fused prediction; bins with "
+    "less than 1 % of them, or fewer than 5, have no dot.",
     "missing": f"Fused accuracy without a modality. {_BARS} Dotted: chance.",
     "noise": "Fused accuracy with Gaussian noise on the input of one modality, in standard "
     f"deviations of the example's own input. {_BAND} Dotted: chance.",
-    "confusion": "Confusion of the fused prediction, all seeds together: a row for each true "
-    "class, as grey as the share of it that is taken for the class of the column. Up to 12 classes "
-    "have the number of examples in the cells.",
+    "confusion": "Confusion matrices of the fused prediction, all seeds together. Rows are true "
+    "classes; the grey level is the share of a row that is predicted as the class of the column. "
+    "With up to 12 classes the cells hold the number of examples.",
 }
 _PARTIAL_READING = (
-    "Marginal: what the classifier itself predicts from some modalities, the others averaged over "
-    "the validation split. Split: by their parts of an additive head, in which class offsets show "
-    "that cancel in the sum. Probe: a linear classifier on the frozen feature."
+    "Marginal: the classifier's own prediction from some modalities, the others averaged over "
+    "the validation split. Split: the prediction of their parts of an additive head, which contain "
+    "class offsets that cancel in the sum. Probe: a linear classifier on the frozen feature."
 )
 _TRAINING_READING = "Cross-entropy in training is the mean over the last epoch."
 _RECALIBRATION_READING = (
     "Recalibrated: a weight for each modality and an offset for each class, fitted on validation. "
-    "Where that is far better than the plain sum, a modality speaks louder than what it knows. "
-    "Choose it by validation only if what is to be predicted is like validation: where it is of "
-    "other speakers or groups, and the data does not name them, a gain on validation does not hold."
+    "Where it is far better than the plain sum, the logits of some modality are too large. "
+    "Choose it by validation only if new examples are like those of validation: for new speakers "
+    "or other groups, unless the data names them, a gain on validation does not hold."
 )
 _CHAIN_READING = (
-    "I and TC are lower bounds of mutual information and total correlation, estimated on a part of "
-    "the split that the estimators were not fitted on."
+    "I and TC are lower bounds on mutual information and total correlation, estimated on a part of "
+    "the split that was not used to fit the estimators."
 )
 _SOURCE = (
     "TCMax (ICLR 2026, arXiv 2602.13015). Accuracies in percent; rho is the paper's entropy ratio. "
-    "Training, splits and encoders need not be those of the runs on this page, so that a "
-    "difference to them says little."
+    "Training, splits and encoders may differ from those of the runs on this page, so that a "
+    "difference from them says little."
 )
 _TCMAX, _MMPARETO = "TCMax, shared head", "MMPareto"
 # Of the paper; none of them was measured by this library.

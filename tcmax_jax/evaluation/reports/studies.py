@@ -22,17 +22,17 @@ from tcmax_jax.evaluation.tables import csv_table, markdown_table
 
 _READING = (
     "Mean over seeds ± half the 95 % t-interval of the mean; the difference is that of fused "
-    "accuracy to joint training, paired by seed. The training loss is the mean over the last "
-    "epoch, of each method's own objective. Time is the median over the windows after the first "
-    "epoch, with what the step waits for its data. Memory is what the compiled step needs beside "
-    "parameters and batch."
+    "accuracy from joint training, paired by seed. The training loss is the mean of each method's "
+    "own objective over the last epoch. The time of a step includes waiting for data (median over "
+    "the logging windows after the first epoch). Memory is what the compiled step needs in "
+    "addition to parameters and batch."
 )
 _CAPTION = (
-    "Means over seeds with the 95 % t-interval of the mean (none for one seed), evenly spaced "
-    "whatever the values are. Accuracies and cross-entropy are of the best checkpoint on "
+    "Means over seeds with the 95 % t-interval of the mean (none for one seed); the values are "
+    "evenly spaced. Accuracies and cross-entropy are of the best checkpoint on "
     "validation. Dotted: chance, or no difference. Lines that leave a panel are marked, intervals "
-    "are cut off. Training losses of different methods have axes of their own; where the study "
-    "changes options of the method, the table alone has them."
+    "are cut off. Training losses of different methods have separate axes; if the study "
+    "changes options of the method, only the table shows them."
 )
 
 
@@ -53,7 +53,7 @@ def read_study(folder: Path) -> dict:
       ValueError: study.json is damaged or has no point yet.
     """
     path = folder / "study.json"
-    again = "Restore the file, or start the study again with the same command; it goes on."
+    again = "Restore the file, or start the study again with the same command; it resumes."
     study = digests.read_json(path, again, ["field", "points"])
     try:
         complete = study["field"] and all(point["rows"] for point in study["points"])
@@ -136,7 +136,7 @@ def study_blocks(study: Mapping, figure: str, level: int) -> list[dict]:
         made = [
             {"heading": "Versions and devices", "level": level + 1},
             {"table": environments_table(runs)},
-            {"heading": "To run it again", "level": level + 1},
+            {"heading": "Commands to repeat the runs", "level": level + 1},
             {"code": commands(runs)},
         ]
     return [

@@ -72,15 +72,15 @@ def _failure(path: Path, error: Exception) -> str:
     """Returns what an experiment file has raised, and where."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == str(path.absolute())]
-    text, mend = str(error), "Correct the file."
+    text, remedy = str(error), "Correct the file."
     if isinstance(error, SyntaxError):
         lines, text = [error.lineno], error.msg
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("tcmax_jax"):
-        mend = f"Run {install_line(error.name)}, or correct the file."
+        remedy = f"Run {install_line(error.name)}, or correct the file."
     where = f"{path}, line {lines[-1]}" if lines else str(path)
     return (
         f"{where}: Expected a function config() that returns a Config, got "
-        f"{type(error).__name__}: {text}. {mend}"
+        f"{type(error).__name__}: {text}. {remedy}"
     )
 
 

@@ -53,7 +53,7 @@ def test_other_media_under_the_same_list_are_prepared_anew(source, tmp_path, cap
     capsys.readouterr()
     second = prepare(other, tmp_path / "data")
     said = capsys.readouterr().err
-    assert "note: 4 of 4 media files are others than those that" in said
+    assert "note: 4 of 4 media files differ from those that" in said
     assert f"first a.avi; they are prepared in {second.data_path}" in said
     assert (levels_of(first), levels_of(second)) == (LEVELS, OTHERS)
     # Both stay, and each is found again; the data sets have names of their own.
@@ -69,7 +69,7 @@ def test_a_file_that_is_replaced_is_seen(source, tmp_path, capsys):
     folder = tmp_path / "one" / "clips"
     write_media(folder / "b.avi", frames=flat_frames([200] * 3))
     again = prepare(source, tmp_path / "data")
-    assert "note: 1 of 4 media files are others" in capsys.readouterr().err
+    assert "note: 1 of 4 media files differ" in capsys.readouterr().err
     assert levels_of(again) == LEVELS | {"b": 200} and again.data_path != first.data_path
 
 

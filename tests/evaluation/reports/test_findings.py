@@ -35,7 +35,7 @@ def test_an_interval_that_holds_zero_is_said():
     joint = [{"accuracy": 0.5}, {"accuracy": 0.7}]
     tcmax = [{"accuracy": 0.7}, {"accuracy": 0.6}]
     text = told({"joint": joint, "tcmax": tcmax})
-    assert "points against joint, which its interval does not tell from none." in text
+    assert "points against joint, but its interval contains 0." in text
     assert "No fused accuracy, and none of a modality, is at chance." in text
 
 
@@ -43,7 +43,8 @@ def test_the_baseline_may_be_the_best_and_seeds_may_be_single():
     text = told({"joint": [{"accuracy": 0.9}], "tcmax": [{"accuracy": 0.1}]})
     assert text == (
         "joint has the highest fused accuracy, 90.0 %. At chance (10.0): the fused accuracy with "
-        "tcmax (10.0 %). Of one seed nobody can tell a difference of methods from one of seeds."
+        "tcmax (10.0 %). With one seed, a difference between methods cannot be told from one "
+        "between seeds."
     )
 
 

@@ -74,7 +74,7 @@ def test_nothing_outside_of_the_folder_is_removed(tmp_path):
 
 def test_a_damaged_list_of_files_is_an_error(tmp_path):
     (tmp_path / "written.json").write_text("{")
-    with pytest.raises(ValueError, match=r"written\.json is damaged, so that nobody can tell"):
+    with pytest.raises(ValueError, match=r"written\.json is damaged, so that it is unknown"):
         write(tmp_path, "one")
 
 

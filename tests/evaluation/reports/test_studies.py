@@ -145,15 +145,17 @@ def test_studies_follow_the_runs(tmp_path, monkeypatch):
     text = paths[1].read_text()
     studies = "the study of method.num_negatives, the study of training.batch_size"
     assert text.startswith(f"# Report on synthetic, {studies}\n")
-    assert text.index("### To run it again") < text.index("## Study of method.num_negatives")
+    assert text.index("### Commands to repeat the runs") < text.index(
+        "## Study of method.num_negatives"
+    )
     assert text.index("## Study of method") < text.index("## Study of training.batch_size")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", r"Expected JSON in .*study.json, got: .*it goes on"),
-        ("{}", r"Expected a field 'field' in .*study.json, got none.*it goes on"),
+        ("{", r"Expected JSON in .*study.json, got: .*it resumes"),
+        ("{}", r"Expected a field 'field' in .*study.json, got none.*it resumes"),
         ('{"field": "a.b", "points": []}', r"Expected a point of a study in .*, got none yet"),
     ],
 )

@@ -35,4 +35,6 @@ def test_no_two_tables_touch(pages):
 def test_what_the_page_shows_comes_before_all_tables(pages):
     _title, _what, shown, *_ = (pages[0] / "report.md").read_text().split("\n\n")
     assert "has the highest fused accuracy, " in shown
-    assert shown.endswith("Of one seed nobody can tell a difference of methods from one of seeds.")
+    assert shown.endswith(
+        "With one seed, a difference between methods cannot be told from one between seeds."
+    )
