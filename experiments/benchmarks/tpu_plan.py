@@ -72,13 +72,14 @@ def keep(cell, plan):
 PREFACE = """\
 # What the recipes need of TPU slices
 
-The TPU compiler's numbers (libtpu {libtpu}, jax {jax}), for one chip and one step of training as
-the recipe has it: **nothing was measured**, and no TPU was at hand. The time of the FLOPs is a
-bound, that of the bandwidth none: bytes are those of all operations, copies between HBM and the
-memory of the cores at their begin and at their end (of CREMA-D's some two thirds of all). Exchanges
-between chips and waiting for data come on top. Of float32 the peak of bfloat16 is taken, in which
-matrices are multiplied. `sync` is `model.sync_batch_norm`. The loss is TCMax, exact; its share is
-what the step has more than one that minimises the mean of the logits.
+These are the TPU compiler's numbers (libtpu {libtpu}, jax {jax}) for one chip and one training step
+of the recipe: **nothing was measured**, and no TPU was available. The time at peak FLOP/s is a
+lower bound; the time at peak bandwidth is not, since bytes are summed over all operations, and
+copies between HBM and on-chip memory count twice, at their start and at their end (about two thirds
+of all bytes of CREMA-D). Exchanges between chips and waiting for data come on top. For float32 the
+peak FLOP/s of bfloat16 is taken, in which matrices are multiplied. `sync` is
+`model.sync_batch_norm`. The loss is exact TCMax; its share is the difference from a step that
+minimises the mean of the logits.
 
 ```sh
 python experiments/benchmarks/tpu_plan.py && python experiments/benchmarks/tpu_plan.py --page
@@ -89,15 +90,16 @@ python experiments/benchmarks/tpu_plan.py && python experiments/benchmarks/tpu_p
 
 FINDINGS = """\
 
-- Batch normalisation exchanges its statistics once each way. With flax's two, CREMA-D on v5e:4x4
-  had 75 all-reduces (89.6 MB) where it has 22 and 40 all-gathers, which the compiler begins early
-  where it can; without `sync` it has 5. What that is worth in time nobody has measured.
-- The loss with a batch of 4096 and 309 classes, the first row, is far below 1 % of the step.
-- Features are gathered for multilinear heads alone: of the heads of the built-in recipe
+- Batch normalisation exchanges its statistics once in the forward and once in the backward pass.
+  With flax's two exchanges each, CREMA-D on v5e:4x4 had 75 all-reduces (89.6 MB); now it has 22
+  and 40 all-gathers, which the compiler starts early where it can. Without `sync` it has 5. The
+  effect on the time of a step was not measured.
+- The loss with a batch of 4096 and 309 classes, in the first row, is far below 1 % of the step.
+- Features are gathered for multilinear heads only: of the heads of the built-in recipe
   (`model.fusion`, v5e:2x2), sum, concat, share_head, concat_msh and cosine have no all-gather,
-  low_rank, film and gated one, bigated two.
-- Of features of frozen encoders (mvsa) the loss is most of the bytes: there is hardly anything
-  else.
+  low_rank, film and gated have one, bigated has two.
+- With features of frozen encoders (mvsa) the loss accounts for 30 to 52 % of the bytes, because
+  little else is computed.
 """
 
 
