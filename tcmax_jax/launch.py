@@ -21,8 +21,8 @@ _FLAGS = {
     "experiment": "The recipe: the name of one of this project (crema_d), or the path of a Python "
     "file. Default: the built-in synthetic set.",
     "workdir": "Folder of the run. Default: runs/<experiment>-<method>-seed<seed>; "
-    "runs/<experiment>-compare or -study for these modes; report or difference for these; "
-    "none for a plan.",
+    "for the modes compare and study runs/<experiment>-compare and -study; for report and "
+    "difference report and difference; for plan none.",
     "data_dir": "Folder of prepared data. Default: $TFDS_DATA_DIR or ~/tensorflow_datasets.",
     "raw_dir": "Folder of a data set as published; short for --config.data.raw_dir.",
     "allow_skipped": "Leave out clips that cannot be decoded, and list them, instead of stopping "
@@ -31,7 +31,8 @@ _FLAGS = {
     "end. If it has a column label, the accuracy is printed.",
     "predictions": "The CSV file to write, with a row for each clip.",
     "export": "The folder to write.",
-    "recalibrated": "Predict with the weights of the modalities that were fitted on validation.",
+    "recalibrated": "Predict, or export, with the weights of modalities and the offsets of classes "
+    "that were fitted on validation.",
     "drop_modality": "Also evaluate without these modalities (a,b), all of them dropped at once.",
     "step": "Evaluate the checkpoint after this many steps instead of the best one; its results "
     "are written to steps/<step> in the run's folder.",
@@ -125,7 +126,7 @@ def main(argv, overrides):
     except KeyboardInterrupt:
         if logging.level_debug():
             raise
-        print("Stopped (Ctrl-C). The same command resumes.", file=sys.stderr)
+        print("Stopped (Ctrl-C). Run the same command again to continue.", file=sys.stderr)
         sys.exit(_EXIT_INTERRUPTED)
     except ModuleNotFoundError as error:
         if logging.level_debug() or (error.name or "").startswith("tcmax_jax"):

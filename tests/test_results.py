@@ -140,6 +140,7 @@ def study_rows(measured):
             yield [value, row["method"], seeds, *accuracies, apart]
 
 
+WHOLE = ("accuracy", "recalibrated")
 # {title of a table of the page on noise: the metric; None for the difference from joint training}.
 NOISE = {
     "fused (%)": "accuracy",
@@ -186,6 +187,31 @@ def test_the_page_on_noise_holds_its_numbers():
         table = [[cell.strip() for cell in x.strip("|").split("|")] for x in lines.splitlines()]
         cells = noise_table(measured, key)
         assert table[1:] == [[m, *(cells[m].get(x, "-") for x in levels)] for m in cells]
+    said = " ".join(text.split())
+    tables = {key: noise_table(measured, key) for key in NOISE.values()}
+    sound, mouth = "marginal/accuracy/audio", "marginal/accuracy/mouth"
+    quiet, loud = "none", "-10 dB"
+    below = [tables[None]["tcmax"][x].removeprefix("-") for x in (quiet, loud)]
+    assert (
+        "below by {} points without noise, and the difference shrinks to {}".format(*below) in said
+    )
+    ahead = [paired(measured["points"][-1]["runs"], "tcmax", "unimodal", x) for x in WHOLE]
+    assert "TCMax is {} points above; recalibrated they are level there ({})".format(*ahead) in said
+    alone = [tables[mouth]["joint"][x].split()[0] for x in (quiet, loud)]
+    assert "it classifies {} % without noise and {} % at -10 dB".format(*alone) in said
+    rest = [tables[mouth][x][quiet] for x in ("tcmax", "unimodal", "qmf", "mla")]
+    assert "TCMax ({}), the ensemble ({}), QMF ({}) and MLA ({})".format(*rest) in said
+    alone = [tables[sound][x][loud].split()[0] for x in ("joint", "tcmax", "mla")]
+    assert (
+        "has {} % after joint training, {} % after TCMax and {} % after MLA".format(*alone) in said
+    )
+    above = [tables[None]["mla"][x] for x in (quiet, "0 dB", loud)]
+    assert (
+        "by {} points without noise and {} at 0 dB; at -10 dB the interval contains 0 ({})".format(
+            *(x.removeprefix("+") for x in above[:2]), above[2]
+        )
+        in said
+    )
 
 
 def of_the_analyses(study, begin):

@@ -46,7 +46,7 @@ def write_export(workdir: Path, folder: Path, *, recalibrated: bool = False) -> 
 
     Args:
       workdir: folder of a run that has a checkpoint; its data is not needed.
-      folder: folder to write, which does not exist yet or empty.
+      folder: folder to write, which must not exist or must be empty.
       recalibrated: see `tcmax_jax.training.trained.load_trained`.
 
     Raises:

@@ -119,7 +119,9 @@ MODES = {
         _RUN,
     ),
     "study": Mode(
-        "Compare for each value of the field that the section `study` names.", "study:study", _RUN
+        "Run a comparison for each value of the field that the section `study` names.",
+        "study:study",
+        _RUN,
     ),
     "report": Mode(
         "Write a report with tables and figures on finished runs, comparisons and studies.",
@@ -147,14 +149,14 @@ MODES = {
         _RUN,
     ),
     "doctor": Mode(
-        "Check devices, versions, data, media files and speed, and report problems with their "
-        "solutions.",
+        "Check devices, versions, data, media files and speed, and report problems and "
+        "how to solve them.",
         "doctor.examine:doctor",
         _RUN,
     ),
     "plan": Mode(
-        "Compile the steps of a recipe for a TPU slice, on this CPU and without data: memory, "
-        "FLOPs, bytes, exchanges between chips, and the largest batch, from the compiler.",
+        "Compile the steps of a recipe for a TPU slice, on this CPU and without data, and report "
+        "the compiler's memory, FLOPs, bytes, exchanges between chips, and the largest batch.",
         "plan.plan:plan",
         (*_RUN, "topology"),
         ("topology",),

@@ -314,8 +314,8 @@ def _forms(config: Config) -> dict[str, Form]:
     if not hasattr(config.data, "stored"):
         raise ConfigError(
             f"Expected a run on clips, got one on the data set {config.data.kind}, whose examples "
-            "are generated: it does not define how to read media. Train on a list of your own "
-            "clips (--config.data.kind=manifest, docs/tutorial.md)."
+            "are generated: that data set does not define how to read media. Train on a list of "
+            "your own clips (--config.data.kind=manifest, docs/tutorial.md)."
         )
     return {name: config.data.forms[name] for name in config.modalities}
 

@@ -211,7 +211,7 @@ class Checkpoints(Kept):
         for step, reason in damaged.items():
             if step < good:
                 raise self._lost(step, reason)
-            self._say(f"warning: {self._damage(step, reason)}. Moved aside.")
+            self._say(f"warning: {self._damage(step, reason)}. Moved to damaged-checkpoints.")
             _put_aside(self._folder / str(step))
 
     @contextlib.contextmanager

@@ -26,7 +26,7 @@ def stopping() -> Iterator[None]:
     """
 
     def stop(*_):
-        raise PreemptedError("Asked to stop (SIGTERM). The same command resumes.")
+        raise PreemptedError("Asked to stop (SIGTERM). Run the same command again to continue.")
 
     with _handling(stop):
         yield

@@ -135,7 +135,7 @@ def test_the_folder_of_another_run_that_is_going_on(tmp_path):
         run_folders.claim(tmp_path, config, dataset)
         check(
             checks.run_folder(tmp_path, config),
-            ("error", r"Another run is using .* \(process \d+ on"),
+            ("error", r"A run is using .* \(process \d+ on"),
         )
     check(checks.run_folder(tmp_path, config), None)
     other, *_ = checks.run_folder(tmp_path, tiny_config(seed=1))

@@ -226,7 +226,7 @@ def test_ctrl_c_ends_with_a_line(tmp_path, monkeypatch):
 
     monkeypatch.setattr(recipe, "describe", interrupted)
     result = launch_here("--mode=config", cwd=tmp_path)
-    assert result == (130, "", "Stopped (Ctrl-C). The same command resumes.\n")
+    assert result == (130, "", "Stopped (Ctrl-C). Run the same command again to continue.\n")
 
 
 def test_overrides_are_separated_from_flags():

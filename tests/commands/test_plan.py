@@ -160,13 +160,13 @@ def test_a_plan_as_text():
         "2 all-reduce." in text
     )
     assert (
-        "at most 3200 examples/s at peak FLOP/s, and 8000 at peak bandwidth; each host has to"
+        "at most 3200 examples/s; peak bandwidth gives 8000, which is not a bound. Each host has to"
         in text
     )
     assert "provide 800 or 2000 of them." in text
     assert "The largest batch found to fit is 512" in text
     assert "TPU compiler (libtpu 2, jax 1); nothing was measured." in text
-    assert "count once, and there are 3" in text
+    assert "count once (loops: 3)" in text
     assert "number of classes is unknown without the data: 100 were assumed." in text
     none = planning.plan_text(planned | {"training": None, "largest_batch": None})
     assert "does not fit. Raise training.accumulate" in none.replace("\n", " ")

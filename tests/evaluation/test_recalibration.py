@@ -267,7 +267,7 @@ def test_sentences_on_recalibration():
         {"label": "film", "runs": [{"analysis": {"test": {}}}]},
     ]
     assert recalibration_findings(rows, "test") == [
-        "Judged by the 7 groups of validation left out of each fit, a gain is expected for tcmax "
+        "Cross-validation over the 7 groups of validation: a gain is expected for tcmax "
         "(2 of 2), a loss is expected for joint (1 of 2)."
     ]
     assert recalibration_findings(rows[2:], "test") == []

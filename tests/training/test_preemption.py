@@ -13,7 +13,7 @@ def ask():
 
 
 def test_sigterm_stops_at_once_but_within_training_is_only_noted():
-    with pytest.raises(PreemptedError, match=r"SIGTERM.*The same command resumes"), stopping():
+    with pytest.raises(PreemptedError, match=r"SIGTERM.*Run the same command again"), stopping():
         with Preemption() as preemption:
             assert not preemption.asked()
             ask()

@@ -106,7 +106,7 @@ def run_folder(workdir: Path, config: Config) -> Iterator[Finding]:
         yield error(str(reason))
     if owner := run_folders.owner(workdir):
         yield error(
-            f"Another run is using {workdir} ({owner}). Wait for its end, stop it, or choose "
+            f"A run is using {workdir} ({owner}). Wait for its end, stop it, or choose "
             "another --workdir."
         )
     aside = workdir / "damaged-checkpoints"

@@ -37,8 +37,8 @@ _NOTE = (
     "waiting for data come on top."
 )
 _LOOPS = (
-    "Operations in a loop count once, and there are {loops} loops: the true numbers of FLOPs, "
-    "bytes and exchanges are larger."
+    "Operations in a loop count once (loops: {loops}): the true numbers of FLOPs, bytes and "
+    "exchanges are larger."
 )
 _CLASSES = "The number of classes is unknown without the data: {classes} were assumed."
 
@@ -234,9 +234,9 @@ def _conclusions(planned):
         )
         each = {name: rate / planned["hosts"] for name, rate in rates.items()}
         yield (
-            f"Training processes at most {rates['flops']:.0f} examples/s at peak FLOP/s, and "
-            f"{rates['bytes']:.0f} at peak bandwidth; each host has to provide {each['flops']:.0f} "
-            f"or {each['bytes']:.0f} of them."
+            f"At peak FLOP/s training takes at most {rates['flops']:.0f} examples/s; peak "
+            f"bandwidth gives {rates['bytes']:.0f}, which is not a bound. Each host has to provide "
+            f"{each['flops']:.0f} or {each['bytes']:.0f} of them."
         )
     size = planned["largest_batch"]
     yield (

@@ -42,11 +42,11 @@ def recalibration_findings(rows: Sequence[Mapping], split: str) -> list[str]:
     if not all(each["holds"] for judged in told.values() for each in judged):
         return [f"Validation says nothing about recalibration on {NEW_GROUPS}."]
     groups = next(iter(told.values()))[0]["groups"]
-    left_out = f"the {groups} groups" if groups else "examples"
+    left_out = f"the {groups} groups" if groups else "the examples"
     expected = [
         f"a {outlook} is expected for {_counted(told, outlook)}" for outlook in ("gain", "loss")
     ]
-    return [f"Judged by {left_out} of validation left out of each fit, {', '.join(expected)}."]
+    return [f"Cross-validation over {left_out} of validation: {', '.join(expected)}."]
 
 
 def _counted(told, outlook):

@@ -22,7 +22,7 @@ def provenance(runs: Sequence[Mapping], failed: Sequence[Mapping]) -> list[dict]
         {"heading": "Runs", "level": 3},
         {"table": _runs(runs, failed)},
         {"heading": "Other differences between their configurations", "level": 3},
-        {"table": differences} if differences[1:] else {"text": "In nothing."},
+        {"table": differences} if differences[1:] else {"text": "None."},
         {"heading": "Versions and devices", "level": 3},
         {"table": environments_table(runs)},
         {"heading": "Commands to repeat the runs", "level": 3},
