@@ -109,6 +109,12 @@ def test_pages_of_comparisons_hold_their_numbers():
     quiet, *_ = json.loads((RESULTS / "comparisons" / "grid_noise.json").read_text())["points"]
     methods = {row["method"]: row["metrics"] for row in quiet["rows"]}
     said = " ".join(PAGE.split())
+    (*_, loud) = json.loads((RESULTS / "comparisons" / "grid_noise.json").read_text())["points"]
+    ahead = [paired(x["runs"], "mla", "tcmax").removeprefix("+") for x in (quiet, loud)]
+    assert "{} points above TCMax without noise and {} at -10 dB".format(*ahead) in said
+    mla = [mean(read_name(key), methods["mla"][key], short=True) for key in ("accuracy", MOUTH)]
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert "{} % fused, {} % from the mouth alone".format(*mla) in readme
     for key, text in (
         (
             "marginal/accuracy/mouth",
