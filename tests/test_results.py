@@ -220,6 +220,20 @@ def test_the_page_on_noise_holds_its_numbers():
     )
 
 
+def test_the_table_on_the_head_of_mla_holds_its_numbers():
+    heads, methods = (
+        json.loads((RESULTS / "comparisons" / f"{name}.json").read_text())
+        for name in ("grid_noise_heads", "grid_noise")
+    )
+    names = (*WHOLE, "marginal/accuracy/audio", "marginal/accuracy/mouth")
+    numbers = [(noise_table(heads, key), noise_table(methods, key)) for key in names]
+    rows = {"concat, joint": 1, "share_head, joint": 0, "concat, tcmax": 1, "share_head, tcmax": 0}
+    for row, which in (rows | {"share_head, mla": 1}).items():
+        cells = [each[which][row.split(", ")[1]] for each in numbers]
+        expected = [x for cell in cells for x in (cell["none"], cell["-10 dB"])]
+        assert f"| {row} | {' | '.join(expected)} |" in (RESULTS / "grid_noise.md").read_text()
+
+
 def of_the_analyses(study, begin):
     """Returns a study of five seeds and its rows, which the page of analyses has to hold."""
     measured = json.loads((RESULTS / "comparisons" / f"{study}.json").read_text())
@@ -302,7 +316,7 @@ FINDINGS = {
 
 
 def negatives_rows(measured):
-    """Rows of the table on a gated head: tuples, seeds, accuracies, bound and cross-entropy."""
+    """Rows of a table on negatives: tuples, seeds, accuracies, bound and cross-entropy."""
     names = ("accuracy", SOUND, PICTURE, "tc_bound", "cross_entropy")
     for point in measured["points"]:
         (row,) = point["rows"]
@@ -310,10 +324,14 @@ def negatives_rows(measured):
         yield ["all" if point["value"] is None else str(point["value"]), *numbers]
 
 
-def test_the_table_on_a_gated_head_holds_its_numbers():
-    measured = json.loads((RESULTS / "comparisons" / "negatives.json").read_text())
+@pytest.mark.parametrize(
+    ("name", "begin"),
+    [("negatives", "| tuples, gated"), ("negatives_additive", "| tuples, additive")],
+)
+def test_the_tables_on_negatives_hold_their_numbers(name, begin):
+    measured = json.loads((RESULTS / "comparisons" / f"{name}.json").read_text())
     rows = list(negatives_rows(measured))
-    assert rows == table_of("analyses.md", "| tuples, gated")[: len(rows)]
+    assert rows == table_of("analyses.md", begin)[: len(rows)]
     assert {row["metrics"]["accuracy"]["n"] for x in measured["points"] for row in x["rows"]} == {5}
 
 
