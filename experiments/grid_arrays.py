@@ -165,16 +165,18 @@ def make_clips(manifest: Path, folder: Path, level: float) -> None:
 
     words, paths = read_words(manifest)
     sounds = {path: read_audio(manifest.parent / path, rate=RATE) for path in paths}
+    # Numbered, since clips of several folders may have one name.
+    files = {path: f"{number}-{Path(path).stem}.wav" for number, path in enumerate(paths)}
     folder.mkdir(parents=True, exist_ok=True)
     for path, sound in with_noise(sounds, words, level).items():
         # Floats: noise may be louder than the largest integer.
-        with av.open(str(folder / f"{Path(path).stem}.wav"), "w") as container:
+        with av.open(str(folder / files[path]), "w") as container:
             stream = container.add_stream("pcm_f32le", rate=RATE, layout="mono")
             frame = av.AudioFrame.from_ndarray(sound[None], format="flt", layout="mono")
             frame.sample_rate = RATE
             container.mux(stream.encode(frame))
     for word in words:
-        word["audio_path"] = f"{Path(word['path']).stem}.wav"
+        word["audio_path"] = files[word["path"]]
         word["path"] = str((manifest.parent / word["path"]).resolve())
     columns = ["id", "split", "label", "path", "audio_path", "start", "end"]
     write_words(folder / "list.csv", columns, words)

@@ -105,10 +105,11 @@ def test_clips_in_noise_are_a_manifest_at_the_level_that_was_asked_for(tmp_path)
     rows = ["id,split,label,path,start,end"]
     for name, split in (("a", "train"), ("b", "test")):
         sound = np.random.default_rng(ord(name)).normal(0, 3000, 16_000).astype("<i2")
-        with wave.open(str(tmp_path / f"{name}.wav"), "wb") as file:
+        (tmp_path / name).mkdir()
+        with wave.open(str(tmp_path / name / "clip.wav"), "wb") as file:
             file.setparams((1, 2, 16_000, 0, "NONE", None))
             file.writeframes(sound.tobytes())
-        rows.append(f"{name}_0,{split},yes,{name}.wav,0.25,0.5")
+        rows.append(f"{name}_0,{split},yes,{name}/clip.wav,0.25,0.5")
     manifest.write_text("\n".join(rows) + "\n")
     recipe = runpy.run_path(str(EXPERIMENTS / "grid_arrays.py"))
 

@@ -106,24 +106,6 @@ def test_pages_of_comparisons_hold_their_numbers():
     measured = json.loads((RESULTS / "comparisons" / "synthetic.json").read_text())
     page = (RESULTS / "synthetic_comparison.md").read_text()
     assert comparison_markdown(measured).strip() in page
-    quiet, *_ = json.loads((RESULTS / "comparisons" / "grid_noise.json").read_text())["points"]
-    methods = {row["method"]: row["metrics"] for row in quiet["rows"]}
-    said = " ".join(PAGE.split())
-    (*_, loud) = json.loads((RESULTS / "comparisons" / "grid_noise.json").read_text())["points"]
-    ahead = [paired(x["runs"], "mla", "tcmax").removeprefix("+") for x in (quiet, loud)]
-    assert "{} points above TCMax without noise and {} at -10 dB".format(*ahead) in said
-    mla = [mean(read_name(key), methods["mla"][key], short=True) for key in ("accuracy", MOUTH)]
-    readme = " ".join((ROOT / "README.md").read_text().split())
-    assert "{} % fused, {} % from the mouth alone".format(*mla) in readme
-    for key, text in (
-        (
-            "marginal/accuracy/mouth",
-            "the mouth alone tells {} % of them after joint training and {} %",
-        ),
-        ("accuracy", "while the fused accuracy is {} % and {} %: TCMax is the choice"),
-    ):
-        means = [f"{100 * methods[m][key]['mean']:.1f}" for m in ("joint", "tcmax")]
-        assert text.format(*means) in said
 
 
 def table_of(page, begin):
@@ -144,94 +126,6 @@ def study_rows(measured):
             apart = mean(Name("difference"), difference, short=True) if difference else "-"
             value, seeds = str(point["value"]), str(len(row["seeds"]))
             yield [value, row["method"], seeds, *accuracies, apart]
-
-
-WHOLE = ("accuracy", "recalibrated")
-# {title of a table of the page on noise: the metric; None for the difference from joint training}.
-NOISE = {
-    "fused (%)": "accuracy",
-    "minus joint training (points)": None,
-    "recalibrated (%)": "recalibrated",
-    "sound alone (%)": "marginal/accuracy/audio",
-    "mouth alone (%)": "marginal/accuracy/mouth",
-    "mouth, probe (%)": "probe/mouth",
-}
-
-
-def level_of(file):
-    """Returns how the page calls the noise of a file."""
-    return re.search(r"audio_?(.*)\.npz", file)[1].replace("dB", " dB") or "none"
-
-
-def noise_table(measured, key):
-    """Returns {method: {level: a metric of it, or its difference from joint training}}."""
-    cells = {}
-    for point in measured["points"]:
-        for row in point["rows"]:
-            assert len(row["seeds"]) == 5 and not row["failed"]
-            number = row["metrics"][key] if key else row["difference"]
-            name = read_name(key) if key else Name("difference")
-            text = mean(name, number, short=True) if number else "-"
-            cells.setdefault(row["method"], {})[level_of(point["value"])] = text
-    return cells
-
-
-def paired(runs, method, other, key="accuracy"):
-    """Returns the paired difference of a method from another one, as pages tell it."""
-    values = {(run["method"], run["seed"]): run["metrics"][key] for run in runs}
-    seeds = {seed for _, seed in values}
-    apart = [values[method, seed] - values[other, seed] for seed in sorted(seeds)]
-    return mean(Name("difference"), interval(apart), short=True)
-
-
-def test_the_page_on_noise_holds_its_numbers():
-    measured = json.loads((RESULTS / "comparisons" / "grid_noise.json").read_text())
-    levels = [level_of(point["value"]) for point in measured["points"]]
-    text = (RESULTS / "grid_noise.md").read_text()
-    for title, key in NOISE.items():
-        (lines,) = re.findall(rf"^\| {re.escape(title)} \|.*\n((?:\|.*\n)+)", text, re.M)
-        table = [[cell.strip() for cell in x.strip("|").split("|")] for x in lines.splitlines()]
-        cells = noise_table(measured, key)
-        assert table[1:] == [[m, *(cells[m].get(x, "-") for x in levels)] for m in cells]
-    said = " ".join(text.split())
-    tables = {key: noise_table(measured, key) for key in NOISE.values()}
-    sound, mouth = "marginal/accuracy/audio", "marginal/accuracy/mouth"
-    quiet, loud = "none", "-10 dB"
-    below = [tables[None]["tcmax"][x].removeprefix("-") for x in (quiet, loud)]
-    assert (
-        "below by {} points without noise, and the difference shrinks to {}".format(*below) in said
-    )
-    ahead = [paired(measured["points"][-1]["runs"], "tcmax", "unimodal", x) for x in WHOLE]
-    assert "TCMax is {} points above; recalibrated they are level there ({})".format(*ahead) in said
-    alone = [tables[mouth]["joint"][x].split()[0] for x in (quiet, loud)]
-    assert "it classifies {} % without noise and {} % at -10 dB".format(*alone) in said
-    rest = [tables[mouth][x][quiet] for x in ("tcmax", "unimodal", "qmf", "mla")]
-    assert "TCMax ({}), the ensemble ({}), QMF ({}) and MLA ({})".format(*rest) in said
-    alone = [tables[sound][x][loud].split()[0] for x in ("joint", "tcmax", "mla")]
-    assert (
-        "has {} % after joint training, {} % after TCMax and {} % after MLA".format(*alone) in said
-    )
-    above = [tables[None]["mla"][x] for x in (quiet, "0 dB", loud)]
-    assert (
-        "by {} points without noise and {} at 0 dB; at -10 dB the interval contains 0 ({})".format(
-            *(x.removeprefix("+") for x in above[:2]), above[2]
-        )
-        in said
-    )
-
-
-def test_the_table_on_the_head_of_mla_holds_its_numbers():
-    heads, methods = (
-        json.loads((RESULTS / "comparisons" / f"{name}.json").read_text())
-        for name in ("grid_noise_heads", "grid_noise")
-    )
-    names = (*WHOLE, "marginal/accuracy/audio", "marginal/accuracy/mouth")
-    numbers = [(noise_table(heads, key), noise_table(methods, key)) for key in names]
-    rows = {"concat, joint": 1, "share_head, joint": 0, "concat, tcmax": 1, "share_head, tcmax": 0}
-    for row, which in (rows | {"share_head, mla": 1}).items():
-        cells = [each[which][row.split(", ")[1]] for each in numbers]
-        expected = [x for cell in cells for x in (cell["none"], cell["-10 dB"])]
-        assert f"| {row} | {' | '.join(expected)} |" in (RESULTS / "grid_noise.md").read_text()
 
 
 def of_the_analyses(study, begin):

@@ -1,0 +1,133 @@
+"""What pages say of the talking faces in noise is what was measured."""
+
+import json
+import re
+from pathlib import Path
+
+from tcmax_jax.evaluation.comparison import interval
+from tcmax_jax.evaluation.quantities import Name, mean, read_name
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "experiments" / "results"
+SOUND, MOUTH = "marginal/accuracy/audio", "marginal/accuracy/mouth"
+WHOLE = ("accuracy", "recalibrated")
+# {title of a table of the page on noise: the metric; None for the difference from joint training}.
+NOISE = {
+    "fused (%)": "accuracy",
+    "minus joint training (points)": None,
+    "recalibrated (%)": "recalibrated",
+    "sound alone (%)": SOUND,
+    "mouth alone (%)": MOUTH,
+    "mouth, probe (%)": "probe/mouth",
+}
+
+
+def level_of(file):
+    """Returns how the page calls the noise of a file."""
+    return re.search(r"audio_?(.*)\.npz", file)[1].replace("dB", " dB") or "none"
+
+
+def noise_table(measured, key):
+    """Returns {method: {level: a metric of it, or its difference from joint training}}."""
+    cells = {}
+    for point in measured["points"]:
+        for row in point["rows"]:
+            assert len(row["seeds"]) == 5 and not row["failed"]
+            number = row["metrics"][key] if key else row["difference"]
+            name = read_name(key) if key else Name("difference")
+            text = mean(name, number, short=True) if number else "-"
+            cells.setdefault(row["method"], {})[level_of(point["value"])] = text
+    return cells
+
+
+def paired(runs, method, other, key="accuracy"):
+    """Returns the paired difference of a method from another one, as pages tell it."""
+    values = {(run["method"], run["seed"]): run["metrics"][key] for run in runs}
+    seeds = {seed for _, seed in values}
+    apart = [values[method, seed] - values[other, seed] for seed in sorted(seeds)]
+    return mean(Name("difference"), interval(apart), short=True)
+
+
+def test_the_page_on_noise_holds_its_numbers():
+    measured = json.loads((RESULTS / "comparisons" / "grid_noise.json").read_text())
+    levels = [level_of(point["value"]) for point in measured["points"]]
+    text = (RESULTS / "grid_noise.md").read_text()
+    for title, key in NOISE.items():
+        (lines,) = re.findall(rf"^\| {re.escape(title)} \|.*\n((?:\|.*\n)+)", text, re.M)
+        table = [[cell.strip() for cell in x.strip("|").split("|")] for x in lines.splitlines()]
+        cells = noise_table(measured, key)
+        assert len(cells) == 12
+        assert table[1:] == [[m, *(cells[m][x] for x in levels)] for m in cells]
+    said = " ".join(text.split())
+    tables = {key: noise_table(measured, key) for key in NOISE.values()}
+    quiet, loud = "none", "-10 dB"
+    below = [tables[None]["tcmax"][x].removeprefix("-") for x in (quiet, loud)]
+    assert (
+        "below by {} points without noise, and the difference shrinks to {}".format(*below) in said
+    )
+    ahead = [paired(measured["points"][-1]["runs"], "tcmax", "unimodal", x) for x in WHOLE]
+    assert "TCMax is {} points above; recalibrated they are level there ({})".format(*ahead) in said
+    alone = [tables[MOUTH]["joint"][x].split()[0] for x in (quiet, loud)]
+    assert "it classifies {} % without noise and {} % at -10 dB".format(*alone) in said
+    rest = [tables[MOUTH][x][quiet] for x in ("tcmax", "unimodal", "qmf", "mla")]
+    assert "TCMax ({}), the ensemble ({}), QMF ({}) and MLA ({})".format(*rest) in said
+    alone = [tables[SOUND][x][loud].split()[0] for x in ("joint", "tcmax", "mla")]
+    assert (
+        "has {} % after joint training, {} % after TCMax and {} % after MLA".format(*alone) in said
+    )
+    above = [tables[None]["mla"][x] for x in (quiet, "0 dB", loud)]
+    assert (
+        "by {} points without noise and {} at 0 dB; at -10 dB the interval contains 0 ({})".format(
+            *(x.removeprefix("+") for x in above[:2]), above[2]
+        )
+        in said
+    )
+
+
+def test_what_is_told_of_mla_and_the_other_methods_in_noise():
+    measured = json.loads((RESULTS / "comparisons" / "grid_noise.json").read_text())
+    for point in measured["points"]:
+        rows = {row["method"]: row for row in point["rows"]}
+        for key in ("accuracy", SOUND, MOUTH):
+            assert max(rows, key=lambda m, k=key: rows[m]["metrics"][k]["mean"]) == "mla"
+        apart = {m: row["difference"] for m, row in rows.items() if row["difference"]}
+        assert apart["tcmax"]["mean"] < 0
+        for method in ("opm", "qmf", "pmr", "mmpareto"):
+            assert abs(round(100 * apart[method]["mean"], 1)) <= 1
+        for method in ("agm", "ogm", "ogm_ge", "infonce"):
+            assert apart[method]["mean"] + apart[method]["half_width"] < 0
+
+
+def test_the_table_on_the_head_of_mla_holds_its_numbers():
+    heads, methods = (
+        json.loads((RESULTS / "comparisons" / f"{name}.json").read_text())
+        for name in ("grid_noise_heads", "grid_noise")
+    )
+    names = (*WHOLE, SOUND, MOUTH)
+    numbers = [(noise_table(heads, key), noise_table(methods, key)) for key in names]
+    rows = {"concat, joint": 1, "share_head, joint": 0, "concat, tcmax": 1, "share_head, tcmax": 0}
+    for row, which in (rows | {"share_head, mla": 1}).items():
+        cells = [each[which][row.split(", ")[1]] for each in numbers]
+        expected = [x for cell in cells for x in (cell["none"], cell["-10 dB"])]
+        assert f"| {row} | {' | '.join(expected)} |" in (RESULTS / "grid_noise.md").read_text()
+
+
+def test_readme_and_when_to_use_tell_the_faces_as_measured():
+    measured = json.loads((RESULTS / "comparisons" / "grid_noise.json").read_text())
+    quiet, *_, loud = measured["points"]
+    methods = {row["method"]: row["metrics"] for row in quiet["rows"]}
+    said = " ".join((ROOT / "docs" / "when_to_use.md").read_text().split())
+    ahead = [paired(x["runs"], "mla", "tcmax").removeprefix("+") for x in (quiet, loud)]
+    assert "{} points above TCMax without noise and {} at -10 dB".format(*ahead) in said
+    mla = [mean(read_name(key), methods["mla"][key], short=True) for key in ("accuracy", MOUTH)]
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert "{} % fused, {} % from the mouth alone".format(*mla) in readme
+    for key, text in (
+        (
+            MOUTH,
+            "the mouth alone tells {} % of them after joint training and {} %",
+        ),
+        ("accuracy", "while the fused accuracy is {} % and {} %: TCMax is the choice"),
+    ):
+        means = [f"{100 * methods[m][key]['mean']:.1f}" for m in ("joint", "tcmax")]
+        assert text.format(*means) in said
