@@ -6,7 +6,8 @@ TCMax on the recipe experiments/grid.py, its schedule squeezed into fewer and sm
 SGD and AdamW, in float32 and bfloat16, with the bound and without. AdamW has no bound of its own,
 since it divides gradients by their size; "bounded" puts `bound_decrease` before it. Runs that the
 file has already are not made again, nor those without a bound where it never acted: they are the
-same. 40 minutes on a core; `--steps=20 --seeds=1` to see it run.
+same. 40 minutes on a core; `--steps=20 --seeds=1` to see it run. `--width=64 --optimizers sgd
+--dtypes float32`, the encoders of the paper, takes an hour on a core.
 
 Results: experiments/results/stability.md, with the table that this prints.
 """
@@ -33,18 +34,25 @@ RECIPE = Path(__file__).parents[1] / "grid.py"
 BATCH_SIZE = 16
 LAST = 20  # steps over which the end is averaged
 ADAMW_RATE = 1e-3
+CHOICES = {"optimizers": ("sgd", "adamw"), "dtypes": ("float32", "bfloat16")}
 _SETTING = ("optimizer", "dtype", "bounded")
 
 
-def settings() -> list[dict]:
+def settings(asked) -> list[dict]:
     """Returns what is compared."""
-    names = itertools.product(("sgd", "adamw"), ("float32", "bfloat16"), (True, False))
+    names = itertools.product(asked.optimizers, asked.dtypes, (True, False))
     return [dict(zip(_SETTING, each, strict=True)) for each in names]
 
 
-def setup_of(setting: dict, manifest: str, data_dir: str, steps: int) -> build.Setup:
-    """Returns the recipe with another optimiser, dtype and number of steps."""
+def setup_of(setting: dict, asked) -> build.Setup:
+    """Returns the recipe with another optimiser, dtype, width and number of steps."""
     recipe = load_experiment(str(RECIPE))
+    modalities = {
+        name: dataclasses.replace(
+            modality, encoder=dataclasses.replace(modality.encoder, width=asked.width)
+        )
+        for name, modality in recipe.modalities.items()
+    }
     optimizer = dataclasses.replace(recipe.optimizer, bound_decrease=False)
     momentum = optimizer.momentum
     if setting["optimizer"] == "adamw":
@@ -52,16 +60,17 @@ def setup_of(setting: dict, manifest: str, data_dir: str, steps: int) -> build.S
         optimizer, momentum = AdamW(learning_rate=ADAMW_RATE, **kept), 0.0
     config = dataclasses.replace(
         recipe,
-        data=dataclasses.replace(recipe.data, manifest=manifest),
+        data=dataclasses.replace(recipe.data, manifest=asked.manifest),
+        modalities=modalities,
         model=dataclasses.replace(recipe.model, dtype=setting["dtype"]),
         optimizer=optimizer,
         training=dataclasses.replace(recipe.training, batch_size=BATCH_SIZE),
     )
     epochs = recipe.training.epochs
-    rate = optimizer.rate(epochs=epochs, steps_per_epoch=steps // epochs)
+    rate = optimizer.rate(epochs=epochs, steps_per_epoch=asked.steps // epochs)
     first = bound_decrease(rate, momentum) if setting["bounded"] else optax.identity()
     rule = optax.with_extra_args_support(optax.chain(first, optimizer.make(rate)))
-    return build.build(config, data_dir)._replace(optimizer=rule, schedule=rate)
+    return build.build(config, asked.data_dir)._replace(optimizer=rule, schedule=rate)
 
 
 def run(setup: build.Setup, step, steps: int) -> dict:
@@ -123,8 +132,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the JSON file")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--width", type=int, default=8, help="channels of the first stage")
+    for name, values in CHOICES.items():
+        parser.add_argument(f"--{name}", nargs="+", choices=values, default=values)
     asked = parser.parse_args()
     about = {
+        "width": asked.width,
         "steps": asked.steps,
         "batch": BATCH_SIZE,
         "seeds": asked.seeds,
@@ -135,12 +148,12 @@ def main() -> None:
         before = json.loads(asked.out.read_text())
         rows = before["rows"] if about.items() <= before.items() else []
     done = {tuple(row[name] for name in _SETTING): row["runs"] for row in rows}
-    for setting in (setting for setting in settings() if tuple(setting.values()) not in done):
+    for setting in (each for each in settings(asked) if tuple(each.values()) not in done):
         twin = done.get((setting["optimizer"], setting["dtype"], True), [])
         if not setting["bounded"] and twin and not any(x["share bounded"] for x in twin):
             runs = [x | {"share bounded": None} for x in twin]
         else:
-            runs = made(setup_of(setting, asked.manifest, asked.data_dir, asked.steps), asked)
+            runs = made(setup_of(setting, asked), asked)
         rows.append(setting | {"runs": runs})
         done[tuple(setting.values())] = runs
         asked.out.write_text(json.dumps(about | {"rows": rows}, indent=1) + "\n")
