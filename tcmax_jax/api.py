@@ -1,4 +1,4 @@
-"""Training from Python: arrays or records of your own in, a trained classifier out.
+"""Training from Python: takes arrays or records, returns a trained classifier.
 
 The numbers are those of the command on the same arrays in files, with the same recipe and seed.
 """
@@ -276,7 +276,7 @@ def _dataset(listing: Listing, forms, values, weights) -> Dataset:
 
 
 def _number(inputs: Mapping[str, Sequence], needed) -> int:
-    """Returns the number of examples; raises RawDataError where modalities differ or lack."""
+    """Returns the number of examples; raises RawDataError where modalities differ in it."""
     if missing := [m for m in needed if m not in inputs]:
         raise RawDataError(
             f"Expected arrays of {', '.join(needed)}, got {', '.join(inputs) or 'none'}: no "
@@ -322,7 +322,7 @@ def _stored(form, value, modality: str, row: int) -> np.ndarray:
 
 
 def _modality(forms, modality: str, encoder: EncoderOptions | Modality) -> Modality:
-    """Returns the encoder with the input that gives arrays on as they are, others with a mask."""
+    """Returns the encoder with an input that passes arrays unchanged, series with a mask."""
     if modality not in forms:
         raise RawDataError(
             f"Expected encoders of {', '.join(forms)}, got one of {modality}. Add its arrays."

@@ -1,4 +1,4 @@
-"""How many cores of this machine are this process's to use."""
+"""The number of CPU cores that this process may use."""
 
 import math
 import os

@@ -1,8 +1,8 @@
-"""What files held when they were written: damage and mix-ups are found, and named, on reading.
+"""Digests of files, recorded when written and checked when read, to detect damage and mix-ups.
 
-digests.json in a folder keeps {name of a file: [[size in bytes, SHA-256], ..]}. There are two of a
-file where a kill may have come between it and its entry. Files that it does not know, of earlier
-versions say, are taken as they are; whoever changes a file on purpose removes its entry.
+digests.json in a folder holds {file name: [[size in bytes, SHA-256], ..]}. A file has two entries
+while it is being replaced, so that a kill in between leaves a valid one. Files without an entry,
+such as those of earlier versions, are not checked; to edit a file on purpose, remove its entry.
 """
 
 import concurrent.futures
@@ -26,12 +26,12 @@ _AT_ONCE = 16  # files; their storage may be far away
 
 
 class DamagedFileError(ValueError):
-    """A file is not what was written there, or cannot be read; the message names it."""
+    """A file is not as it was written, or cannot be read; the message names it."""
 
 
 @contextlib.contextmanager
 def written(path: Path) -> Iterator[Path]:
-    """Gives a file to write, which takes the place of another when the block ends, and is known."""
+    """Opens a new file that replaces an older one when the block ends, and records its digest."""
     temporary = path.with_name(f"{path.name}.tmp")
     with named(path):
         yield temporary
@@ -46,24 +46,24 @@ def written(path: Path) -> Iterator[Path]:
 
 
 def write(path: Path, text: str) -> None:
-    """Writes a text file, whole or not at all, that is known from then on."""
+    """Writes a text file atomically and records its digest."""
     with written(path) as temporary:
         temporary.write_bytes(text.encode(errors="backslashreplace"))
 
 
 def remember(folder: Path, names: Iterable[str]) -> None:
-    """Makes files of a folder known as they are now."""
+    """Records the digests of files of a folder as they are now."""
     with _alone(folder):
         _store(folder, _read(folder) | {name: [_digest(folder / name)] for name in names})
 
 
 def known(folder: Path) -> list[str]:
-    """Returns the names of the files in a folder that are known."""
+    """Returns the names of the files in a folder that have a digest."""
     return list(_read(folder))
 
 
 def faults(folder: Path, names: Sequence[str]) -> dict[str, str]:
-    """Returns {name: what is there instead} of those files that are not as they were written."""
+    """Returns {name: what was found instead} of files that are not as they were written."""
     digests = _read(folder)
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         found = pool.map(lambda name: _fault(folder / name, digests.get(name)), names)
@@ -71,7 +71,7 @@ def faults(folder: Path, names: Sequence[str]) -> dict[str, str]:
 
 
 def fault(path: Path) -> str | None:
-    """Returns what is there instead of a file that is not as it was written, None if it is."""
+    """Returns what was found instead of a file that is not as it was written, None if it is."""
     return faults(path.parent, [path.name]).get(path.name)
 
 

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, their names, and JSON that every program reads."""
+"""Atomic writing of files, safe file names, and strict JSON."""
 
 import hashlib
 import json
@@ -13,12 +13,12 @@ from tcmax_jax.space import named
 
 
 def json_text(value: Any, *, indent: int | None = 2) -> str:
-    """Returns plain data as JSON, with null for NaN and infinity, which JSON does not have."""
+    """Returns plain data as JSON, with null for NaN and infinity, which JSON lacks."""
     return json.dumps(_without_constants(value), indent=indent, allow_nan=False)
 
 
 def parse_json(text: str) -> Any:
-    """Returns what JSON holds, with None for NaN and infinity, which earlier versions wrote."""
+    """Parses JSON, with None for NaN and infinity, which earlier versions wrote."""
     return json.loads(text, parse_constant=lambda name: None)
 
 
@@ -38,7 +38,7 @@ _ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # one letter would be a d
 
 
 def local(path: str | os.PathLike) -> Path:
-    """Returns a path of this machine, with ~ for the home folder.
+    """Returns a path on this machine, with ~ for the home folder.
 
     Raises:
       ValueError: it is the address of a bucket or server, which would become a folder named gs:.
@@ -59,7 +59,7 @@ _LONGEST = 200  # bytes; file systems take 255, and a temporary file has an endi
 
 
 def file_name(text: str) -> str:
-    """Returns a name for a file or folder that is said by a text, of any characters.
+    """Returns a valid name of a file or folder for a text of any characters.
 
     It is the text itself wherever that can be one. No other leads out of the folder, or is that of
     another text: a digest tells them apart.
@@ -76,13 +76,13 @@ def file_name(text: str) -> str:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes a text file so that it is there whole or, after a crash, as it was before."""
+    """Writes a text file atomically: after a crash it is complete or unchanged."""
     # Names of files may hold bytes that are no text.
     write_bytes_atomically(path, text.encode(errors="backslashreplace"))
 
 
 def write_bytes_atomically(path: Path, content: bytes) -> None:
-    """Writes a file so that it is there whole or, after a crash, as it was before."""
+    """Writes a file atomically: after a crash it is complete or unchanged."""
     temporary = path.with_name(path.name + ".tmp")
     with named(path):
         with temporary.open("wb") as file:

@@ -1,4 +1,4 @@
-"""The command: reads flags, calls one function of `tcmax_jax.commands`.
+"""The command line: reads the flags and calls one function of `tcmax_jax.commands`.
 
 Run it as `python launch.py` in a checkout, or as `tcmax_jax` or `python -m tcmax_jax` where the
 package is installed.
@@ -108,7 +108,7 @@ def split_overrides(argv):
 
 
 def main(argv, overrides):
-    """Runs one mode; errors in what the user gave end it with their message alone.
+    """Runs one mode; errors in user input end it with their message alone.
 
     With `--verbosity=1` they come with their traceback. A run that SIGTERM stops saves first, and
     exits with EXIT_PREEMPTED.
@@ -143,7 +143,7 @@ def main(argv, overrides):
 
 
 def _run_mode(mode, overrides):
-    """Runs a mode and prints what it came to, in the first of several processes."""
+    """Runs a mode and prints its result, in the first of several processes."""
     from tcmax_jax.data.memory import keep_freed_memory
     from tcmax_jax.training.preemption import PreemptedError, stopping
 
@@ -166,13 +166,13 @@ def _run_mode(mode, overrides):
 
 
 def _own_flags():
-    """Returns the flags of this module but --mode, those of single modes first."""
+    """Returns the flags of this module except --mode, those of single modes first."""
     ours = [f for f in flags.FLAGS.get_flags_for_module(__name__) if f.name != "mode"]
     return sorted(ours, key=lambda flag: not modes_reading(flag.name))
 
 
 def _set_up_jax():
-    """Joins the other processes, if there are any; returns the module that knows them, or None."""
+    """Joins the other processes; returns `tcmax_jax.training.processes`, None if there are none."""
     _pin_precision()
     asked = flags.FLAGS
     which = (asked.coordinator, asked.num_processes, asked.process_id)
@@ -189,7 +189,7 @@ def _set_up_jax():
 
 
 def _pin_precision():
-    """Lets JAX compute in 32 bits: with others a run could not be gone on with or evaluated."""
+    """Sets JAX to 32 bits: with others a run could not be resumed or evaluated."""
     if os.environ.get("JAX_ENABLE_X64", "").lower() in ("", "0", "n", "no", "off", "f", "false"):
         return
     os.environ["JAX_ENABLE_X64"] = "0"  # which is read when JAX is imported, and goes to children

@@ -1,7 +1,7 @@
-"""The recipe that a command was given, as a module, in this process and in those that it starts.
+"""The recipe file of a command as a module, also in the worker processes that it starts.
 
-What a recipe defines is sent to processes that decode or read under the name of this module. They
-import it, and find the file in the environment that they inherit. Without one it is empty.
+Objects that a recipe defines are pickled for worker processes under the name of this module. The
+workers import it, and find the recipe's path in an environment variable. Without one it is empty.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What all readers of .npz files refuse: damaged ones, and those that would fill the memory."""
+"""Reading of .npz files: damaged ones, and ones too large for memory, are refused."""
 
 import contextlib
 import struct
@@ -34,7 +34,7 @@ DAMAGED = (
 
 
 def open_npz(path) -> np.lib.npyio.NpzFile:
-    """Opens an .npz file, and checks the sizes that it declares before anything of it is read.
+    """Opens an .npz file after checking the sizes that it declares.
 
     `zipfile` gives no member more than it declares. `numpy.load` would leave a file open that turns
     out to be damaged.

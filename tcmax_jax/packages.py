@@ -1,6 +1,6 @@
-"""The packages that this project needs, as setup.cfg lists them: versions, and how to install them.
+"""The required packages, as setup.cfg lists them: versions, and the commands to install them.
 
-Decoding processes import this module, so it must stay light.
+Worker processes import this module, so it must stay light.
 """
 
 import functools
@@ -18,7 +18,7 @@ DECODERS = ("av", "FFmpeg", "opencv-python-headless")
 
 
 def install_line(module: str) -> str:
-    """Returns the command that installs what a module belongs to.
+    """Returns the command that installs the package of a module.
 
     Args:
       module: name of a module that cannot be imported, such as "tensorflow_datasets".
@@ -35,7 +35,7 @@ def install_line(module: str) -> str:
 
 
 def package_of(module: str) -> str | None:
-    """Returns the name and version of the installed package of a module; None if it is of none."""
+    """Returns the name and version of the installed package of a module; None if it has none."""
     packages = _packages_of_modules().get(module.partition(".")[0])
     return packages and f"{packages[0]} {importlib.metadata.version(packages[0])}"
 
@@ -45,7 +45,7 @@ _packages_of_modules = functools.cache(importlib.metadata.packages_distributions
 
 
 def versions() -> dict[str, str]:
-    """Returns the versions of Python and of all that runs depend on, as far as it is installed.
+    """Returns the versions of Python and of all installed packages that runs depend on.
 
     Returns:
       {"python", "tcmax_jax", the packages of the core and of the extras train and media, "FFmpeg":

@@ -1,4 +1,4 @@
-"""The folder of a run, and what its files are called."""
+"""The folder of a run and the names of its files."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ class _Entry:
 
 
 class RunFolder:
-    """Paths of all that a run leaves; steps/<step> in it holds evaluations of other checkpoints."""
+    """Paths of all files of a run; steps/<step> in it holds evaluations of other checkpoints."""
 
     config = _Entry("config.json")
     data = _Entry("data.json")  # what it was trained on
@@ -31,15 +31,15 @@ class RunFolder:
     digests = _Entry("digests.json")  # see `tcmax_jax.digests`
 
     def __init__(self, path: Path):
-        """Takes the path of the folder, which need not be there yet."""
+        """Takes the path of the folder, which need not exist."""
         self.path = local(path)
 
     def outputs(self, split: str) -> Path:
-        """Returns the file of what the classifier said of every example of a split."""
+        """Returns the file of the classifier's outputs for every example of a split."""
         return self.path / f"outputs-{split}.npz"
 
     def owns(self, path: Path) -> bool:
-        """Returns whether a path is that of something that a run has left."""
+        """Returns whether a path is that of a file of a run."""
         named = (name for name, x in vars(RunFolder).items() if isinstance(x, _Entry))
         own = [getattr(self, name) for name in named]
         own += [*self.path.glob("outputs-*.npz"), *self.path.glob("events.*"), self.path / "steps"]
@@ -47,5 +47,5 @@ class RunFolder:
         return any(path == x.resolve() or x.resolve() in path.parents for x in own)
 
     def at(self, step: int | None) -> "RunFolder":
-        """Returns where the evaluation of a checkpoint is kept; that of the best one is here."""
+        """Returns the folder of a checkpoint's evaluation; that of the best one is this folder."""
         return self if step is None else RunFolder(self.path / "steps" / str(step))

@@ -1,8 +1,8 @@
 """Sections: classes of options, of which a configuration is made.
 
-A section says what can be set of one thing, and stands beside it. Its fields have a type, a range,
-a default and a line of the docstring. Things that can be chosen by name are a family: its base
-class says what each of them has to offer, and knows them by their field `kind`. The kind alone is
+A section holds the options of one component, and is defined beside it. Its fields have a type, a
+range, a default and a line of the docstring. Components that are chosen by name form a family: the
+base class defines their interface, and registers them by their field `kind`. The kind alone is
 short for the member with its defaults.
 """
 
@@ -23,7 +23,7 @@ _PRIMITIVES = {str: "text", int: "integer", float: "number", bool: "true or fals
 
 
 class SectionError(ValueError):
-    """Options that cannot be: says which field, what was expected, what came."""
+    """Invalid options: says which field, what was expected, what was given."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Limits:
     min_length: int | None = None
 
     def __str__(self):
-        """Returns them as people write them: "> 0", ">= 0 and <= 1"."""
+        """Returns the range as text: "> 0", ">= 0 and <= 1"."""
         signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "min_length": "of at least"}
         texts = {n: f"{x:g}" if x < 10**6 else str(x) for n, x in self._given().items()}
         return " and ".join(f"{signs[name]} {text}" for name, text in texts.items())
@@ -65,7 +65,7 @@ class Limits:
         return {name: limit for name, limit in vars(self).items() if limit is not None}
 
     def __get_pydantic_core_schema__(self, source, handler):
-        """Lets pydantic check the same where it reads a configuration."""
+        """Lets pydantic check the range where it reads a configuration."""
         # Strict, or true would pass for 1.
         strict = {"strict": True} if source in (int, float) else {}
         return {**handler(source), **strict, **self._given()}
@@ -80,7 +80,7 @@ Seed = Annotated[int, Limits(ge=0, lt=2**32)]  # of a key of JAX
 
 
 def absolute(path: str) -> str:
-    """Returns a path that means the same in every folder: a run may go on from another one."""
+    """Returns an absolute path: a run may be resumed from another folder."""
     return str(local(path).absolute())
 
 
@@ -100,7 +100,7 @@ class Section:
     __pydantic_config__ = types.MappingProxyType({"extra": "forbid", "allow_inf_nan": False})
 
     def __post_init__(self):
-        """Checks every field, then what `check` knows of them together."""
+        """Checks every field, then `check`."""
         for name, hint in hints(type(self)).items():
             value = getattr(self, name)
             fitted = _fit(hint, value)
@@ -124,12 +124,12 @@ class Family(Section):
     kind: str
 
     def __init_subclass__(cls):
-        """Makes a member known."""
+        """Registers a member."""
         _DEFINED.append(cls)
 
     @classmethod
     def members(cls) -> dict[str, type]:
-        """Returns {kind: class} of all that can be chosen, in the order of their definition.
+        """Returns {kind: class} of all members, in the order of their definition.
 
         Raises:
           SectionError: two of one kind.
@@ -166,7 +166,7 @@ class Family(Section):
         return members[kind](kind=kind)
 
     def label(self) -> str:
-        """Returns the kind with those options that are not the defaults: mla-projection=owm.
+        """Returns the kind with the options that differ from the defaults: mla-projection=owm.
 
         It depends on nothing but the section itself, so that names of runs do not change with what
         they are compared with, and two sections have the same one only if they are the same.
@@ -199,17 +199,17 @@ def defined() -> tuple[type, ...]:
 
 
 def forget(module: str) -> None:
-    """Forgets the members of families that a module has defined."""
+    """Removes the members of families that a module has defined."""
     _DEFINED[:] = [each for each in _DEFINED if each.__module__ != module]
 
 
 def is_family(hint) -> bool:
-    """Returns whether an annotation leaves a choice among the members of a family."""
+    """Returns whether an annotation allows a choice among the members of a family."""
     return isinstance(hint, type) and issubclass(hint, Family) and not _kinds(hint)
 
 
 def type_text(hint) -> str:
-    """Returns an annotation as people write it, with its range.
+    """Returns an annotation as text for users, with its range.
 
     Example:
       >>> type_text(Fraction | None)
@@ -241,7 +241,7 @@ _UNFIT = object()
 
 
 def _fit(hint, value):
-    """Returns the value as a field of an annotation holds it, `_UNFIT` where it cannot."""
+    """Returns the value converted to a field's annotation, `_UNFIT` if that is impossible."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         value = _fit(arguments[0], value)
@@ -283,7 +283,7 @@ def _fit(hint, value):
 
 
 def _kinds(cls: type) -> tuple[str, ...]:
-    """Returns the kinds that a class stands for; none of the base of a family."""
+    """Returns the kinds of a class; none for the base of a family."""
     hint = (
         cls.__annotations__.get("kind") if "kind" in vars(cls).get("__annotations__", {}) else None
     )

@@ -1,4 +1,4 @@
-"""Series: inputs of varying length, filled up to one length."""
+"""Series: inputs of varying length, padded to one length."""
 
 from typing import Any, NamedTuple
 

@@ -1,4 +1,4 @@
-"""Room on disks and in shared memory, looked at before the work that needs it."""
+"""Free space on disks and in shared memory, checked before the work that needs it."""
 
 import contextlib
 import errno
@@ -15,12 +15,12 @@ def size_text(size: float) -> str:
 
 
 def nearest(path: Path) -> Path:
-    """Returns the path if it is there, and otherwise the nearest one above that is."""
+    """Returns the path if it exists, and otherwise its nearest existing parent."""
     return next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
 
 
 def lacking(path: Path, needed: int) -> str | None:
-    """Returns how much is free for a path, and how much is needed; None where that fits."""
+    """Returns the free and the needed bytes for a path; None if they suffice."""
     free = shutil.disk_usage(nearest(path)).free
     if free >= needed:
         return None
@@ -28,13 +28,13 @@ def lacking(path: Path, needed: int) -> str | None:
 
 
 def is_full(error: BaseException) -> bool:
-    """Returns whether an error comes of a full disk, of whatever library it is."""
+    """Returns whether an error is due to a full disk, whatever library raised it."""
     return getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
 
 
 @contextlib.contextmanager
 def named(path: Path) -> Iterator[None]:
-    """Lets errors of the system in its block name the file, where Python's own do not."""
+    """Adds the file's name to system errors in its block that lack it."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The bound that keeps TCMax's steps safe, for any loop in optax."""
+"""The step bound that keeps TCMax stable, as an optax transformation."""
 
 import jax.numpy as jnp
 import optax

@@ -1,4 +1,4 @@
-"""Files of earlier versions in today's form."""
+"""Conversion of files of earlier versions to the current format."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ _OF_BOTH = (
 
 
 def upgraded(config: Mapping) -> dict:
-    """Returns the plain data of a configuration, or of a part of one, in today's form.
+    """Returns the plain data of a configuration, or of a part of one, in the current format.
 
     Up to version 0.2, methods and optimisers had a `name` in place of a `kind`, a head was its name
     alone, and what schedules take stood among the fields of the optimiser.
@@ -37,7 +37,7 @@ def upgraded(config: Mapping) -> dict:
 
 
 def of_stored_run(config: Mapping) -> dict:
-    """Returns the plain data of a run's whole configuration, with what it did not say.
+    """Returns the plain data of a run's whole configuration, with what its version implied.
 
     Up to version 0.2 inputs were not standardised, and that of features was named after them.
     """

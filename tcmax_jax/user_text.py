@@ -1,7 +1,7 @@
-"""Texts of users (names of classes, modalities, clips and files) on their way to a reader.
+"""Escaping of text from users (names of classes, modalities, clips, files) before it is shown.
 
-Whoever names something may write anything. A terminal acts on control characters, and marks of
-direction reorder what stands beside them; here they are shown, not obeyed.
+Names may contain any character. Terminals act on control characters, and bidirectional marks
+reorder the text around them; both are shown as escapes.
 """
 
 import unicodedata
@@ -12,7 +12,7 @@ _WIDE = {"W", "F"}
 
 
 def visible(text: str) -> str:
-    r"""Returns a text as one line: line breaks are spaces, and control characters are written out.
+    r"""Returns a text as one line: line breaks become spaces, control characters escapes.
 
     Example:
       >>> print(visible("\x1b[31mred"), visible("two\nlines"))
@@ -27,7 +27,7 @@ def printable(text: str) -> str:
 
 
 def escaped(text: str, chosen) -> str:
-    r"""Returns a text with the characters for which `chosen` holds written as Python does.
+    r"""Returns a text with the characters for which `chosen` is true as Python escapes.
 
     Example:
       >>> print(escaped("a\u72d7b", lambda character: ord(character) > 127))
@@ -37,7 +37,7 @@ def escaped(text: str, chosen) -> str:
 
 
 def columns(text: str) -> int:
-    """Returns how many columns of a terminal a text takes: Chinese and Japanese signs take two.
+    """Returns the width of a text in columns of a terminal: East Asian wide characters take two.
 
     Example:
       >>> columns("dog"), columns("\u72d7")

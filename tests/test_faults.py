@@ -17,7 +17,7 @@ import pytest
 
 from tcmax_jax.evaluation.reports import report
 from tcmax_jax.training import loop, passes
-from tcmax_jax.training.kept import Kept
+from tcmax_jax.training.checkpoint_reader import CheckpointReader
 from tests.command import launch_here
 from tests.harms import HARMS
 
@@ -143,7 +143,7 @@ def trained(tmp_path_factory):
 
 def files(row, folder):
     """Returns the files of a row: those of the run, or of its data."""
-    checkpoints = Kept(folder / "run" / "checkpoints")
+    checkpoints = CheckpointReader(folder / "run" / "checkpoints")
     others = [step for step in checkpoints.steps if step != checkpoints.latest]
     named = {"<latest>": checkpoints.latest, "<best>": checkpoints.best, "<other>": others[0]}
     pattern = row.pattern

@@ -18,8 +18,8 @@ from tests.evaluation.reports import made_runs
 PACKAGE = Path(__file__).parents[1] / "tcmax_jax"
 # What is no file: digests, parts of other files, values as a user would type them.
 TEXTS = {
-    "base.py", "chunks.py", "kept.py", "listing.py", "logs.py", "provenance.py", "section.py",
-    "studies.py", "study.py", "summary.py",
+    "base.py", "checkpoint_reader.py", "chunks.py", "listing.py", "logs.py", "provenance.py",
+    "section.py", "studies.py", "study.py", "summary.py",
 }  # fmt: skip
 
 

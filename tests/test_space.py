@@ -15,7 +15,7 @@ from tcmax_jax.data.sources.manifest import ManifestData
 from tcmax_jax.files import write_atomically
 from tcmax_jax.training import loop
 from tcmax_jax.training.checkpoint import Checkpoints, check_room
-from tcmax_jax.training.kept import CheckpointError, Kept
+from tcmax_jax.training.checkpoint_reader import CheckpointError, CheckpointReader
 from tests.command import launch_here
 from tests.training.test_checkpoint import save, state_at
 from tests.training.tiny import tiny_config
@@ -53,7 +53,7 @@ def test_a_disk_that_is_full_later_ends_with_a_line(tmp_path, free, capfd):
     message = r"write a checkpoint into .*, got: 0\.0 MB of free space where .*Earlier checkpoints"
     with pytest.raises(CheckpointError, match=message), Checkpoints(folder) as checkpoints:
         checkpoints.save(state_at(4), {"accuracy": 0.5})
-    assert Kept(folder).steps == [2]
+    assert CheckpointReader(folder).steps == [2]
     assert "Traceback" not in capfd.readouterr().err
 
 

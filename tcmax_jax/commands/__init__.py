@@ -1,1 +1,1 @@
-"""What the command does: one function a mode, which takes its flags and returns what to print."""
+"""The modes of the command line: each takes its flags and returns the text to print."""

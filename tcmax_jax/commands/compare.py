@@ -1,4 +1,4 @@
-"""Many runs of one recipe: methods x fusions x seeds, and what they come to."""
+"""Comparisons: a recipe trained with every method, fusion and seed, and the resulting tables."""
 
 import dataclasses
 import itertools
@@ -138,7 +138,7 @@ def run_comparison(
 
 
 def _references(config, workdir, data_dir, split) -> dict[str, float]:
-    """Returns accuracies that need no training of a network; measured once for a folder."""
+    """Returns the reference accuracies, measured once for each folder."""
     before = digests.read_json_or_none(workdir / _FILE, processes.say, "It is recomputed.")
     if known := (before or {}).get("references"):
         return known
@@ -158,7 +158,7 @@ def _names(config):
 
 
 def finished_results(folder: Path) -> dict | None:
-    """Returns the results of a run that has come to its end; it may be evaluated before."""
+    """Returns the results of a finished run, None for one that is still to be evaluated."""
     again, fields = "The run is evaluated again.", ["finished", "splits", "dataset"]
     path = RunFolder(folder).results
     results = digests.read_json_or_none(path, processes.say, again, fields)
@@ -166,7 +166,7 @@ def finished_results(folder: Path) -> dict | None:
 
 
 def _check_same_data(folder, results, datasets):
-    """Checks a run, which may be an old one, against those before it, {data set: its first run}."""
+    """Checks that a run has the data of those before it, {data set: its first run}."""
     datasets.setdefault(results["dataset"], folder.name)
     if len(datasets) > 1:
         texts = [f"{name} on {dataset}" for dataset, name in datasets.items()]

@@ -85,7 +85,7 @@ def estimate(options: Options) -> Outcome:
 
 @contextlib.contextmanager
 def fit_bars() -> Iterator[Callable]:
-    """Yields what `fit` takes as `progress`: a bar for each fit on a terminal, else a line."""
+    """Yields the `progress` argument of `fit`: a bar for each fit on a terminal, else lines."""
     bar = tqdm(total=0, unit="step", file=sys.stderr, disable=None, leave=False)
     with bar:
 
@@ -164,7 +164,7 @@ def estimate_file(
 
 
 def estimates_table(results: Mapping) -> str:
-    """Lays out the results of `estimate_file`: estimates first, then when each kind holds."""
+    """Lays out the results of `estimate_file`: the estimates, then the validity of each kind."""
     names = ", ".join(results["variables"])
     lines = [
         f"total correlation of {names} in nats, {results['examples']} examples",

@@ -1,4 +1,4 @@
-"""Export: a trained classifier as files that are used without this project."""
+"""Export of a trained classifier to files that can be used without tcmax_jax."""
 
 import functools
 from pathlib import Path
@@ -23,7 +23,7 @@ FILES = _PARAMS, _ABOUT, _FUNCTION = "params.npz", "model.json", "classifier.jax
 
 
 def export(options: Options) -> Outcome:
-    """Writes the classifier as files that are used without this project."""
+    """Exports the classifier as files that can be used without tcmax_jax."""
     run_config(options)
     say(f"exporting the classifier for {', '.join(PLATFORMS)} ...")
     write_export(Path(options.workdir), Path(options.export), recalibrated=options.recalibrated)
@@ -31,7 +31,7 @@ def export(options: Options) -> Outcome:
 
 
 def write_export(workdir: Path, folder: Path, *, recalibrated: bool = False) -> None:
-    """Writes the best checkpoint of a run as a folder of three files, whole or not at all.
+    """Writes the best checkpoint of a run as a folder of three files, atomically.
 
     params.npz: {path: array} of all parameters and statistics, such as
       "params/head/audio/kernel"; nothing is pickled.
@@ -116,7 +116,7 @@ def input_shapes(config: Config) -> dict[str, Any]:
 
 
 def description(trained: Trained, inputs: dict, exported: jax.export.Exported) -> dict:
-    """Returns what model.json holds."""
+    """Returns the content of model.json."""
     config = to_dict(trained.config)
     outputs = jax.tree.unflatten(exported.out_tree, exported.out_avals)
     array = lambda x, *shape: {"shape": ["rows", *shape], "dtype": str(x.dtype)}

@@ -1,6 +1,6 @@
-"""The table of modes: what each one does, the flags that it reads, the function behind it.
+"""The table of modes: what each one does, the flags that it reads, the function that it calls.
 
-Light, since decoding processes import it again: functions are imported when they run.
+Worker processes import this module, so it imports those functions only when they run.
 """
 
 import importlib
@@ -34,7 +34,7 @@ class Mode(NamedTuple):
 
 
 class Options(NamedTuple):
-    """What the command line says to a mode.
+    """The flags of a mode, as attributes.
 
     Attributes:
       mode: name of the mode.
@@ -55,7 +55,7 @@ class Options(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a mode came to.
+    """The result of a mode: text to print, exit status.
 
     Attributes:
       text: what to print.
@@ -170,7 +170,7 @@ def modes_reading(flag: str) -> list[str]:
 
 
 def check_flags(mode: str, given: dict[str, Any], fields: dict[str, str]) -> None:
-    """Checks that a mode reads all that was given, and got what it needs.
+    """Checks that a mode reads every given flag, and that it has every flag it needs.
 
     Args:
       mode: name of the mode.

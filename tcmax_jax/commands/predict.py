@@ -1,4 +1,4 @@
-"""Prediction: what a trained classifier says of clips that are new to it."""
+"""Predictions of a trained classifier on new clips."""
 
 import os
 import sys
@@ -34,7 +34,7 @@ _COLUMNS, _REASON = ("id", "prediction", "probability"), "reason"
 
 
 class Prediction(NamedTuple):
-    """What was predicted of the clips of a list.
+    """The predictions for the clips of a list.
 
     Attributes:
       clips: all clips of the list.
@@ -117,7 +117,7 @@ def predict_file(
 
 
 def _check_target(predictions: Path, read: Sequence[Path], run: RunFolder) -> None:
-    """Checks, before any work, that the file can be written and that nothing is lost with it."""
+    """Checks, before any work, that the file can be written and overwrites nothing else."""
     if not predictions.parent.is_dir():
         raise FileNotFoundError(
             f"Expected a folder for the predictions, got {predictions.parent}, which does not "
@@ -165,7 +165,7 @@ def predictions_csv(prediction: Prediction, *, with_reasons: bool) -> str:
 
 
 def class_heading(part: str, name: str, modalities: Collection[str]) -> str:
-    """Returns the heading of a class's probabilities; no two of a file are the same.
+    """Returns the column heading of a class's probabilities, unique within the file.
 
     That of a modality is `audio:dog`, where a colon in the modality's own name is %3A, and a
     percent sign %25. The fused one is the name of the class, or `fused:id` where the name is a
@@ -191,7 +191,7 @@ def class_heading(part: str, name: str, modalities: Collection[str]) -> str:
 
 
 def prediction_text(prediction: Prediction) -> str:
-    """Returns a line on how many clips were predicted, and how many labels were met."""
+    """Returns a line on how many clips were predicted, and the accuracy on labelled ones."""
     fused = prediction.probabilities.get("fused", {})
     text = f"predicted {len(fused)} of {len(prediction.clips)} clips"
     labelled = [clip for clip in prediction.clips if clip.label and clip.id in fused]
@@ -273,7 +273,7 @@ def _rows(batch, take):
 
 
 def _shapes(example, axis: int = 0) -> str:
-    """Returns the shapes of the arrays of an input from an axis on, as text."""
+    """Returns the shapes of the arrays of an input, from an axis on, as text."""
     return " and ".join(str([*array.shape[axis:]]) for array in jax.tree.leaves(example))
 
 
@@ -300,7 +300,7 @@ def _by_clip(result, modalities, ids, left_out) -> dict:
 
 
 def _allowed(skipped: dict[str, str], allow_skipped: bool) -> dict[str, str]:
-    """Returns {id: why there is no prediction}; raises RawDataError if there must not be any."""
+    """Returns {id: why there is no prediction}; raises RawDataError if that is not allowed."""
     if skipped and not allow_skipped:
         raise RawDataError(
             f"{next(iter(skipped.values()))} Or give such clips a row without a prediction: "

@@ -1,4 +1,4 @@
-"""What the flags say about a recipe, its data and its folder."""
+"""The recipe, data folder and run folder that the flags select."""
 
 import os
 from pathlib import Path
@@ -23,7 +23,7 @@ def recipe_of(options: Options) -> Config:
 
 
 def changes_recipe(options: Options) -> bool:
-    """Returns whether a configuration is given beside --workdir."""
+    """Returns whether a configuration is given in addition to --workdir."""
     return bool(options.experiment or options.fields or options.allow_skipped or options.raw_dir)
 
 

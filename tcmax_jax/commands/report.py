@@ -1,4 +1,4 @@
-"""What is read from finished runs alone: analyses, reports and differences."""
+"""Modes that only read finished runs: analyses, reports and differences."""
 
 import sys
 from pathlib import Path

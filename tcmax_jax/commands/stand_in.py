@@ -1,4 +1,4 @@
-"""Made-up examples in the form of a configuration's own, where its data is not there."""
+"""Synthetic examples with the shapes of a configuration, for use without its data."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ class UnknownShapeError(ValueError):
 
 
 def stand_in(config: Config, num_classes: int) -> Dataset:
-    """Returns a data set of records in the form of the configuration's, without a meaning.
+    """Returns a data set of synthetic records with the shapes of the configuration's data.
 
     Raises:
       UnknownShapeError: nobody knows the size of the pictures yet.
@@ -49,7 +49,7 @@ def stand_in(config: Config, num_classes: int) -> Dataset:
 
 @dataclasses.dataclass
 class _Records(Sequence):
-    """Examples that differ in their label alone."""
+    """Synthetic examples that differ in their labels alone."""
 
     values: dict
     number: int

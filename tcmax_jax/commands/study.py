@@ -1,4 +1,4 @@
-"""Studies: a comparison again and again, for each value of one field of the configuration."""
+"""Studies: a comparison repeated for each value of one field of the configuration."""
 
 import dataclasses
 import json
@@ -29,7 +29,7 @@ _RESTORE = "Restore it from a copy, or remove the run's folder to train it again
 
 
 def study(options: Options) -> Outcome:
-    """Compares them for each value of a field."""
+    """Runs the comparison for each value of a field."""
     config = recipe_of(options)
     workdir = workdir_of(options, f"{config.name}-study")
     result = run_study(config, workdir, data_folder(options))
@@ -113,7 +113,7 @@ def run_study(
 
 
 def _known_memory(workdir) -> Mapping:
-    """Returns {text of a value: {(method, fusion): "step_memory"}} that an earlier call found."""
+    """Returns {value as text: {(method, fusion): "step_memory"}} measured by earlier calls."""
     lost = "It is recomputed."
     before = digests.read_json_or_none(workdir / _FILE, processes.say, lost, ["points"])
     points = before["points"] if before else []
@@ -128,7 +128,7 @@ def _known_memory(workdir) -> Mapping:
 
 
 def _costs(recipe, folder, data_dir, memory) -> Mapping:
-    """Returns {(method, fusion): {cost: interval over seeds}} of runs that have ended."""
+    """Returns {(method, fusion): {cost: interval over seeds}} of finished runs."""
     costs_by_method, memory = {}, dict(memory)
     for each in plan(recipe):
         run = folder / run_name(each)

@@ -1,4 +1,4 @@
-"""Preparing, training and evaluating one run."""
+"""Modes for one run: preparing its data, training and evaluating."""
 
 from tcmax_jax.commands.modes import Options, Outcome
 from tcmax_jax.commands.recipe import changes_recipe, data_folder, recipe_of, run_folder
@@ -20,7 +20,7 @@ def prepare(options: Options) -> Outcome:
 
 
 def train(options: Options) -> Outcome:
-    """Trains a recipe, or goes on with it."""
+    """Trains a recipe, or resumes its run."""
     config = recipe_of(options)
     workdir = run_folder(options, config)
     results = loop.train(config, workdir, data_folder(options))
@@ -28,7 +28,7 @@ def train(options: Options) -> Outcome:
 
 
 def evaluate(options: Options) -> Outcome:
-    """Evaluates a run again, with probes in that mode."""
+    """Evaluates a run again, with linear probes in mode `probe`."""
     config = recipe_of(options)
     workdir = run_folder(options, config)
     # A recipe is needed for the sections that it defines, whatever fields the run has changed.

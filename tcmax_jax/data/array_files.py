@@ -1,4 +1,4 @@
-"""Files of arrays that were made elsewhere: features, spectrograms, frames, series, ids of tokens.
+"""Files of existing arrays: features, spectrograms, frames, series, token ids.
 
 One file for all examples of a modality, or one for each. For all of them:
 
@@ -45,7 +45,7 @@ class Table(NamedTuple):
     named: Mapping[str, np.ndarray] | None = None
 
     def row(self, clip: Clip) -> int:
-        """Returns the row of a clip; raises MediaError where it has none."""
+        """Returns the row index of a clip; raises MediaError if it has none."""
         if self.rows is not None:
             if clip.id not in self.rows:
                 raise self._missing(clip, self.rows)
@@ -65,7 +65,7 @@ class Table(NamedTuple):
         return clip.row
 
     def read(self, clip: Clip) -> np.ndarray:
-        """Returns the array of a clip; raises MediaError where it has none."""
+        """Returns the array of a clip; raises MediaError if it has none."""
         if self.named is None:
             return self.values[self.row(clip)]
         if clip.id not in self.named:
@@ -81,7 +81,7 @@ class Table(NamedTuple):
 
 
 def read_row(path: Path, clip: Clip, key: str | None = None) -> np.ndarray:
-    """Reads the array of one clip from what holds those of all.
+    """Reads the array of one clip from a file with the arrays of all clips.
 
     Args:
       path: folder or file.
@@ -95,7 +95,7 @@ def read_row(path: Path, clip: Clip, key: str | None = None) -> np.ndarray:
 
 
 def read_file(path: Path, key: str | None = None) -> np.ndarray:
-    """Reads the one array of a file, or the one of that name; raises MediaError."""
+    """Reads the only array of a file, or the one of a given name; raises MediaError."""
     arrays = _arrays(path)
     if key is None and len(arrays) == 1:
         return next(iter(arrays.values()))
@@ -117,7 +117,7 @@ def table(path: Path, key: str | None = None) -> Table:
 
 
 def check_rows(path: Path, number: int, key: str | None = None) -> None:
-    """Raises RawDataError where rows are in the order of a list, but not one for each clip."""
+    """Raises RawDataError where rows in list order are not one for each clip."""
     if path.is_dir():
         return
     opened = table(path, key)
@@ -129,7 +129,7 @@ def check_rows(path: Path, number: int, key: str | None = None) -> None:
 
 
 def write_features(path: Path, ids, features) -> None:
-    """Writes an .npz file with ids, whole or not at all.
+    """Writes an .npz file with ids, atomically.
 
     Args:
       path: the file, its name ending in .npz.
@@ -142,7 +142,7 @@ def write_features(path: Path, ids, features) -> None:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes an .npz file with an array for each id, of any shapes, whole or not at all.
+    """Writes an .npz file with an array of any shape for each id, atomically.
 
     Args:
       path: the file, its name ending in .npz.
@@ -221,7 +221,7 @@ def _with_ids(path: Path, arrays: Mapping, key: str | None) -> Table:
 
 
 def _arrays(path: Path) -> Mapping[str, np.ndarray]:
-    """Returns {name: array} of a file; arrays of .npz and .safetensors are read when asked for."""
+    """Returns {name: array} of a file; arrays of .npz and .safetensors are read on access."""
     readers = {".npy": _npy, ".npz": _Npz, ".safetensors": _Safetensors}
     if path.suffix not in readers:
         raise MediaError(
@@ -249,7 +249,7 @@ def _npy(path: Path) -> dict[str, np.ndarray]:
 
 
 class _Lazy(Mapping):
-    """Arrays by name, each read when it is asked for."""
+    """Arrays by name, each read on access."""
 
     def __init__(self, path: Path, names: Sequence[str]):
         self._path = path

@@ -1,7 +1,7 @@
-"""Clips: what is known of the examples of a data set before anything is decoded.
+"""Clips: the metadata of examples, before any file is decoded.
 
-Names of files come from lists: none leads out of the folder that it is meant for. Links are
-followed: whoever may put one into the folder may put the file there too.
+File names come from lists, so one that leads out of its folder is refused. Symbolic links are
+followed: whoever can create one in the folder could put the file there too.
 """
 
 import os
@@ -77,7 +77,7 @@ class Listing(NamedTuple):
 
 
 def check_clips(listing: Listing, source: Path) -> None:
-    """Raises RawDataError where nothing is to train on, a label is unknown or an id comes twice.
+    """Raises RawDataError where train is empty, a label is unknown or an id is repeated.
 
     Args:
       listing: the clips.
@@ -93,7 +93,7 @@ def check_clips(listing: Listing, source: Path) -> None:
 
 
 def check_labels(clips: Sequence[Clip], class_names: Sequence[str]) -> None:
-    """Raises RawDataError where a label is none of the classes; names the place."""
+    """Raises RawDataError where a label is not among the classes; names the place."""
     for clip in clips:
         if clip.label not in class_names:
             shown = ", ".join(class_names[:5])
@@ -106,7 +106,7 @@ def check_labels(clips: Sequence[Clip], class_names: Sequence[str]) -> None:
 
 
 def check_ids(clips: Sequence[Clip]) -> None:
-    """Raises RawDataError where an id is too long, or comes twice; names the places."""
+    """Raises RawDataError where an id is too long or repeated; names the places."""
     first_seen = {}
     for clip in clips:
         if len(clip.id) > _LONGEST_ID:
@@ -123,7 +123,7 @@ def check_ids(clips: Sequence[Clip]) -> None:
 
 
 def inner_path(place: str, folder: Path, path: str, *, outside: bool) -> Path:
-    """Joins a path of a list to the list's folder.
+    """Joins a path from a list to the list's folder; refuses paths that lead out of it.
 
     Args:
       place: where it is listed, for messages.
@@ -154,7 +154,7 @@ def inner_path(place: str, folder: Path, path: str, *, outside: bool) -> Path:
 
 
 def check_name(place: str, name: str) -> None:
-    """Raises RawDataError where a name of a list cannot be, or be part of, that of a file."""
+    """Raises RawDataError where a name from a list cannot be used in a file name."""
     if fault := name_fault(name):
         raise RawDataError(
             f"{place}: Expected a name, which becomes that of a file, got {name[:60]!r}, which "
@@ -163,7 +163,7 @@ def check_name(place: str, name: str) -> None:
 
 
 def name_fault(name: str) -> str | None:
-    """Returns what keeps a name from being that of a file in a folder, or None."""
+    """Returns why a name cannot be that of a file in a folder, or None."""
     if not name or name in (os.curdir, os.pardir):
         return "names no file"
     for mark in ("/", "\\", "\0"):

@@ -72,7 +72,7 @@ def open_dataset(path: str | os.PathLike, modalities: Sequence[str]) -> Dataset:
 
 
 class _Records:
-    """The records of a split; says what is wrong with one that cannot be used."""
+    """The records of a split; its errors name the record."""
 
     always_the_same = True
 
@@ -117,7 +117,7 @@ def groups_of(dataset: Dataset, split: str) -> list[str]:
 
 
 def clip_counts(dataset: Dataset) -> dict:
-    """Returns {split: {"listed": number of clips in its list, "used": number of them prepared}}.
+    """Returns {split: {"listed": clips in its list, "used": clips that were prepared}}.
 
     Generated data sets have no list; {} for them.
     """

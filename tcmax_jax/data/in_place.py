@@ -1,7 +1,7 @@
-"""Arrays that are read where they lie; in whole batches where a file has a row for each example.
+"""Data sets of array files that are read where they are, without a prepared copy.
 
-Everything is looked at once, when the data is opened for the first time; what came of it is kept
-beside the folder that prepared data would have.
+All arrays are checked when the data is opened for the first time; the result is stored beside the
+folder that prepared data would have.
 """
 
 import sys
@@ -35,12 +35,12 @@ _FILE = "checked.json"
 
 
 class ArrayRecords(Sequence):
-    """Records of clips whose arrays lie in files."""
+    """Records of clips whose arrays are read from their files."""
 
     always_the_same = True
 
     def __init__(self, forms: Mapping[str, ArrayForm], clips: Sequence[Clip], labels, weighted):
-        """Takes {modality: stored form}, clips, the numbers of their classes, whether to weigh."""
+        """Takes {modality: stored form}, clips, their class indices, whether they are weighted."""
         self.forms = forms
         self._clips = clips
         self._labels = np.asarray(labels, np.int32)
@@ -93,7 +93,7 @@ class ArrayRecords(Sequence):
 
 
 def is_in_place(source: Source) -> bool:
-    """Returns whether a source is read where it lies: as it says, or if all of it are `Arrays`."""
+    """Returns whether a source is read in place: if it says so, or if all are `Arrays`."""
     if not isinstance(source, ManifestData):
         return False
     if source.in_place is None:
@@ -102,7 +102,7 @@ def is_in_place(source: Source) -> bool:
 
 
 def open_in_place(source: ClipsSource, data_dir: str) -> Dataset:
-    """Opens the arrays of a source, and checks them all if that was not done before.
+    """Opens the arrays of a source, and checks them all the first time.
 
     Args:
       source: the data set; all its stored forms are of arrays.
@@ -140,7 +140,7 @@ def open_in_place(source: ClipsSource, data_dir: str) -> Dataset:
 
 
 def _outcomes(forms, listing: Listing, source: ClipsSource) -> list[Outcome]:
-    """Returns what became of each clip when its arrays were read."""
+    """Returns the outcome of reading the arrays of each clip."""
     print(f"reading the arrays of {len(listing.clips)} examples ...", file=sys.stderr, flush=True)
     outcomes = []
     for clip in listing.clips:

@@ -1,4 +1,4 @@
-"""Inputs: from what is stored of an example to what an encoder reads.
+"""Inputs: from the stored value of an example to what an encoder reads.
 
 An input is called with the stored value and the example's seed, from which it augments, or None for
 evaluation, which is deterministic. Modalities that show the same scene draw from the same stream of
@@ -45,7 +45,7 @@ class Input(Family):
         raise NotImplementedError
 
     def decoded(self, stored):
-        """Returns what may stand in the place of a stored value, so that it is decoded once.
+        """Returns the stored value decoded, if that can be cached in its place.
 
         The input of both is the same.
         """
@@ -67,11 +67,11 @@ class Input(Family):
         return np.zeros(self.shape(form), form.dtype)
 
     def fitted(self, form: Form) -> "Input":
-        """Returns the input with all that depends on what is stored."""
+        """Returns the input with all fields that the stored data determines."""
         return self
 
     def takes_batches(self, form: Form) -> bool:
-        """Returns whether `of_batch` does for arrays of a form what a call for each would do."""
+        """Returns whether `of_batch` gives the same as a call for each example."""
         return False
 
     def of_batch(self, stored: np.ndarray):
@@ -127,7 +127,7 @@ class SpectrogramInput(Input):
 
 @section
 class SceneInput(Input):
-    """Base of inputs that are cut from pictures; all pictures of a clip in the same way.
+    """Base of inputs that are cropped from pictures, all pictures of a clip alike.
 
     Attributes:
       size: height and width in pixels.
@@ -166,11 +166,11 @@ class FramesInput(SceneInput):
         return np.stack(frames) if self.size is None else _resized(frames, seed, self)[0]
 
     def takes_batches(self, form):
-        """Returns whether nothing is cut or resized."""
+        """Returns whether nothing is cropped or resized."""
         return self.size is None
 
     def of_batch(self, stored):
-        """Returns them."""
+        """Returns the stored arrays."""
         return stored
 
     def shape(self, form):
@@ -181,7 +181,7 @@ class FramesInput(SceneInput):
 
 @section
 class FlowInput(SceneInput):
-    """Stored optical flow becomes [size, size, 2 T] uint8, cut and mirrored as the pictures are.
+    """Stored optical flow becomes [size, size, 2 T] uint8, cropped and mirrored like the pictures.
 
     The channels are x and y of the first field, of the second, and so on; 127.5 is no motion. Where
     the scene is mirrored, displacements to the right change their sign. Their lengths stay those in
@@ -207,13 +207,13 @@ class FlowInput(SceneInput):
 
 @section
 class ArrayInput(Input):
-    """Stored arrays [...] of one shape stay as they are, such as features [D]."""
+    """Stored arrays [...] of one shape pass unchanged, such as features [D]."""
 
     kind: Literal["array"] = "array"
     standardize: bool | None = None
 
     def __call__(self, stored, seed):
-        """Returns them."""
+        """Returns the stored array."""
         return stored
 
     def takes_batches(self, form):
@@ -221,7 +221,7 @@ class ArrayInput(Input):
         return True
 
     def of_batch(self, stored):
-        """Returns them."""
+        """Returns the stored arrays."""
         return stored
 
     def shape(self, form):
@@ -233,7 +233,7 @@ class ArrayInput(Input):
 
 @section
 class SeriesInput(Input):
-    """A stored array [T, ...] becomes a `Series` of `steps` steps, filled up with zeros.
+    """A stored array [T, ...] becomes a `Series` of `steps` steps, padded with zeros.
 
     Attributes:
       steps: largest length; longer arrays are cropped at random in training, and at the centre in
@@ -245,7 +245,7 @@ class SeriesInput(Input):
     standardize: bool | None = None
 
     def __call__(self, stored, seed):
-        """Crops or fills up."""
+        """Crops or pads."""
         spare = len(stored) - self.steps
         if spare > 0:
             start = spare // 2 if seed is None else int(_stream(seed, _SOUND).integers(spare + 1))
@@ -255,7 +255,7 @@ class SeriesInput(Input):
         return Series(values, np.arange(self.steps) < len(stored))
 
     def fitted(self, form):
-        """Returns the input with the largest length that is stored."""
+        """Returns the input with the largest stored length."""
         return dataclasses.replace(self, steps=self.steps or form.shape[0])
 
     def zeros(self, form):
@@ -264,11 +264,11 @@ class SeriesInput(Input):
         return Series(np.zeros(shape, form.dtype), np.zeros(shape[0], bool))
 
     def takes_batches(self, form):
-        """Returns whether nothing is cropped or filled up."""
+        """Returns whether nothing is cropped or padded."""
         return not form.varying and self.steps in (None, form.shape[0])
 
     def of_batch(self, stored):
-        """Returns them with a mask that leaves nothing out."""
+        """Returns the stored arrays with a mask that is True everywhere."""
         return Series(stored, np.ones(stored.shape[:2], bool))
 
     def shape(self, form):

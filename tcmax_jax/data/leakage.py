@@ -1,4 +1,4 @@
-"""What a list of clips has that makes results better, or worse, than they are."""
+"""Warnings about the same media in several splits, or under several labels."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ _SHOWN = 3
 
 
 def leakage_notes(clips: Sequence[Clip]) -> list[str]:
-    """Returns a sentence on files whose cuts overlap in several splits, and with several labels."""
+    """Returns warnings about overlapping cuts of a file with several splits or labels."""
     by_file = defaultdict(list)
     for clip in clips:
         for file in {clip.video, clip.audio, *(file for _, file in clip.files)} - {None}:
@@ -27,7 +27,7 @@ def leakage_notes(clips: Sequence[Clip]) -> list[str]:
 
 
 def copies_note(clips: Sequence[Clip], digests: Mapping[str, str]) -> list[str]:
-    """Returns a sentence on files of one content in several splits, under several names.
+    """Returns a warning about identical files in several splits under different names.
 
     Args:
       clips: the clips.
@@ -45,7 +45,7 @@ def copies_note(clips: Sequence[Clip], digests: Mapping[str, str]) -> list[str]:
 
 
 def _overlaps(clips: Sequence[Clip]) -> Iterator[tuple[Clip, Clip]]:
-    """Yields pairs of clips of one file, in time next to each other, that share some of it."""
+    """Yields pairs of clips of one file, adjacent in time, that overlap."""
     begins = sorted(clips, key=lambda clip: clip.start or 0.0)
     reaching = []
     for clip in begins:

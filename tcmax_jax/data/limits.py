@@ -1,7 +1,7 @@
-"""What is refused of media files before it can do harm, and how that is said.
+"""Limits on media files, checked before memory is allocated, and their error messages.
 
-Media files come from elsewhere: what they declare to be larger than any clip is refused before
-memory is taken for it.
+Media files may come from anywhere. What a file declares beyond the size of any real clip is refused
+before memory is allocated for it.
 """
 
 # Pixels of one picture, 8192 x 8192: twice the size of 8K video.
@@ -19,7 +19,7 @@ MAX_SAMPLES = 2**28
 
 
 class MediaError(ValueError):
-    """A media file that does not hold what was asked of it.
+    """A media file that does not hold what was requested.
 
     Attributes:
       reason: why, in a few words that are the same for all files of the same fault.
@@ -35,7 +35,7 @@ class MediaError(ValueError):
 
 
 def check_pixels(source, width: int, height: int) -> None:
-    """Raises MediaError where a picture has more than `MAX_PIXELS`; `source` is what it is of."""
+    """Raises MediaError where a picture has more than `MAX_PIXELS`; `source` names it."""
     if width * height > MAX_PIXELS:
         raise MediaError(
             "picture too large",

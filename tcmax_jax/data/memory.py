@@ -1,4 +1,4 @@
-"""How this process treats the memory of pictures and batches."""
+"""Settings of the memory allocator for pictures and batches."""
 
 import ctypes
 import sys
@@ -8,7 +8,7 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 
 
 def keep_freed_memory() -> None:
-    """Lets the C library keep what is freed, for the next picture; does nothing without glibc.
+    """Keeps freed memory for reuse by the next picture; does nothing without glibc.
 
     By default each buffer of a megabyte is given back to the system and faulted in again, page by
     page, which takes a quarter of the time of reading and decoding (see

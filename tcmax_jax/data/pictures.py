@@ -23,7 +23,7 @@ def encode_image(frame: np.ndarray, *, lossless: bool = False) -> bytes:
 
 
 def decode_image(encoded: bytes) -> np.ndarray:
-    """Decodes a JPEG or PNG file, such as `encode_image` writes.
+    """Decodes a JPEG or PNG file, such as those that `encode_image` writes.
 
     Args:
       encoded: the file's bytes.
@@ -66,7 +66,7 @@ def encode_flow(flow: np.ndarray, bound: float) -> bytes:
 
 
 def decode_flow(encoded: bytes) -> np.ndarray:
-    """Decodes what `encode_flow` wrote to grey levels uint8 [H, W, 2]; 127.5 is no motion.
+    """Decodes the result of `encode_flow` to grey levels uint8 [H, W, 2]; 127.5 is no motion.
 
     Raises:
       MediaError: it is no such picture.
@@ -82,7 +82,7 @@ def decode_flow(encoded: bytes) -> np.ndarray:
 
 
 def declared_size(encoded: bytes) -> tuple[int, int] | None:
-    """Returns (width, height) by a file's header; None if it is no JPEG or PNG, or ends early."""
+    """Returns (width, height) from a file's header; None if it is not JPEG or PNG, or truncated."""
     if encoded.startswith(_PNG):
         return _png_size(encoded)
     if encoded.startswith(_JPEG):
@@ -91,7 +91,7 @@ def declared_size(encoded: bytes) -> tuple[int, int] | None:
 
 
 def _encode(picture: np.ndarray, lossless: bool = False) -> bytes:
-    """Encode a grey or BGR picture as JPEG, or as PNG."""
+    """Encodes a grey or BGR picture as JPEG, or as PNG."""
     options = [] if lossless else [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     try:
         done, encoded = cv2.imencode(".png" if lossless else ".jpg", picture, options)
@@ -108,7 +108,7 @@ def _encode(picture: np.ndarray, lossless: bool = False) -> bytes:
 
 
 def _png_size(encoded: bytes) -> tuple[int, int] | None:
-    """Walks all chunks, since OpenCV takes memory for what each of them says it holds."""
+    """Walks all chunks, since OpenCV allocates memory for the declared size of each."""
     at = len(_PNG)
     while length := _unpack(">I", encoded, at):
         if encoded[at + 4 : at + 8] == b"IEND":
@@ -118,7 +118,7 @@ def _png_size(encoded: bytes) -> tuple[int, int] | None:
 
 
 def _jpeg_size(encoded: bytes) -> tuple[int, int] | None:
-    """Walks the segments as libjpeg does, which skips what is none."""
+    """Walks the segments as libjpeg does, skipping bytes between them."""
     at = len(_JPEG)
     while (at := encoded.find(b"\xff", at)) >= 0:
         while encoded[at : at + 1] == b"\xff":

@@ -27,7 +27,7 @@ _QUEUED = 2  # batches of a worker on their way to the loop
 
 
 class Readers(NamedTuple):
-    """Who reads and decodes.
+    """The threads and worker processes that read and decode.
 
     Attributes:
       threads: threads of the main process.
@@ -39,7 +39,7 @@ class Readers(NamedTuple):
 
 
 class Process(NamedTuple):
-    """Which part of every batch is read here.
+    """The share of every batch that this process reads.
 
     Attributes:
       index: number of this process.
@@ -51,7 +51,7 @@ class Process(NamedTuple):
 
 
 def steps_per_epoch(source: Sequence, batch_size: int) -> int:
-    """Returns the number of whole batches in an epoch; raises ValueError if there is not one."""
+    """Returns the number of whole batches in an epoch; raises ValueError if it is 0."""
     if len(source) < batch_size:
         raise ValueError(
             f"Expected at least one batch of {batch_size} training examples, got {len(source)}. "
@@ -71,7 +71,7 @@ def train_batches(
     process: Process,
     first_step: int = 0,
 ) -> Iterator[dict]:
-    """Yields this process's part of the training batches, from any step on.
+    """Yields this process's share of the training batches, from any step on.
 
     Args:
       source: records of the training split.
@@ -105,7 +105,7 @@ def train_batches(
 def eval_batches(
     source: Sequence, transforms: Transforms, *, batch_size: int, readers: Readers, process: Process
 ) -> Iterator[dict]:
-    """Yields this process's part of a split in order, every example once, padded and masked.
+    """Yields this process's share of a split in order, each example once, padded and masked.
 
     Args:
       source: records of the split.
@@ -128,14 +128,14 @@ def eval_batches(
 
 
 def takes_batches(source: Sequence, transforms: Transforms) -> bool:
-    """Returns whether a source and all transforms take whole batches, which is much faster."""
+    """Returns whether a source and all transforms handle whole batches, which is much faster."""
     return getattr(source, "has_batches", False) and all(
         transform.takes_batches(source.forms[m]) for m, transform in transforms.items()
     )
 
 
 class Subset:
-    """Some records of a source, read when they are asked for."""
+    """Some records of a source, read on access."""
 
     def __init__(self, source: Sequence, indices: Sequence[int]):
         self._source = source
@@ -149,7 +149,7 @@ class Subset:
 
 
 class _Indexed:
-    """A source whose records know their index, filled up to a length with masked copies."""
+    """A source whose records know their index, padded to a length with masked copies."""
 
     def __init__(self, source: Sequence, length: int):
         self._source = source
@@ -165,7 +165,7 @@ class _Indexed:
 
 
 class _Augment:
-    """Applies each modality's transform; a class, since worker processes have to unpickle it."""
+    """Applies each modality's transform; a class, so that worker processes can unpickle it."""
 
     def __init__(self, transforms: Transforms):
         self._transforms = dict(transforms)
@@ -182,7 +182,7 @@ class _Augment:
 
 
 class _Gather:
-    """Reads a whole batch by the positions of its examples; those past the end are padding."""
+    """Reads a whole batch by indices; those past the end are padding."""
 
     def __init__(self, source: Sequence, transforms: Transforms):
         self._source = source
@@ -265,13 +265,13 @@ def _read(
 
 
 def buffered_batches(threads: int) -> int:
-    """Returns how many batches wait for the loop, or for the queue of a worker."""
+    """Returns how many batches are buffered for the loop, or for the queue of a worker."""
     # Fewer than there are threads would leave some idle.
     return max(_BUFFERED, threads)
 
 
 def batches_of_worker(threads: int) -> int:
-    """Returns how many batches of a worker are in shared memory, with one made and one read."""
+    """Returns how many batches of a worker are in shared memory, including those in use."""
     return buffered_batches(threads) + _QUEUED + 2
 
 

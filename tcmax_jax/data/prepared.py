@@ -1,4 +1,4 @@
-"""Folders of prepared data: whether one is there, and whether it is what was prepared."""
+"""Folders of prepared data: whether one exists, and whether it is complete and unchanged."""
 
 import contextlib
 import io
@@ -18,29 +18,29 @@ _CLASSES, _METADATA = "label.labels.txt", "metadata.json"
 
 
 class DataError(ValueError):
-    """Prepared data that cannot be read, or holds what it must not."""
+    """Prepared data that cannot be read, or that is invalid."""
 
 
 class KnownInfo(tfds.core.DatasetInfo):
-    """Describes a data set whose files are known once they are written, see `digests`."""
+    """Describes a data set whose files get digests when they are written, see `digests`."""
 
     def initialize_from_bucket(self):
-        """Looks for nothing in public data: each look would leave an empty temporary folder."""
+        """Does not look in public data: each look would leave an empty folder."""
 
     def write_to_directory(self, dataset_info_dir, all_metadata=True):
-        """Writes the description, the last of a data set to be written."""
+        """Writes the description, the last file of a data set."""
         super().write_to_directory(dataset_info_dir, all_metadata)
         folder = Path(dataset_info_dir)
         digests.remember(folder, [path.name for path in folder.iterdir() if path.is_file()])
 
 
 def is_prepared(folder: Path) -> bool:
-    """Returns whether data was prepared in a folder, which gets its name when it is complete."""
+    """Returns whether a folder holds prepared data; it gets its name when complete."""
     return folder.is_dir() and any(folder.iterdir())
 
 
 def open_prepared(folder: str | os.PathLike) -> tfds.core.DatasetBuilder:
-    """Returns the builder of prepared data, after a look at all that describes it.
+    """Returns the builder of prepared data, after checking its description.
 
     Raises:
       DataError: a file is missing, or not as it was written; names it.
@@ -60,7 +60,7 @@ def open_prepared(folder: str | os.PathLike) -> tfds.core.DatasetBuilder:
 
 
 def _check_described(folder, builder):
-    """Checks for what TFDS takes nothing, or numbers for names, where it is lost."""
+    """Checks for missing files in place of which TFDS would use defaults."""
     if "kinds" not in (builder.info.metadata or {}):  # which every version has written
         raise DataError(
             f"Expected what data was made of in {folder / _METADATA}, got none. {AGAIN}"
@@ -79,7 +79,7 @@ def _check_described(folder, builder):
 
 
 def unreadable(what: str, where: str | os.PathLike, error: Exception) -> DataError:
-    """Returns the error to raise where something of prepared data cannot be read."""
+    """Returns the error for prepared data that cannot be read."""
     if isinstance(error, DataError):
         return error
     reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
@@ -88,7 +88,7 @@ def unreadable(what: str, where: str | os.PathLike, error: Exception) -> DataErr
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps TFDS from reporting a download, a custom configuration and a bar for each split."""
+    """Stops TFDS from reporting a download, a custom configuration and a bar for each split."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
     tfds.disable_progress_bar()

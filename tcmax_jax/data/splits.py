@@ -1,7 +1,7 @@
-"""Splits that a list does not come with: shares, folds, a group that is left out.
+"""Splits made here for lists without any: shares, folds, one group left out.
 
-They are chosen by SHA-256 of names, so that everybody gets the same ones. Clips of a group go
-together; where there are no groups, each class gives its share.
+They depend on the SHA-256 of names alone, so they are the same everywhere. Clips of a group stay
+together; without groups, splits are stratified by class.
 """
 
 import hashlib
@@ -11,12 +11,12 @@ from tcmax_jax.data.clips import Clip, RawDataError
 
 
 def hashed(names: Iterable[str]) -> list[str]:
-    """Returns names, each once, in the order of their SHA-256."""
+    """Returns the distinct names, ordered by their SHA-256."""
     return sorted(set(names), key=lambda name: hashlib.sha256(name.encode()).hexdigest())
 
 
 def held_out(names: Iterable[str], share: float) -> set[str]:
-    """Returns a share of names, the first ones in the order of their SHA-256.
+    """Returns a share of the names, the first ones in the order of their SHA-256.
 
     Args:
       names: the names; repeated ones count once.
@@ -62,7 +62,7 @@ def split_by_group(
     fold: int = 0,
     held_out_group: str | None = None,
 ) -> list[Clip]:
-    """Moves clips of the train split to test and validation; clips of a group go together.
+    """Moves clips of the train split to test and validation; clips of a group stay together.
 
     Args:
       clips: the clips, of any splits.

@@ -1,4 +1,4 @@
-"""Processes that read and decode end with the one that started them, whatever ends that."""
+"""Worker processes that read and decode, and end when their parent process ends."""
 
 import itertools
 import multiprocessing
@@ -13,7 +13,7 @@ from multiprocessing.shared_memory import SharedMemory
 
 
 def begin_children() -> None:
-    """Starts the process that frees what this one and its children share, when all have ended.
+    """Starts the process that frees shared resources when this one and its children have ended.
 
     `multiprocessing` starts it with the first semaphore, but after that has been made: what is
     killed in these milliseconds would leave it in /dev/shm.

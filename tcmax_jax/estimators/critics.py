@@ -1,4 +1,4 @@
-"""Critics of any number of variables: a part computed once an example, and one once a tuple.
+"""Critics of any number of variables, in two steps: `embed` once an example, `score` once a tuple.
 
 Every critic maps {variable: [..., D_m]} to scores [...]. `embed` treats each variable alone and
 `score` joins what it returns, so that B examples recombined to N tuples (or B^2 pairs) are embedded
@@ -105,7 +105,7 @@ class SeparableCritic(Scorer):
 
 
 class AdditiveCritic(Scorer):
-    """A sum over variables and over pairs of variables, with nothing that takes three at once.
+    """A sum over variables and over pairs of variables, without terms of three or more.
 
       T(x_1 .. x_M) = sum_m f_m(x_m) + sum_{m <= m'} sum_d c_mm'd g_m(x_m)_d g_m'(x_m')_d
 

@@ -1,4 +1,4 @@
-"""Estimators of total correlation: direct, or as a line or a tree of mutual informations."""
+"""Estimators of total correlation: direct, or a sum of mutual informations (a line or a tree)."""
 
 import math
 
@@ -98,14 +98,14 @@ def decomposed(shape: str, bound: str, names, **options) -> Estimator:
 
 
 def estimator_names() -> tuple[str, ...]:
-    """Returns the names that `make_estimator` knows."""
+    """Returns the names that `make_estimator` accepts."""
     return ("tcne", "tcne_dv", *(f"{shape}_{bound}" for shape in _SPLITS for bound in PAIR_BOUNDS))
 
 
 def make_estimator(
     name, names, *, num_negatives=NUM_NEGATIVES, critic=JointCritic, categorical=(), **options
 ) -> Estimator:
-    """Returns the estimator of TC(names) with a name.
+    """Returns the estimator of TC(names) by its name.
 
     Args:
       name: "tcne" (with the true tuples among the negatives), "tcne_dv" (without), or "line_" or

@@ -1,4 +1,4 @@
-"""What an estimator is: a named bundle of pure functions, which `fit` and loops of your own run."""
+"""The interface of estimators: a named set of pure functions, for `fit` or any other loop."""
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -11,7 +11,7 @@ NEITHER: Literal["neither"] = "neither"
 
 
 class State(NamedTuple):
-    """What an estimator learns.
+    """The state of an estimator: its parameters, and statistics for its loss.
 
     Attributes:
       params: pytree, trained by gradient.
@@ -48,7 +48,7 @@ class Estimator(NamedTuple):
 
 
 def total(name: str, parts: list[Estimator]) -> Estimator:
-    """Returns the estimator of a sum, each part with a state of its own.
+    """Returns the estimator of a sum, in which each part has its own state.
 
     A sum of lower bounds is a lower bound, one of upper bounds an upper bound; others are neither.
 

@@ -1,4 +1,4 @@
-"""Fits an estimator on samples and reports its value on examples that it has not seen."""
+"""Fits an estimator on samples and reports its value on held-out examples."""
 
 import functools
 import itertools
@@ -40,7 +40,7 @@ class Running(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """What `fit` returns.
+    """The result of `fit`.
 
     Attributes:
       estimate: on the test examples, with the parameters of `best_step`.
@@ -90,7 +90,7 @@ def update(estimator, optimizer, progress, batch, key):
 
 
 def start(estimator, optimizer, key, batch):
-    """Returns what `update` starts from."""
+    """Returns the initial arguments of `update`."""
     state = estimator.init(key, batch)
     return _Progress(state, optimizer.init(state.params))
 
@@ -154,7 +154,7 @@ def fit(
     seed=0,
     progress: Callable[[str, int, int, Estimate], None] | None = None,
 ) -> Fitted:
-    """Fits an estimator by Adam and evaluates it on examples held out.
+    """Fits an estimator with Adam and evaluates it on held-out examples.
 
     A critic of many parameters soon fits its examples by heart; so the parameters are those of the
     step with the least loss on one half of the held-out examples, and the estimate is made on the

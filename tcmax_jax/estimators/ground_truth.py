@@ -1,4 +1,4 @@
-"""Distributions whose total correlation is known: samplers with the truth beside them, in nats."""
+"""Distributions with known total correlation: samplers and the exact values in nats."""
 
 import functools
 import math

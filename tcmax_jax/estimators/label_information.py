@@ -1,4 +1,4 @@
-"""Information of a label in other variables, by a classifier."""
+"""Mutual information of a label and other variables, estimated with a classifier."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""How much the features of a classifier tell, of the label and of each other: the chain of TC."""
+"""Information in the features of a classifier about the label and each other: the chain of TC."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -32,7 +32,7 @@ class Sum(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What `tc_report` returns.
+    """The result of `tc_report`.
 
     Attributes:
       terms: {name of the quantity: its estimate}, each a lower bound.

@@ -1,4 +1,4 @@
-"""Samples: reading a file of arrays, checking them, and bringing them into the estimators' form."""
+"""Samples: reading a file of arrays, checking and converting them for the estimators."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +29,7 @@ class Samples(NamedTuple):
 
 
 def read_samples(path) -> dict[str, np.ndarray]:
-    """Reads the arrays of an .npz file; nothing in it is ever unpickled.
+    """Reads the arrays of an .npz file; never unpickles.
 
     Args:
       path: of a file that `numpy.savez(path, a=.., b=..)` wrote, one array a variable.
@@ -55,7 +55,7 @@ def read_samples(path) -> dict[str, np.ndarray]:
 
 
 def prepare(samples: Mapping) -> Samples:
-    """Checks samples and brings them into the form that estimators take.
+    """Checks samples and converts them to the form that estimators take.
 
     Args:
       samples: {variable: array}. Integers or booleans [N] are labels; all else, [N, ...], numbers,

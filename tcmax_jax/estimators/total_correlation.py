@@ -49,7 +49,7 @@ def tcne_of_log_mean(joint, log_mean, num_negatives, *, weights=None):
 
 
 def shuffled_tuples(key, num_negatives, num_variables, batch_size, labels=None):
-    """Draws row indices of tuples in which each variable comes from an example of its own.
+    """Draws row indices of tuples in which each variable comes from a different example.
 
     Args:
       key: a PRNG key.

@@ -1,1 +1,1 @@
-"""What a trained classifier is worth: metrics on whole splits."""
+"""Evaluation of trained classifiers: metrics, analyses and reports."""

@@ -1,4 +1,4 @@
-"""What a classifier's outputs say about its modalities: pure functions of arrays.
+"""Analyses of a classifier's stored outputs by modality: pure functions of arrays.
 
 Scores are [N, C], and p_i = softmax(scores_i) is the prediction of example i. `analyse` takes all
 of them from what an evaluation has stored; no model need be loaded again.
@@ -60,7 +60,7 @@ def prediction_entropy(scores: np.ndarray) -> np.ndarray:
 
 
 def entropy_ratio(scores: Mapping[str, np.ndarray]) -> float | None:
-    """Returns how much less certain the least certain modality is than the most certain one.
+    """Returns the entropy of the least certain modality over that of the most certain one.
 
       rho = max_m h_m / min_m h_m,  h_m = mean_i H(p_m,i)
 
@@ -170,7 +170,7 @@ _MEASURES = {
 
 
 def analyse(outputs: Outputs) -> dict:
-    """Returns all analyses of a split, as plain data, of what an evaluation has stored.
+    """Returns all analyses of a split, as plain data, from the stored outputs of its evaluation.
 
     Returns:
       {"dataset", "split", "examples", "accuracy", "cross_entropy", "entropy", "calibration_error",
@@ -217,7 +217,7 @@ def analyse(outputs: Outputs) -> dict:
 
 
 def _by_marginals(outputs):
-    """Returns what `analyse` says of single and of missing modalities, by the marginals."""
+    """Returns the analyses of single and of missing modalities, by marginals."""
     labels, names = outputs.labels, list(outputs.features)
     alone = {m: outputs.marginal[m,] for m in names if (m,) in outputs.marginal}
     numbers = {key: {m: of(x, labels) for m, x in alone.items()} for key, of in _MEASURES.items()}
@@ -229,7 +229,7 @@ def _by_marginals(outputs):
 
 
 def _between(alone, fused, labels):
-    """Returns how predictions {modality: [N, C]} differ, and what they gain together."""
+    """Returns how the predictions {modality: [N, C]} differ, and the gain of combining them."""
     if len(alone) < 2:
         return {}
     return {
@@ -240,7 +240,7 @@ def _between(alone, fused, labels):
 
 
 def analyse_recalibrated(validation: Outputs, others: Mapping[str, Outputs]) -> dict:
-    """Returns what a recalibrated sum of the modalities predicts, as plain data.
+    """Returns the analyses of a recalibrated sum of the modalities, as plain data.
 
     Args:
       validation: outputs with an additive head, on which weights and offsets are fitted.
@@ -283,7 +283,7 @@ def _named_groups(outputs):
 
 
 def _alike(validation, other):
-    """Returns whether groups that are new to training in `other` are like those of validation.
+    """Returns whether groups in `other` that are new to training resemble those of validation.
 
     They are not where those of validation were trained on, or there are none to leave out.
     """
@@ -292,7 +292,7 @@ def _alike(validation, other):
 
 
 def total_correlation_chain(outputs: Outputs, **options) -> dict:
-    """Estimates what the features of a split share with the label and with each other.
+    """Estimates the information that features of a split share with the label and each other.
 
     Args:
       outputs: what an evaluation has stored, of a split that nothing was trained on.
@@ -336,7 +336,7 @@ def analyse_splits(outputs: Mapping[str, Outputs]) -> dict:
 
 
 def analyse_stored(folder: Path, *, chain: bool = False, **options) -> dict:
-    """Makes analysis.json anew from the stored outputs; neither model nor data is needed.
+    """Computes analysis.json again from the stored outputs; needs neither model nor data.
 
     Args:
       folder: of a run that was evaluated.

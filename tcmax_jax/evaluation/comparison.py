@@ -1,7 +1,7 @@
-"""What many runs come to: means over seeds, 95 % intervals, differences against a baseline.
+"""Statistics of many runs: means over seeds, 95 % intervals, paired differences from a baseline.
 
 Works on plain results: `runs` is a list of {"method", "fusion", "seed", "metrics": {name: float}},
-and `failed`, of runs that came to nothing, one of {"method", "fusion", "seed", "reason"}.
+and `failed` a list of {"method", "fusion", "seed", "reason"} for runs without a result.
 """
 
 import math
@@ -187,7 +187,7 @@ def comparison_csv(runs: Sequence[Mapping], failed: Sequence[Mapping] = ()) -> s
 
 
 def comparison_warnings(comparison: Mapping) -> list[str]:
-    """Returns a sentence for each row that is below what learns no representation."""
+    """Returns a sentence for each row below a reference accuracy."""
     references, sentences, name = comparison.get("references", {}), [], Name("accuracy")
     for row in comparison["rows"]:
         reached = row["metrics"].get("accuracy", {}).get("mean")

@@ -1,4 +1,4 @@
-"""Runs a classifier over a split, also without a modality and under noise."""
+"""Runs a classifier over a split, also with a modality missing or with noise."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from tcmax_jax.series import Series
 
 
 class Evaluation(NamedTuple):
-    """What a classifier does on a split.
+    """The results of a classifier on a split.
 
     Attributes:
       metrics: {name: float}, see `tcmax_jax.evaluation.metrics.split_metrics` and
@@ -126,7 +126,7 @@ def evaluate_split(
 
 
 def encode_split(encode: Callable, batches: Iterable[dict], gather: Callable = lambda rows: rows):
-    """Returns the features {modality: [N, D]} and labels [N] of a split, without its padding.
+    """Returns the features {modality: [N, D]} and labels [N] of a split, without padding.
 
     Args:
       encode: function from inputs {modality: [B, ...]} to features {modality: [B, D]} on the host,
@@ -145,7 +145,7 @@ def encode_split(encode: Callable, batches: Iterable[dict], gather: Callable = l
 
 
 def split_scores(method, head, features: Mapping, subsets: Collection) -> dict:
-    """Returns scores of the fused prediction from the parts of some modalities alone.
+    """Returns scores of the fused prediction from the parts of some modalities.
 
     The parts of all others leave an additive head's sum, as if their classifiers said nothing, and
     the method's own rule predicts from the rest. Class offsets that parts hold against each other
@@ -188,7 +188,7 @@ def _lacking(features, known) -> Condition:
 
 
 def noisy_views(batches: Iterable[Mapping], strengths: Sequence[float]) -> Iterator[dict]:
-    """Yields batches whose inputs are {0.0: as they are, strength: with noise on all modalities}.
+    """Yields batches whose inputs are {0.0: unchanged, strength: with noise on all modalities}.
 
       x'_i = x_i + strength * std(x_i) * n_i,  n_i standard normal in each entry
 

@@ -1,4 +1,4 @@
-"""What is not finite has no score: NaN would be taken for the largest, and for the first class."""
+"""Checks for values that are not finite: NaN would win an argmax, so it is never scored."""
 
 from collections.abc import Callable, Mapping
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class NonFiniteError(ArithmeticError):
-    """What is trained on or scored, or what comes of it, is NaN or infinite."""
+    """NaN or infinite values in inputs, losses or scores."""
 
 
 def check_finite(arrays: Mapping[str, np.ndarray], about: Callable[[int], str]) -> None:

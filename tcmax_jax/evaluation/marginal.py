@@ -1,4 +1,4 @@
-"""What a classifier predicts from some of its modalities, the others averaged out."""
+"""Predictions from a subset of the modalities, by averaging over the others."""
 
 from collections.abc import Collection, Mapping
 

@@ -1,4 +1,4 @@
-"""The files of an evaluation: what a classifier said of every example, and analyses of that."""
+"""The files of an evaluation: the classifier's outputs for every example, and analyses of them."""
 
 import json
 from collections.abc import Mapping, Sequence

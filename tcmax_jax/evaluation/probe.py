@@ -1,4 +1,4 @@
-"""Linear probes: what a frozen encoder's feature says about the label by itself."""
+"""Linear probes: accuracy of a linear classifier on the feature of a frozen encoder."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

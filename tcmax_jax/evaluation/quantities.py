@@ -1,7 +1,7 @@
-"""What is measured: names, units, digits, better directions and levels of chance, in one table.
+"""The table of measured quantities: names, units, digits, better directions, levels of chance.
 
-Tables, pages, figures and logs take all of these from here. A quantity that the table does not know
-is shown under its key. In files a number stands under a key such as "accuracy/audio"; `read_name`
+Tables, pages, figures and logs take all of these from here. A quantity without an entry is shown
+under its key. In files a number stands under a key such as "accuracy/audio"; `read_name`
 and `write_name` translate between keys and names.
 """
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class Condition(NamedTuple):
-    """A condition harder than those of training: missing modalities, or noise on one of them.
+    """An evaluation condition: missing modalities, or noise on one of them.
 
     Attributes:
       missing: names of the modalities that are missing, sorted.
@@ -31,7 +31,7 @@ def without(modalities: Iterable[str]) -> Condition:
 
 
 class Name(NamedTuple):
-    """What a number is.
+    """The structured name of a number.
 
     Attributes:
       kind: key of the quantity.
@@ -196,7 +196,7 @@ _PLACES = {quantity.key: place for place, quantity in enumerate(QUANTITIES)}
 
 
 def quantity(name: Name) -> Quantity:
-    """Returns how a number is shown; one that the table does not know by its key."""
+    """Returns how to show a number; one without an entry in the table is shown by its key."""
     place = _place(name)
     if place < len(QUANTITIES):
         return QUANTITIES[place]
@@ -204,7 +204,7 @@ def quantity(name: Name) -> Quantity:
 
 
 def ordered(names: Iterable[Name], shown: str | None = None) -> list[Name]:
-    """Returns each name once, in the order of the table, unknown ones last.
+    """Returns each name once, in the order of the table, others last.
 
     Those of one quantity begin with the fused prediction, then come the marginal ones.
 
@@ -224,7 +224,7 @@ def _place(name):
 
 
 def title(name: Name, *, short: bool = False, unit: bool = True) -> str:
-    """Returns what a number is called, with how modalities predict and its unit.
+    """Returns the heading of a number, with its rule of prediction and its unit.
 
     Args:
       name: of the number.
@@ -259,7 +259,7 @@ def _spelled(of):
 def number(
     name: Name, value: float | None, spread: float | None = None, *, short: bool = False
 ) -> str:
-    """Returns a number as it is shown, "-" for none and for one that is not finite.
+    """Returns a number as shown, "-" for none and for one that is not finite.
 
     Args:
       name: of the number.
@@ -289,7 +289,7 @@ def number(
 
 
 def mean(name: Name, interval: Mapping | None, *, short: bool = False) -> str:
-    """Returns {"mean", "half_width"} of a number as they are shown, see `number`; "-" for None."""
+    """Returns {"mean", "half_width"} of a number as shown, see `number`; "-" for None."""
     interval = interval or {"mean": None, "half_width": None}
     return number(name, interval["mean"], interval["half_width"], short=short)
 

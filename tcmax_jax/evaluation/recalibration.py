@@ -1,8 +1,8 @@
-"""Recalibration: how much each modality is worth in the sum, found on validation.
+"""Recalibration: a weight for each modality and an offset for each class, fitted on validation.
 
-What is better on validation is better on new examples where these are alike. Where they are of
-speakers, patients or other groups that validation does not have, a fit has to be judged on groups
-that it has not seen either.
+A gain on validation carries over to new examples of the same distribution. For examples of
+speakers, patients or other groups that validation does not have, the fit has to be judged on
+held-out groups.
 """
 
 import math
@@ -17,12 +17,12 @@ _LEAST_OF_A_CLASS, _LEAST = 10, 50
 
 
 def enough_examples(examples: int, classes: int) -> bool:
-    """Returns whether validation tells a recalibration: 50 examples, and 10 times the classes."""
+    """Returns whether validation suffices: 50 examples, and 10 times the classes."""
     return examples >= max(_LEAST, _LEAST_OF_A_CLASS * classes)
 
 
 def fit_recalibration(scores: Mapping[str, np.ndarray], labels: np.ndarray) -> dict:
-    """Finds a weight for each modality and an offset for each class.
+    """Fits a weight for each modality and an offset for each class.
 
       F_i = sum_m w_m f_m,i + b
       (w, b) = argmin_{w >= 0} sum_i CE(F_i, y_i) + 1/2 (sum_m (w_m - 1)^2 + sum_c b_c^2)
@@ -79,7 +79,7 @@ def recalibrate(recalibration: Mapping, scores: Mapping):
 
 
 def units_of(examples: int, groups: Sequence[str] = ()) -> np.ndarray:
-    """Returns the number of each example's group, [N] from 0; it is its own where it has none."""
+    """Returns the index of each example's group, [N]; an example without one is its own group."""
     if not groups:
         return np.arange(examples)
     names = [f"group {name}" if name else f"{i}" for i, name in enumerate(groups)]
@@ -89,7 +89,7 @@ def units_of(examples: int, groups: Sequence[str] = ()) -> np.ndarray:
 def cross_recalibrate(
     scores: Mapping[str, np.ndarray], labels: np.ndarray, units: np.ndarray, folds: int = 5
 ):
-    """Returns recalibrated scores [N, C], those of each example without a look at its unit.
+    """Returns recalibrated scores [N, C], each fitted without the example's group.
 
     Unit i lies in fold i mod `folds`, whose recalibration is fitted on all other folds.
 
@@ -109,7 +109,7 @@ def cross_recalibrate(
 
 
 def gain(recalibrated: np.ndarray, fused: np.ndarray, labels: np.ndarray, units: np.ndarray):
-    """Returns what recalibration adds to the accuracy of examples that its fit has not seen.
+    """Returns the change of accuracy by recalibration on examples that were not used in its fit.
 
       d = mean_i x_i,  x_i = [recalibrated i right] - [fused i right]
       half_width = t_{0.975, k - 1} sqrt(k / (k - 1) sum_u (sum_{i in u} (x_i - d))^2) / N

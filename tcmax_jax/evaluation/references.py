@@ -1,6 +1,6 @@
-"""What a method has to be above: the most frequent class, and a linear classifier on the inputs.
+"""Reference accuracies: the most frequent class, and a linear classifier on the inputs.
 
-A run that is not trained enough looks like a finding; below one of these it is none.
+A method below one of them is not trained well enough for its result to mean anything.
 """
 
 from collections import Counter
@@ -74,6 +74,6 @@ def _read(split, inputs):
 
 
 def _is_measured(value) -> bool:
-    """Returns whether an input is of measured numbers, as pictures are, and not of ids."""
+    """Returns whether an input holds measurements, as pictures do, and not ids."""
     dtype = (value.values if isinstance(value, Series) else value).dtype
     return np.issubdtype(dtype, np.floating) or dtype == np.uint8

@@ -1,7 +1,7 @@
-"""Tables of cells as text that fits the terminal, as Markdown and as CSV.
+"""Tables as text that fits the terminal, as Markdown and as CSV.
 
-A table is a sequence of rows of cells, the titles first. What users have named is shown as they
-wrote it, whatever a terminal, Markdown or a spreadsheet would make of it.
+A table is a sequence of rows of cells, the titles first. Text from users is escaped, so that it is
+shown literally by terminals, Markdown and spreadsheets.
 """
 
 import re
@@ -47,7 +47,7 @@ def text_table(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
 
 
 def markdown_text(text: str) -> str:
-    r"""Returns a text as a paragraph, heading or item of Markdown that shows it as it is.
+    r"""Returns a text as a paragraph, heading or item of Markdown that shows it literally.
 
     Example:
       >>> print(markdown_text("*x* <b> 1|2 a_b"))
@@ -59,7 +59,7 @@ def markdown_text(text: str) -> str:
 
 
 def markdown_code(text: str) -> str:
-    """Returns lines of a shell as a block of Markdown, whatever backticks are in them."""
+    """Returns lines of a shell as a Markdown code block, whatever backticks are in them."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}sh\n{text}\n{fence}"
@@ -97,7 +97,7 @@ def _csv_cell(cell):
 
 
 def _column(cells):
-    """Returns a column as lines of equal width: those of its title, then one a cell."""
+    """Returns a column as lines of equal width: its title, then a line for each cell."""
     title, *cells = cells
     longest = max([columns(cell) for cell in [*cells, *title.split()]] + [1])
     lines = textwrap.wrap(title, longest) or [""]

@@ -1,4 +1,4 @@
-"""Results of one run as text; reads result files only."""
+"""The results of one run as text, from its result files."""
 
 import shutil
 import textwrap
@@ -48,7 +48,7 @@ def results_table(results: Mapping, width: int | None = None) -> str:
 
 
 def recalibration_text(judged: Mapping | None) -> str:
-    """Returns a sentence on the effect of recalibration that is expected on new examples.
+    """Returns a sentence on the expected effect of recalibration on new examples.
 
     Args:
       judged: see `tcmax_jax.evaluation.analysis.analyse_recalibrated`; None where it is not.
@@ -73,7 +73,7 @@ def recalibration_text(judged: Mapping | None) -> str:
 
 
 def expectation(judged: Mapping) -> str:
-    """Returns "gain", "loss" or "open", which is where the interval holds zero or nothing holds."""
+    """Returns "gain", "loss", or "open" if the interval includes zero or there is none."""
     mean, half = judged["gain"]["mean"], judged["gain"]["half_width"]
     if not judged["holds"] or half is None or abs(mean) <= half:
         return "open"
@@ -81,7 +81,7 @@ def expectation(judged: Mapping) -> str:
 
 
 def analysis_text(analyses: Mapping, width: int | None = None) -> str:
-    """Lays out the analyses {split: see `analyse`} that are one number, as `results_table` does."""
+    """Lays out the numbers of the analyses {split: see `analyse`}, as `results_table` does."""
     table = _by_split({split: analysis_numbers(each) for split, each in analyses.items()}, width)
     chains = [
         each["total_correlation"] for each in analyses.values() if "total_correlation" in each

@@ -1,4 +1,4 @@
-"""TCMax for any head: as many sampled tuples as a target accuracy takes."""
+"""TCMax for any head, with as many sampled tuples as a target accuracy needs."""
 
 import dataclasses
 import math
@@ -23,7 +23,7 @@ _MIN_PASSES = 8
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Adaptive:
-    """Samples as many tuples as the log-partition of TCMax takes to be known well enough.
+    """Samples tuples until the log-partition of TCMax is estimated accurately enough.
 
       loss_i = -F(z_i, y_i) + log (p W + (1 - p) A)
 
@@ -136,7 +136,7 @@ class Adaptive:
 
 
 class _Passes(NamedTuple):
-    """What some passes over a stratum say of it.
+    """Statistics of some passes over a stratum.
 
     Attributes:
       number: of passes made, at least 1.

@@ -1,4 +1,4 @@
-"""How large the bound can get on one batch."""
+"""Upper limits of the TCMax bound on one batch."""
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +54,7 @@ def sampled_tcmax_ceiling(
     where=None,
     axis_name=None,
 ):
-    """Returns a number that -mean(loss) of sampled tuples cannot exceed, in nats.
+    """Returns an upper limit of -mean(loss) of sampled tuples, in nats.
 
       tcmax_ceiling + log(1 + exp(P - L)),   P = log n^-M sum_i sum_y q(y) exp F(z_i, y)
 

@@ -1,7 +1,7 @@
 """Checks of shapes, dtypes and values, run before anything is computed.
 
-Shapes and dtypes are known at all times. Values are known outside `jit` only; inside it an invalid
-label makes its own example's loss NaN, which no training loop can miss.
+Shapes and dtypes are always known. Values are known outside `jit` only; inside it, an invalid label
+makes the loss of its example NaN, which training reports.
 """
 
 import math
@@ -36,7 +36,7 @@ def check_features(features):
 
 
 def check_known(known, features, bank):
-    """Checks which modalities of examples are known, and that a bank has all of them.
+    """Checks the mask of known modalities, and that a bank has all of them.
 
     Args:
       known: names of modalities.
@@ -68,7 +68,7 @@ def check_known(known, features, bank):
 
 
 def check_bank_rows(where):
-    """Checks that a mask of a bank, [B] or None, leaves a row.
+    """Checks that a mask of a bank, [B] or None, has a True row.
 
     Raises:
       ValueError: it does not (outside `jit`).
@@ -105,7 +105,7 @@ def check_modality_logits(modality_logits):
 
 
 def check_logits(logits, batch_size):
-    """Checks what a head returned, [batch_size, C], and returns C.
+    """Checks the result of a head, [batch_size, C], and returns C.
 
     Raises:
       ValueError: another shape.
@@ -144,7 +144,7 @@ def check_where(where, batch_size):
 
 
 def check_labels(labels, batch_size, num_classes, where):
-    """Checks integer class labels [B]; those that `where` masks may hold anything.
+    """Checks integer class labels [B]; values where `where` is False are ignored.
 
     Raises:
       TypeError: labels that are no array, or not integers.
@@ -239,7 +239,7 @@ def check_adaptive(adaptive):
 
 
 def check_projections(projections, features):
-    """Checks what the `project` of a `MultilinearHead` returned.
+    """Checks the result of the `project` of a `MultilinearHead`.
 
     Raises:
       TypeError: no `Projections`.

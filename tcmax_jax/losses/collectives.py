@@ -86,7 +86,7 @@ def masked_mean(values, *, where=None, axis_name=None):
 
 
 def to_float32(x):
-    """Returns `x` in float32, or as it is if it is a wider float."""
+    """Returns `x` in float32, unchanged if it is a wider float."""
     return jnp.asarray(x, wide_dtype(jnp.result_type(x)))
 
 

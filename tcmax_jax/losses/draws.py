@@ -1,4 +1,4 @@
-"""Which tuples to sample: independent draws, or two strata, within the classes and across them."""
+"""Sampling of tuples: independent, or in two strata, within and across classes."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def independent_tuples(key, num_negatives, num_modalities, batch_size, *, where=None):
-    """Draws index tuples uniformly and with replacement, each modality on its own.
+    """Draws index tuples uniformly with replacement, independently for each modality.
 
     Args:
       key: a PRNG key.
@@ -29,7 +29,7 @@ def independent_tuples(key, num_negatives, num_modalities, batch_size, *, where=
 
 
 class Orders(NamedTuple):
-    """Random orders of the rows, as a whole and within each class.
+    """Random orders of the rows, of all and within each class.
 
     The tuples of n rows fall into two strata: those whose rows are all of one class, few, but after
     some training the ones with nearly all the weight, and the others. Sampling each by itself, with
@@ -54,7 +54,7 @@ class Orders(NamedTuple):
     num_rows: jax.Array
 
     def pairings(self, dtype=jnp.float32):
-        """Returns [B], the number of tuples within its class that each row can begin."""
+        """Returns [B], the number of tuples within its class that start at each row."""
         return jnp.where(self.size > 0, self.size.astype(dtype) ** (len(self.rows) - 1), 0)
 
     def share_within(self, dtype=jnp.float32):
@@ -63,7 +63,7 @@ class Orders(NamedTuple):
 
 
 def draw_orders(key, labels, num_modalities, *, where=None) -> Orders:
-    """Shuffles the rows of each modality on its own.
+    """Shuffles the rows of each modality independently.
 
     Args:
       key: a PRNG key.
@@ -141,7 +141,7 @@ def tuples_of_all(orders: Orders, numbers):
 
 
 def _rotate(rows, start, size, rank, turn):
-    """Returns the partners of a row in all modalities but the first, at each turn others.
+    """Returns the partners of a row in all modalities but the first, different ones at each turn.
 
     Args:
       rows: [M, B] row indices, of which start .. start + size - 1 take part.

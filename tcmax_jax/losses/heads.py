@@ -1,8 +1,8 @@
-"""What a prediction head may tell the loss about itself.
+"""Types of prediction heads that tell the loss about their structure.
 
 A head is a function from features {modality: [N, ...]} to logits [N, C], row by row. As a plain
-function it is opaque: every tuple has to be scored on its own. Wrapped in one of the classes below
-it says how it is built, and the loss takes the cheaper exact way.
+function it is opaque: every tuple has to be scored separately. One of the classes below declares
+its structure, and the loss is then computed exactly at a lower cost.
 """
 
 import math
@@ -41,7 +41,7 @@ class AdditiveHead(NamedTuple):
         return sum(self.modality_logits(features).values())
 
     def only(self, modalities):
-        """Returns the head that adds up the parts of some modalities alone."""
+        """Returns the head that sums the parts of some modalities."""
         parts = self.modality_logits
         return AdditiveHead(lambda z: {m: x for m, x in parts(z).items() if m in modalities})
 
@@ -90,7 +90,7 @@ class MultilinearHead(NamedTuple):
 
 
 class TupleScorer(NamedTuple):
-    """A head and features, taken apart: what is computed for an example, and what for a tuple.
+    """A head and its features as two functions: one of examples, one of tuples.
 
     Attributes:
       rows: {modality: pytree of [B, ...]}, what is computed once for an example, each of one
@@ -109,7 +109,7 @@ class TupleScorer(NamedTuple):
 
 
 def tuple_scorer(head, features) -> TupleScorer:
-    """Takes a head apart as far as it allows.
+    """Returns the `TupleScorer` of a head, as far as its structure is known.
 
     Args:
       head: an `AdditiveHead`, a `MultilinearHead`, or any other function, which is left whole.
@@ -198,5 +198,5 @@ def _opaque(head, features) -> TupleScorer:
 
 
 def along(x, axis, count):
-    """Returns [r, ...] as [1, .., r, .., 1, ...], its rows on axis `axis` of `count`."""
+    """Reshapes [r, ...] to [1, .., r, .., 1, ...], with its rows on axis `axis` of `count`."""
     return jnp.expand_dims(x, [i for i in range(count) if i != axis])

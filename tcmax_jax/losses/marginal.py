@@ -1,4 +1,4 @@
-"""What a head says of the label when only some of the modalities are known."""
+"""Predictions of a head from a subset of the modalities."""
 
 import functools
 import math
@@ -111,7 +111,7 @@ def marginal_logits(
 
 @functools.partial(jax.jit, static_argnames="known")
 def _closed_form(parts, others, known, where):
-    """Returns the logits of an additive head from its parts, [N, C] and those of the bank."""
+    """Returns the logits of an additive head from its parts, [N, C], and those of the bank."""
     bank_size = len(next(iter(others.values())))
     logits = sum(to_float32(parts[m]) for m in parts if m in known)
     log_rows = jnp.log(count(where, bank_size, dtype=logits.dtype))
@@ -184,7 +184,7 @@ _compiled_log_mean = functools.partial(
 
 
 def _draws(bank, where, max_tuples):
-    """Returns which tuples of the bank's rows stand for all.
+    """Returns tuples of the bank's rows that represent all.
 
     Returns:
       (function from numbers [t] int32 to row indices [t, k], how many numbers from 0 on there are,

@@ -1,4 +1,4 @@
-"""TCMax for any head: an estimate from a free number of sampled tuples."""
+"""TCMax for any head: an estimate from any number of sampled tuples."""
 
 import dataclasses
 from typing import NamedTuple
@@ -101,7 +101,7 @@ class Sampled:
 
 
 class _Stratum(NamedTuple):
-    """Some of the draws, and what they stand for.
+    """Some of the draws, and the number of tuples that they represent.
 
     Attributes:
       share: the share of all tuples that are of this kind.
@@ -113,7 +113,7 @@ class _Stratum(NamedTuple):
 
 
 def _stratified(orders, numbers, num_negatives, dtype):
-    """Returns (tuples, strata): half of the numbers within classes, or what there is; the rest."""
+    """Returns (tuples, strata): half of the draws within classes, as far as possible; the rest."""
     share = orders.share_within(dtype)
     there_are = jnp.max(orders.pairings()) * orders.num_rows.astype(jnp.float32)
     num_within = jnp.minimum(there_are, num_negatives // 2).astype(jnp.int32)

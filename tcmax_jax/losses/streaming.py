@@ -1,4 +1,4 @@
-"""Log-sum-exp over more blocks than fit in memory, with its gradient in the same pass."""
+"""Log-sum-exp over blocks that do not fit in memory together, with its gradient in one pass."""
 
 import functools
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from tcmax_jax.losses.collectives import wide_dtype
 
 
 class Stream(NamedTuple):
-    """What one pass over the blocks leaves.
+    """The result of one pass over the blocks.
 
     Attributes:
       log_sum: log sum_t exp s_t over the scores of all blocks; the only differentiable part.
@@ -56,7 +56,7 @@ def stream_logsumexp(block_scores, num_blocks, operands, *, enough=None) -> Stre
 
 
 def _convert_closure(function, *example):
-    """Returns (function of what it captured and its arguments, what it captured).
+    """Returns (function of its captured values and arguments, captured values).
 
     Like `jax.closure_convert`, but for captured arrays of any type: under a later differentiation a
     function with a custom derivative must not hold on to any array of an outer trace.

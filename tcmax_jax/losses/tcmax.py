@@ -1,4 +1,4 @@
-"""One entry to all forms of the TCMax loss."""
+"""The entry to all forms of the TCMax loss."""
 
 import warnings
 
@@ -23,7 +23,7 @@ def tcmax_loss(
     num_negatives=None,
     key=None,
 ):
-    """TCMax loss by the cheapest exact way the head allows, or from sampled negatives.
+    """TCMax loss in the cheapest exact form for the head, or from sampled negatives.
 
       loss_i = -F(z_i, y_i) + log mean_{(j_1 .. j_M), y} exp F((z_1[j_1] .. z_M[j_M]), y)
 
@@ -84,7 +84,7 @@ def tcmax_terms(
     where=None,
     axis_name=None,
 ) -> TCMaxTerms:
-    """Returns the loss of `tcmax_loss` together with what is known of its partition function.
+    """Returns the loss of `tcmax_loss` with statistics of its partition function.
 
     For logs and studies: the effective sample size of the partition, the number of tuples visited
     and the standard error of the log-partition come at next to no cost beside the loss. The
@@ -112,14 +112,14 @@ def tcmax_terms(
 
 
 def sampled_tcmax_loss(head, features, labels, key, num_negatives, *, stratified=True, **options):
-    """Deprecated for `tcmax_loss` with `negatives=Sampled(..)`."""
+    """Deprecated in favour of `tcmax_loss` with `negatives=Sampled(..)`."""
     _deprecate("sampled_tcmax_loss(.., key, number)", "Sampled(number, key)")
     negatives = Sampled(num_negatives, key, stratified)
     return tcmax_loss(head, features, labels, negatives=negatives, **options)
 
 
 def adaptive_tcmax_loss(head, features, labels, key, *, target_error=0.05, **options):
-    """Deprecated for `tcmax_loss` with `negatives=Adaptive(..)`."""
+    """Deprecated in favour of `tcmax_loss` with `negatives=Adaptive(..)`."""
     _deprecate("adaptive_tcmax_loss(.., key)", "Adaptive(key)")
     most = options.pop("max_negatives", 2**16)
     negatives = Adaptive(key, target_error, most)
@@ -127,14 +127,14 @@ def adaptive_tcmax_loss(head, features, labels, key, *, target_error=0.05, **opt
 
 
 def exhaustive_tcmax_loss(head, features, labels, **options):
-    """Deprecated for `tcmax_loss`, which is exact by itself."""
+    """Deprecated in favour of `tcmax_loss`, which is exact by default."""
     _deprecate("exhaustive_tcmax_loss(..)", "None")
     opaque = (lambda z: head(z)) if isinstance(head, AdditiveHead) else head
     return tcmax_loss(opaque, features, labels, **options)
 
 
 def _negatives(number, key):
-    """Returns what `num_negatives` and `key` of earlier versions mean."""
+    """Returns the `negatives` for `num_negatives` and `key` of earlier versions."""
     if isinstance(number, str) and number != "adaptive":
         raise ValueError(
             'Expected num_negatives to be a whole number of at least 1, "adaptive", or None for '

@@ -1,4 +1,4 @@
-"""What all forms of the TCMax loss share: the score of the true pair, the reference measure."""
+"""Terms that all forms of the TCMax loss share: the true tuple's score, the label prior."""
 
 import math
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from tcmax_jax.losses.heads import tuple_scorer
 
 
 class Measure(NamedTuple):
-    """What the means of a loss go over.
+    """The measure over which a loss takes its means.
 
     Attributes:
       label_prior: [C] reference distribution of the label; uniform when None.
@@ -27,7 +27,7 @@ class Measure(NamedTuple):
 
 
 class TCMaxTerms(NamedTuple):
-    """A TCMax loss and what is known of its partition function; all the same on every device.
+    """A TCMax loss with statistics of its partition function, the same on every device.
 
     Let w_t = q(y) exp F(t) / (number of tuples) over the pairs t of a tuple and a class that were
     visited (stratified draws: with the weight of the draw in place of 1 / number).
@@ -53,7 +53,7 @@ class TCMaxTerms(NamedTuple):
 def finish(
     logits, labels, log_partition, log_squares, where, *, tuples, standard_error=0.0
 ) -> TCMaxTerms:
-    """Joins the scores of the true tuples and the sums over all tuples to the terms of the loss.
+    """Combines the scores of the true tuples and the sums over all tuples to the terms of the loss.
 
     Args:
       logits: [B, C] scores of the true tuples, float32 or wider.
@@ -72,7 +72,7 @@ def finish(
 
 
 def stream_sums(stream, axis_name):
-    """Returns the two sums of a device's `Stream` over all devices, as `finish` takes them."""
+    """Returns the two sums of a device's `Stream` over all devices, for `finish`."""
     return (
         logsumexp(stream.log_sum, axis_name=axis_name),
         logsumexp(stream.log_square_sum, axis_name=axis_name),
@@ -112,7 +112,7 @@ def evaluate_head(head, features, labels, over: Measure):
 
 
 def keep_valid(x, where):
-    """Returns `x`, [B, ...], with the masked rows zeroed, so that nothing in them can leak."""
+    """Returns `x`, [B, ...], with masked rows set to zero, so that none of their values leak."""
     x = jnp.asarray(x)
     if where is None:
         return x

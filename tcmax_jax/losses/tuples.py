@@ -74,7 +74,7 @@ def row_counts(kept):
 
 
 def _block_shape(sizes, chunk_size):
-    """Returns how many rows of each modality form a block of at most `chunk_size` tuples.
+    """Returns the number of rows of each modality in a block of at most `chunk_size` tuples.
 
     The last modalities are taken whole as far as they fit; blocks of one modality are of nearly
     equal size, so that little is padded.

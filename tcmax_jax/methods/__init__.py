@@ -1,7 +1,7 @@
-"""Training methods behind one protocol: what is minimised, and how the result predicts.
+"""Training methods behind one interface: the loss to minimise, and how the result predicts.
 
-Each file has the options of a method and what they make; importing it here makes it known by its
-kind to configurations. Tables list the methods in this order.
+Each file defines the options of a method and the method itself; importing it here registers its
+`kind` for configurations. Tables list the methods in this order.
 """
 
 from tcmax_jax.methods.base import Forward, Loss, Method, MethodOptions, Sizes, Step, Turn

@@ -69,7 +69,7 @@ class AGM(Windowed):
 
     @property
     def heads(self):
-        """Any head, unless the parts of an additive one are the responses."""
+        """Additive heads for `response="split"`, otherwise any head."""
         return AdditiveFusion if self.response == "split" else Fusion
 
     def make(self, modalities=(), label_prior=None) -> Method:
@@ -161,7 +161,7 @@ def scale_gradient(x, factor):
 
 
 def clip_by_largest(limit: float, group: str) -> optax.GradientTransformation:
-    """Clips the global norm to `limit` if an entry of a group's gradient is larger than that.
+    """Clips the global norm to `limit` if an entry of a group's gradient exceeds that.
 
     Args:
       limit: the threshold, and the norm.

@@ -1,4 +1,4 @@
-"""The protocol of a method: what it may look at, what it gives back, how it descends."""
+"""The interface of a training method: what it reads, what it returns, how it updates."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -19,7 +19,7 @@ _DROPOUT = 0x64726F70
 
 
 class Forward(NamedTuple):
-    """One forward pass of a batch: all that a loss may look at. Only the first three are needed.
+    """One forward pass of a batch: the arguments of a loss. Only the first three are required.
 
     Attributes:
       head: what `tcmax_jax.models.head_of` returns.
@@ -78,7 +78,7 @@ class Forward(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """What a loss gives back.
+    """The result of a loss.
 
     Attributes:
       values: [B], per-example losses in nats; those of padding are left out by the caller.
@@ -99,7 +99,7 @@ class Loss(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """What the state of a method may depend on.
+    """The sizes on which the state of a method may depend.
 
     Attributes:
       features: {modality: D}.
@@ -113,7 +113,7 @@ class Sizes(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What a turn may look at.
+    """The arguments of a turn.
 
     Attributes:
       model: a `MultimodalClassifier`.
@@ -171,7 +171,7 @@ class Step(NamedTuple):
         )
 
     def forward(self, params, features) -> Forward:
-        """Returns what losses look at, for features that `encode` returned."""
+        """Returns the arguments of losses, for features returned by `encode`."""
         variables = {"params": params, "batch_stats": self.batch_stats}
         return Forward(
             head=head_of(self.model, params),
@@ -188,12 +188,12 @@ class Step(NamedTuple):
         )
 
     def reduce(self, tree):
-        """Returns the mean over the devices, by which gradients of the global loss are joined."""
+        """Returns the mean over the devices, which averages gradients of the global loss."""
         return tree if self.axis_name is None else lax.pmean(tree, self.axis_name)
 
 
 class Turn(NamedTuple):
-    """What one turn gives back; all of it is the same on every device.
+    """The result of one turn; the same on every device.
 
     Attributes:
       grads: {parameter group: gradients}, the groups being the first level of the parameters;
@@ -229,7 +229,7 @@ def mean_posterior(predict, head, features, bank, known):
 
 
 def known_parts(predict, head, features, bank, known):
-    """Returns [B, C], what an additive head's parts of the known modalities predict.
+    """Returns [B, C], the prediction from an additive head's parts of the known modalities.
 
     For methods that train each part as a classifier of its own, offsets included.
     """
@@ -271,7 +271,7 @@ class Method(NamedTuple):
 
 @section
 class MethodOptions(Family):
-    """Base of the options of methods: what each of them says, and makes.
+    """Base of the options of methods, and their interface.
 
     Attributes:
       heads: base class of the heads that it can train.
@@ -297,7 +297,7 @@ class MethodOptions(Family):
 
 @section
 class Windowed(MethodOptions):
-    """Base of the options of methods that act from `first_epoch` to `last_epoch`, from 0 on."""
+    """Base of the options of methods that act from `first_epoch` to `last_epoch` only."""
 
     def check(self):
         """Raises SectionError where the window ends before it begins."""
@@ -309,7 +309,7 @@ class Windowed(MethodOptions):
 
 
 def descend(loss: Callable, predict: Callable, rule=None) -> Callable:
-    """Returns the turn that follows the gradient of one loss.
+    """Returns a turn that follows the gradient of one loss.
 
     Args:
       loss: `(forward, state) -> Loss`.
@@ -342,7 +342,7 @@ def descend(loss: Callable, predict: Callable, rule=None) -> Callable:
 
 
 def follow(loss: Callable, predict: Callable, rule=None, **fields) -> Method:
-    """Returns the method whose only turn follows the gradient of `loss`.
+    """Returns a method with one turn, which follows the gradient of `loss`.
 
     Args:
       loss: as in `descend`.
@@ -355,7 +355,7 @@ def follow(loss: Callable, predict: Callable, rule=None, **fields) -> Method:
 
 
 def correct(scores, labels):
-    """Returns whether the largest score of each row is the label's, [B] bool; of any arrays."""
+    """Returns whether the largest score of each row is the label's, [B] bool; NumPy or JAX."""
     return scores.argmax(axis=-1) == labels
 
 
@@ -383,5 +383,5 @@ def ratio_to_others(scores: Mapping[str, jax.Array]) -> dict:
 
 
 def encoder_group(modality: str) -> str:
-    """Returns the name of a modality's encoder in the parameters of a classifier."""
+    """Returns the key of a modality's encoder in the parameters of a classifier."""
     return f"encoders_{modality}"

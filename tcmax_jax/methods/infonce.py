@@ -1,4 +1,4 @@
-"""Joint training with a contrastive alignment of the modalities, TCMax's nearest relative."""
+"""Joint training with a contrastive alignment of the modalities, the method closest to TCMax."""
 
 import itertools
 from typing import ClassVar, Literal

@@ -23,7 +23,7 @@ _DECAY = 0.1
 
 @section
 class MLA(MethodOptions):
-    """Training of one modality after the other through a shared head.
+    """Trains one modality after the other through a shared head.
 
       turn m: minimise CE(W z_m + b) over encoder m and the head, with a step of the optimiser
       prediction: out_i = sum_m w_m,i f_m(z_m,i),  w_m,i = exp(-H(p_m,i)) / sum_n exp(-H(p_n,i))

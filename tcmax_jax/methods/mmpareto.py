@@ -25,7 +25,7 @@ _LEAST_SHARE = 0.001
 
 @section
 class MMPareto(MethodOptions):
-    """Joint training beside unimodal classifiers, whose gradients are joined without conflict.
+    """Joint and unimodal training, whose gradients are combined without conflict.
 
     loss = CE(F(z)) + sum_m CE(o_m(z_m)), with unimodal classifiers o_m beside the joint head
     (fusion concat_msh). The encoders' gradients of the two losses are joined by `pareto`; heads
@@ -84,7 +84,7 @@ class MMPareto(MethodOptions):
 
 
 def pareto(groups: Sequence[str], gamma: float = 1.5) -> optax.GradientTransformationExtraArgs:
-    """Joins two gradients of each group of parameters without conflict.
+    """Combines two gradients of each group of parameters without conflict.
 
     With g the gradient of the joint loss and u that of the unimodal losses, which the update takes
     as `unimodal`, both over the whole group as one vector:

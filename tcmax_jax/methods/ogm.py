@@ -112,7 +112,7 @@ def ogm_coefficients(scores: Mapping[str, jax.Array], alpha: float) -> dict:
 def modulate(
     reaches: Callable = lambda leaf: True, *, noise: bool = False
 ) -> optax.GradientTransformationExtraArgs:
-    """Scales the gradients of groups of parameters, g <- k g, and may add noise of their scale.
+    """Scales the gradients of groups of parameters, g <- k g, with optional noise of their scale.
 
     With `noise`, g <- k g + noise_scale std(g) n, n ~ N(0, 1), with std over the array's entries
     (unbiased). The update takes `coefficients`, {group: scalar k}, the groups being keys of the

@@ -17,7 +17,7 @@ from tcmax_jax.section import section
 
 @section
 class Unimodal(MethodOptions):
-    """The ensemble of classifiers trained apart, or one of them, for additive heads.
+    """The ensemble of separately trained classifiers, or one of them, for additive heads.
 
     loss_i = -sum_m log softmax(f_m(z_m,i))[y_i], with f_m = head.modality_logits; the prediction is
     softmax(sum_m f_m). No modality can crowd out another, and none can help another.

@@ -1,4 +1,4 @@
-"""Encoders, fusion heads and the classifier that joins them, in Flax Linen."""
+"""Encoders, prediction heads and the classifier that combines them, in Flax Linen."""
 
 from tcmax_jax.models.classifier import MultimodalClassifier, head_of
 from tcmax_jax.models.encoder import EncoderOptions, PretrainedOptions

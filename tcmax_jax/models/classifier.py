@@ -1,6 +1,6 @@
-"""The classifier: an encoder for each modality, then a head, two steps kept apart.
+"""The classifier: an encoder for each modality, then a head, as two separate steps.
 
-TCMax (and OPM, AGM, MLA) act between the two, on features of different examples.
+TCMax, OPM, AGM and MLA work between the two: they combine features of different examples.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ class MultimodalClassifier(nn.Module):
         return self.fuse(self.encode(inputs, train))
 
     def encode(self, inputs, train: bool = False):
-        """Encodes each modality on its own.
+        """Encodes each modality independently.
 
         Args:
           inputs: {modality: [B, ...] or a `Series`} as the encoders read them, but for the scale.
@@ -73,7 +73,7 @@ class MultimodalClassifier(nn.Module):
         return self.head.modality_logits(features)
 
     def unimodal_logits(self, features):
-        """Returns the logits of classifiers beside the joint head, {modality: [N, C]}."""
+        """Returns the logits of the head's separate unimodal classifiers, {modality: [N, C]}."""
         return self.head.unimodal_logits(features)
 
     def project(self, features):
@@ -82,7 +82,7 @@ class MultimodalClassifier(nn.Module):
 
 
 def finite_examples(x):
-    """Returns which examples of an input hold finite numbers alone, [B] bool.
+    """Returns which examples of an input are finite, [B] bool.
 
     Args:
       x: [B, ...], or a `Series`, of which what fills it up does not count.
@@ -119,7 +119,7 @@ def standardized(x, mean, std):
 
 
 class _Application(NamedTuple):
-    """A function (params, features), equal to others of the same model and method."""
+    """A function (params, features), equal for equal models and methods."""
 
     apply: Callable
     method: str
@@ -129,12 +129,12 @@ class _Application(NamedTuple):
 
 
 def _of_steps(mask, ndim):
-    """Returns the mask of a series with the number of axes of its values."""
+    """Returns the mask of a series, broadcast to the axes of its values."""
     return mask.reshape(mask.shape + (1,) * (ndim - mask.ndim))
 
 
 def head_of(model, params, apply=None):
-    """Returns the classifier's head as a function of features, as the losses take it.
+    """Returns the classifier's head as a function of features, for the losses.
 
     Args:
       model: a `MultimodalClassifier`.

@@ -1,4 +1,4 @@
-"""Weights that were trained in PyTorch, as variables of the models here."""
+"""Conversion of PyTorch weights to variables of these models."""
 
 import re
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def resnet_variables(arrays: Mapping[str, np.ndarray], prefix: str = "") -> dict:
-    """Returns the variables of a `ResNet` from torchvision's names.
+    """Returns the variables of a `ResNet` from arrays with torchvision's names.
 
     Kernels [out, in, h, w] become [h, w, in, out]; batch normalisation's weight, bias, running_mean
     and running_var become scale, bias, mean and var. The classifier layer `fc` is left out.
@@ -154,7 +154,7 @@ def head_params(arrays: Mapping[str, np.ndarray], fusion: str, modalities) -> di
 
 
 def _path_of(layer):
-    """Returns where the variables of a layer lie here; None for an unknown one."""
+    """Returns the path of a layer's variables in these models; None for an unknown one."""
     if layer in _LAYERS:
         return (_LAYERS[layer],)
     match = _BLOCK.fullmatch(layer)

@@ -1,4 +1,4 @@
-"""What an encoder is, and how its input is normalised on the device."""
+"""The interface of an encoder, and the normalisation of its input on the device."""
 
 from collections.abc import Sequence
 
@@ -13,15 +13,15 @@ from tcmax_jax.section import Family, FilePath, Positive, section
 
 @section
 class EncoderOptions(Family):
-    """Base of the options of encoders: what each of them says, and makes."""
+    """Base of the options of encoders, and their interface."""
 
     @property
     def feature_size(self) -> int | None:
-        """Number D of entries of the feature; None if that is not known before it is made."""
+        """Number D of entries of the feature; None if unknown until it is made."""
         return None
 
     def check_input(self, shape: Sequence[int | None]) -> None:
-        """Checks that the encoder reads inputs of a shape.
+        """Checks that the encoder accepts inputs of a shape.
 
         Args:
           shape: that of one example; None where a size is not known yet.
@@ -40,7 +40,7 @@ class EncoderOptions(Family):
         raise NotImplementedError
 
     def initial(self, variables, modality: str, shape: Sequence[int]) -> dict:
-        """Returns the variables to start from.
+        """Returns the initial variables.
 
         Args:
           variables: {"params": .., "batch_stats": ..}, drawn at random.
@@ -55,7 +55,7 @@ class EncoderOptions(Family):
 
 @section
 class PretrainedOptions(EncoderOptions):
-    """Base of the options of encoders that may start from a file of weights.
+    """Base of the options of encoders that can start from a file of weights.
 
     Attributes:
       weights: file of weights to start from, see `tcmax_jax.models.convert.read_arrays`; None
@@ -84,7 +84,7 @@ class PretrainedOptions(EncoderOptions):
         raise NotImplementedError
 
     def initial(self, variables, modality, shape):
-        """Returns those of the file; without one, those drawn at random."""
+        """Returns the variables of the file or, without one, random ones."""
         if self.weights is None:
             return variables
         arrays, prefix = read_arrays(self.weights), self.weights_prefix
@@ -125,7 +125,7 @@ def _check_shapes(modality, path, expected, got):
 
 
 def pooled(output):
-    """Returns features [B, D] float32 of what an encoder gives: those, or features of its steps.
+    """Returns features [B, D] float32 from an encoder's result: features, or those of each step.
 
     Args:
       output: [B, D]; or [B, T, D], whose mean over T is taken; or ([B, T, D], mask [B, T] bool),

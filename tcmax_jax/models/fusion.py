@@ -40,7 +40,7 @@ class Fusion(nn.Module):
 
 @section
 class HeadOptions(Family):
-    """Base of the options of heads: what each of them says, and makes.
+    """Base of the options of heads, and their interface.
 
     Attributes:
       module: the head.
@@ -88,7 +88,7 @@ class MultilinearFusion(Fusion):
 
 
 class PairFusion(MultilinearFusion):
-    """Base of heads in which the first modality acts on the second.
+    """Base of heads in which the first modality modulates the second.
 
     Raises:
       ValueError: another number of modalities than two.
@@ -164,14 +164,14 @@ class Shared(HeadOptions):
 
 
 class ConcatUnimodalHead(AdditiveFusion):
-    """The concatenation head, and beside it a unimodal classifier for each modality.
+    """The concatenation head, with a separate unimodal classifier for each modality.
 
     The unimodal classifiers take no part in the joint logits; methods that balance their losses
     against the joint one (MMPareto) train them.
     """
 
     def setup(self):
-        """Makes the two parts."""
+        """Makes both kinds of classifiers."""
         self.joint = ConcatHead(self.modalities, self.num_classes)
         # Checkpoints know it by this name.
         self.own = SumHead(self.modalities, self.num_classes)
@@ -189,7 +189,7 @@ class ConcatUnimodalHead(AdditiveFusion):
 
 @section
 class ConcatUnimodal(HeadOptions):
-    """The concatenation head beside unimodal classifiers, see `ConcatUnimodalHead`."""
+    """The concatenation head with unimodal classifiers, see `ConcatUnimodalHead`."""
 
     kind: Literal["concat_msh"] = "concat_msh"
     module: ClassVar = ConcatUnimodalHead
@@ -253,7 +253,7 @@ class FiLMHead(PairFusion):
 
     @nn.compact
     def project(self, features):
-        """Returns the factors gamma(z_1) and z_2, and W beta(z_1) + b beside them."""
+        """Returns the factors gamma(z_1) and z_2, and the offset W beta(z_1) + b."""
         first, second = self.modalities
         size = features[second].shape[-1]
         gamma, beta = jnp.split(nn.Dense(2 * size, name="film")(features[first]), 2, axis=-1)
@@ -292,7 +292,7 @@ class BigatedHead(PairFusion):
 
     @nn.compact
     def project(self, features):
-        """Returns the factors of both gates side by side."""
+        """Returns the factors of both gates, concatenated."""
         first, second = self.modalities
         forward = _Gate((first, second), self.num_classes, name="first_gates_second")
         backward = _Gate((second, first), self.num_classes, name="second_gates_first")
@@ -333,7 +333,7 @@ class _ReadOut(nn.Module):
 
     @nn.compact
     def __call__(self, factors):
-        """Returns `Projections`, the bias counted to the first of the factors' modalities."""
+        """Returns `Projections`, with the bias as a part of the first modality."""
         first = next(iter(factors))
         rows, size = factors[first].shape
         zeros = nn.initializers.zeros

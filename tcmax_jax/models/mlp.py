@@ -1,4 +1,4 @@
-"""Encoders of small inputs and of features: dense layers, or none."""
+"""Encoders of small inputs and features: dense layers, or the identity."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -34,7 +34,7 @@ class MLPEncoder(NormalizingOptions):
 
 @section
 class FrozenEncoder(EncoderOptions):
-    """No encoder: stored features go to the head as they are, and heads alone are trained.
+    """No encoder: stored features go to the head unchanged, and only heads are trained.
 
     Attributes:
       size: entries of the feature.
@@ -85,7 +85,7 @@ class MLP(nn.Module):
 
 
 class Frozen(nn.Module):
-    """Gives features on as they are."""
+    """Returns features unchanged."""
 
     @nn.compact
     def __call__(self, x, train: bool):

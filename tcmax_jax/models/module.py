@@ -1,4 +1,4 @@
-"""Encoders that are any Flax module, Linen or NNX."""
+"""Encoders made of any Flax module, Linen or NNX."""
 
 import inspect
 import sys
@@ -27,7 +27,7 @@ def encoder_of(
     names: Callable | Mapping[str, str] | None = None,
     initial: Callable | None = None,
 ) -> type[EncoderOptions]:
-    """Returns the options of encoders that are modules of a class, or of a function's making.
+    """Returns the options of encoders that are modules of a class, or made by a function.
 
     What the class or function takes as numbers, text, true or false, or tuples of these, with an
     annotation, become fields of the options, and so of the configuration. If it takes `dtype` or
@@ -130,7 +130,7 @@ class FromNNX(nn.Module):
         return output
 
     def _started(self, streams, train):
-        """Returns random streams, each with a key of its own."""
+        """Returns random streams, each with its own key."""
         key = self.make_rng("dropout") if train and self.has_rng("dropout") else jax.random.key(0)
         flat = nnx.to_flat_state(streams)
         values = {
@@ -150,7 +150,7 @@ def _split(module):
 
 
 def _plain(state) -> dict:
-    """Returns a state as nested dictionaries whose keys are text, as checkpoints need."""
+    """Returns a state as nested dictionaries with text keys, as checkpoints need."""
 
     def text(tree):
         return {str(k): text(v) for k, v in tree.items()} if isinstance(tree, dict) else tree
@@ -170,7 +170,7 @@ def _fill(state, plain: Mapping) -> None:
 
 
 def _fields(module, kind) -> dict[str, tuple]:
-    """Returns {name: (annotation, default)} of what a configuration can hold."""
+    """Returns {name: (annotation, default)} of arguments that a configuration can hold."""
     hints = typing.get_type_hints(module if _is_linen(module) else _called(module))
     fields = {}
     for name, parameter in _parameters(module).items():
@@ -189,7 +189,7 @@ def _fields(module, kind) -> dict[str, tuple]:
 
 
 def _parameters(module) -> Mapping[str, inspect.Parameter]:
-    """Returns the parameters of a class's construction, or of a function."""
+    """Returns the parameters of a class's constructor, or of a function."""
     parameters = dict(inspect.signature(_called(module)).parameters)
     if isinstance(module, type):
         del parameters["self"]

@@ -10,7 +10,7 @@ from jax import lax
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation over all axes but the last, with the variables of flax's.
+    """Batch normalisation over all axes but the last, with the variables of flax's BatchNorm.
 
     Two things are not as in flax's. To the running variance it adds the sum of squares of a batch
     divided by its number of values n, torch divided by n - 1; in training both normalise by the
@@ -78,7 +78,7 @@ def _statistics(x, axis_name):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _merged(own, axis_name):
-    """Returns mean and variance [2, C] over all devices, from those of this one."""
+    """Returns mean and variance [2, C] over all devices, from those of this device."""
     means, variances = jnp.moveaxis(lax.all_gather(own, axis_name), 1, 0)
     mean = means.mean(0)
     return jnp.stack([mean, (variances + jnp.square(means - mean)).mean(0)])

@@ -34,7 +34,7 @@ class ResNetEncoder(PretrainedOptions, NormalizingOptions):
         return (32 if self.kind == "resnet50" else 8) * self.width
 
     def check_input(self, shape):
-        """Raises SectionError for features, and for other inputs without height and width."""
+        """Raises SectionError for features, and for inputs without height and width."""
         if len(shape) not in (3, 4):
             raise SectionError(
                 f"{self.kind} needs pictures [height, width, channels] or clips of them, got shape "
@@ -48,7 +48,7 @@ class ResNetEncoder(PretrainedOptions, NormalizingOptions):
         return network(width=self.width, **options)
 
     def variables(self, arrays, prefix, shape):
-        """Returns those of a network of torchvision."""
+        """Returns the variables from arrays with torchvision's names."""
         return resnet_variables(arrays, prefix)
 
 
@@ -102,7 +102,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A residual network (He et al., CVPR 2016) that ends in its pooled features.
+    """A residual network (He et al., CVPR 2016) up to its pooled features.
 
     Padding, strides and statistics follow torchvision's, so that its weights can be carried over.
     On the CPU, XLA is slow for maps smaller than the kernel: use inputs of 96 pixels and more.

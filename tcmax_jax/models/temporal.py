@@ -1,4 +1,4 @@
-"""Temporal convolutions, for series of sensors, poses or frames of sound."""
+"""Temporal convolutions, for series of sensor values, poses or audio frames."""
 
 from typing import Annotated, Literal
 
@@ -12,7 +12,7 @@ from tcmax_jax.series import Series
 
 @section
 class TemporalEncoder(EncoderOptions):
-    """Residual convolutions over time, then the mean over the true steps, see `Temporal`.
+    """Residual convolutions over time, then the mean over valid steps, see `Temporal`.
 
     Attributes:
       width: channels of every layer, and entries of the feature.
@@ -38,7 +38,7 @@ class TemporalEncoder(EncoderOptions):
             raise SectionError(f"Expected an odd kernel, got {self.kernel}. Add or take 1.")
 
     def check_input(self, shape):
-        """Raises SectionError for anything without steps."""
+        """Raises SectionError for inputs without steps."""
         if not shape:
             raise SectionError(
                 f"temporal needs series [steps, ...], got shape {tuple(shape)}. Use mlp."

@@ -1,4 +1,4 @@
-"""From a configuration to what it describes: data, model, method, optimiser."""
+"""Builds data, model, method and optimiser from a configuration."""
 
 import contextlib
 import os
@@ -12,10 +12,10 @@ import numpy as np
 
 from tcmax_jax import methods
 from tcmax_jax.data.datasets import Dataset, open_dataset
-from tcmax_jax.data.held import HeldRecords
 from tcmax_jax.data.in_place import is_in_place, open_in_place
 from tcmax_jax.data.pipeline import steps_per_epoch
 from tcmax_jax.data.preparation.prepare import folder_of, prepare, remove_unfinished
+from tcmax_jax.data.record_cache import CachedRecords
 from tcmax_jax.data.scales import Scale, measure_scales
 from tcmax_jax.models import MultimodalClassifier
 from tcmax_jax.training.config import Config
@@ -32,7 +32,7 @@ def build(
     devices=None,
     dataset: Dataset | None = None,
 ) -> Setup:
-    """Builds what a run is made of; prepares its data unless that was done before.
+    """Builds all parts of a run; prepares its data unless it is prepared already.
 
     Args:
       config: the configuration.
@@ -52,7 +52,7 @@ def build(
 
 
 def keep_programs(data_dir: str | os.PathLike | None, platform: str) -> None:
-    """Keeps compiled programs beside the data for the next start, unless a folder is set already.
+    """Caches compiled programs beside the data, unless a cache folder is set already.
 
     Not those of CPUs, where XLA may refuse what it has written itself, or crash on it after another
     release was installed (openxla/xla issue 44565); only a folder that is asked for holds them.
@@ -66,7 +66,7 @@ def keep_programs(data_dir: str | os.PathLike | None, platform: str) -> None:
 
 
 def open_data(config: Config, data_dir: str | os.PathLike) -> Dataset:
-    """Opens the data of a configuration; prepares it unless that was done before.
+    """Opens the data of a configuration; prepares it unless it is prepared already.
 
     Raises:
       RawDataError: the raw data does not fit the configuration.
@@ -82,7 +82,7 @@ def open_data(config: Config, data_dir: str | os.PathLike) -> Dataset:
 
 
 def batch_problems(config: Config, count: int) -> list[str]:
-    """Returns a text for each size of a batch that so many devices cannot share."""
+    """Returns a text for each batch size that the devices cannot share equally."""
     shares = {"batch_size": config.training.accumulate * count, "eval_batch_size": count}
     problems = []
     for name, share in shares.items():
@@ -125,7 +125,7 @@ def fit_batch(config: Config, num_train: int, count: int) -> Config:
 
 
 def assemble(config: Config, dataset: Dataset, parallel: Parallel) -> Setup:
-    """Returns what a run is made of, on data that is open.
+    """Returns the setup of a run for opened data.
 
     Args:
       config: the configuration.
@@ -138,7 +138,7 @@ def assemble(config: Config, dataset: Dataset, parallel: Parallel) -> Setup:
     config = with_forms(config, dataset.forms)
     config = fit_batch(config, len(dataset.sources["train"]), len(parallel.devices))
     inputs, training = config.inputs, config.training
-    dataset = held(dataset, config)
+    dataset = cached(dataset, config)
     scales = measure_scales(dataset.sources["train"], inputs, config.data.forms, dataset.folder)
     steps = steps_per_epoch(dataset.sources["train"], training.batch_size)
     if training.epochs * steps >= 2**31:
@@ -162,8 +162,8 @@ def assemble(config: Config, dataset: Dataset, parallel: Parallel) -> Setup:
     return setup._replace(programs=programs_of(setup))
 
 
-def held(dataset: Dataset, config: Config) -> Dataset:
-    """Returns the data with splits that are decoded once, where `training.held_mib` allows it.
+def cached(dataset: Dataset, config: Config) -> Dataset:
+    """Returns the data with splits cached in memory, as far as `training.held_mib` allows.
 
     Not those of others' sources, which may augment their records, anew at each reading.
     """
@@ -171,7 +171,7 @@ def held(dataset: Dataset, config: Config) -> Dataset:
     if not limit or config.training.workers:
         return dataset
     sources = {
-        split: HeldRecords(source, config.inputs, config.data.forms, limit)
+        split: CachedRecords(source, config.inputs, config.data.forms, limit)
         if getattr(source, "always_the_same", False) and not getattr(source, "has_batches", False)
         else source
         for split, source in dataset.sources.items()
@@ -208,7 +208,7 @@ def prepare_data(config: Config, data_dir: str | os.PathLike) -> str:
 def make_model(
     config: Config, num_classes: int, scales: Mapping[str, Scale] | None = None
 ) -> MultimodalClassifier:
-    """Returns the classifier; its inputs are standardised by `scales`, if there are any."""
+    """Returns the classifier; `scales`, if any, standardise its inputs."""
     dtype = jnp.dtype(config.model.dtype)
     axis_name = AXIS_NAME if config.model.sync_batch_norm else None
     encoders = {
@@ -220,7 +220,7 @@ def make_model(
 
 
 def has_empirical_prior(config: Config) -> bool:
-    """Returns whether the method takes the label's frequencies in training for its prior."""
+    """Returns whether the method's label prior is the frequencies in training."""
     return getattr(config.method, "label_prior", None) == "empirical"
 
 
@@ -234,7 +234,7 @@ def label_prior_of(config: Config, dataset: Dataset) -> jax.Array | None:
 
 
 def make_method(config: Config, label_prior: jax.Array | None) -> methods.Method:
-    """Returns the training method, with what `label_prior_of` returned for its data."""
+    """Returns the training method, with the label prior of `label_prior_of`."""
     return config.method.make(tuple(config.modalities), label_prior)
 
 

@@ -1,7 +1,6 @@
-"""Checkpoints as training writes them: the latest states and the best on validation.
+"""Writes checkpoints during training: the latest states and the best on validation.
 
-Nothing else of the project but this and `kept` knows Orbax. A checkpoint is written whole or not at
-all.
+Only this module and `checkpoint_reader` use Orbax. Checkpoints are written atomically.
 """
 
 import contextlib
@@ -17,12 +16,12 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy as keep
 
 from tcmax_jax import digests
 from tcmax_jax.space import lacking
-from tcmax_jax.training.kept import (
+from tcmax_jax.training.checkpoint_reader import (
     SELECTED_BY,
     STATE,
     CheckpointError,
+    CheckpointReader,
     DamagedError,
-    Kept,
     checksum,
     describe_arrays,
     reason_of,
@@ -42,12 +41,12 @@ _LATEST_KEPT = 2  # Of two, one is left where the other is damaged.
 
 
 def check_room(folder: Path, state: TrainState) -> None:
-    """Checks that those of a run fit beside those that are there: all kept, and one being written.
+    """Checks that the checkpoints of a run fit on the disk, with one more while it is written.
 
     Raises:
       CheckpointError: they do not.
     """
-    more = max(_LATEST_KEPT + 2 - len(Kept(folder).steps), 1)
+    more = max(_LATEST_KEPT + 2 - len(CheckpointReader(folder).steps), 1)
     if lack := lacking(folder, more * _bytes_of(state)):
         raise CheckpointError(
             f"Expected room for {more} checkpoints in {folder}, got {lack}. Free some, or choose "
@@ -59,8 +58,8 @@ def _bytes_of(state) -> int:
     return sum(x.nbytes for x in jax.tree.leaves(state))
 
 
-class Checkpoints(Kept):
-    """The same of a run that writes them; a context manager that waits for writes at its end.
+class Checkpoints(CheckpointReader):
+    """Reads and writes the checkpoints of a run; a context manager that waits for pending writes.
 
     With several processes all of them take part in every call.
     """
@@ -122,7 +121,7 @@ class Checkpoints(Kept):
         self._remove_superseded()
 
     def save(self, state: TrainState, validation: dict | None = None) -> None:
-        """Writes a checkpoint in the background; a step that is there already stays as it is.
+        """Writes a checkpoint in the background; an existing step stays unchanged.
 
         Args:
           state: the state on the host.
@@ -147,12 +146,12 @@ class Checkpoints(Kept):
             self._manager.save(self._saving, args=items, metrics=validation and dict(validation))
 
     def wait(self) -> None:
-        """Waits until what was saved is written; raises CheckpointError where that failed."""
+        """Waits for pending writes; raises CheckpointError where one failed."""
         with self._writing():
             self._manager.wait_until_finished()
 
     def restore_latest(self, like: TrainState) -> TrainState | None:
-        """Returns the latest good state, None if there never was a checkpoint.
+        """Returns the latest undamaged state, None if there never was a checkpoint.
 
         Training from an earlier checkpoint ends with the same numbers. A damaged one is put aside,
         in the folder beside this one whose name begins with "damaged".
@@ -190,7 +189,7 @@ class Checkpoints(Kept):
         return None
 
     def _note_files(self):
-        """Makes the files of the checkpoint known that is written, before it gets its name."""
+        """Records the digests of a written checkpoint before it gets its final name."""
         if is_primary():
             for path in self._folder.glob(f"{self._saving}.orbax-checkpoint-tmp*"):
                 # Not those of the folder itself, which Orbax writes last.
@@ -202,7 +201,7 @@ class Checkpoints(Kept):
             shutil.rmtree(self._folder / _SUPERSEDED, ignore_errors=True)
 
     def _check_metrics(self):
-        """Puts those of damaged metrics aside that training comes to again; refuses all others.
+        """Sets checkpoints with damaged metrics aside if training will repeat them; refuses others.
 
         Orbax could neither list them nor choose.
         """
@@ -228,7 +227,7 @@ class Checkpoints(Kept):
 
 @contextlib.contextmanager
 def _without_hints():
-    """Keeps Orbax from wondering about checkpoints without metrics, between validations."""
+    """Suppresses Orbax's warnings about checkpoints without metrics, between validations."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
     try:
@@ -238,7 +237,7 @@ def _without_hints():
 
 
 def _put_aside(path):
-    """Moves a checkpoint beside the folder of checkpoints."""
+    """Moves a checkpoint out of the folder of checkpoints."""
     aside = path.parents[1] / f"damaged-{path.parent.name}"
     aside.mkdir(exist_ok=True)
     number = len(list(aside.glob(f"{path.name}-*")))

@@ -1,4 +1,4 @@
-"""What is done with encoders before the first step: checks, and weights to start from."""
+"""Encoders before the first step: checks and initial weights."""
 
 import functools
 from pathlib import Path
@@ -20,7 +20,7 @@ _EXAMPLES = 4
 
 
 def check_weights(config: Config) -> None:
-    """Checks that the files of weights are there, before any data is touched.
+    """Checks that the files of weights exist, before any data is opened.
 
     Raises:
       FileNotFoundError: one is not.
@@ -61,7 +61,7 @@ def load_weights(config: Config, state: TrainState) -> TrainState:
 
 
 def check_encoders(setup: Setup) -> None:
-    """Checks encoders that others have defined on a few examples, before the first step.
+    """Runs user-defined encoders on a few examples, before the first step.
 
     Raises:
       ConfigError: an encoder gives no [B, D], or has no parameters, or features of an example

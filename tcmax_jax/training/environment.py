@@ -1,4 +1,4 @@
-"""What a run depends on beside its configuration: versions, commit and devices."""
+"""The environment of a run: versions, commit and devices."""
 
 import platform
 import subprocess

@@ -1,7 +1,7 @@
-"""TensorBoard events that outlive the process that wrote them.
+"""TensorBoard events, written at once so that a killed process loses none.
 
-`tensorboardX.SummaryWriter` hands events to a thread that keeps them for two minutes: what a killed
-run has logged would be in metrics.jsonl, and not on TensorBoard.
+`tensorboardX.SummaryWriter` buffers events in a thread for two minutes, so that the last ones of a
+killed run would be in metrics.jsonl and missing in TensorBoard.
 """
 
 import os

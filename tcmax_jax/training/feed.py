@@ -1,4 +1,4 @@
-"""Batches on their way from the pipeline to the devices."""
+"""Transfer of batches from the pipeline to the devices."""
 
 import collections
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 
 class Feed:
-    """An iterator that moves batches to the devices ahead of their use, and knows what it waited.
+    """An iterator that moves batches to the devices ahead of use, and measures how long it waited.
 
     While a step runs, the next batches are already on their way. Time spent blocked on the pipeline
     is an upper bound of what the devices lost: steps may still be running meanwhile.
@@ -25,7 +25,7 @@ class Feed:
         return self
 
     def __next__(self):
-        """Returns the next batch as `put` gave it."""
+        """Returns the next batch as returned by `put`."""
         self._fill(1 + self._ahead)
         if not self._queue:
             raise StopIteration

@@ -1,4 +1,4 @@
-"""The steps of training, from the last checkpoint to the last epoch."""
+"""The training loop, from the last checkpoint to the last epoch."""
 
 import contextlib
 import math
@@ -32,27 +32,27 @@ _EXAMPLES = 32  # of which that scale is taken
 
 
 class Stopwatch:
-    """Seconds that steps take, without what is done between them."""
+    """Measures the seconds of steps, with pauses excluded."""
 
     def __init__(self):
-        """Starts now."""
+        """Starts."""
         self._since = time.monotonic()
 
     def lap(self) -> float:
-        """Returns the seconds since the last lap, pauses left out."""
+        """Returns the seconds since the last lap, pauses excluded."""
         seconds, self._since = time.monotonic() - self._since, time.monotonic()
         return seconds
 
     @contextlib.contextmanager
     def paused(self):
-        """Stands still in its block."""
+        """Pauses in its block."""
         begin = time.monotonic()
         yield
         self._since += time.monotonic() - begin
 
 
 def fit(setup: Setup, state: TrainState, checkpoints: Checkpoints, workdir: Path) -> None:
-    """Runs the steps that are left, with a validation and a checkpoint every few epochs.
+    """Runs the remaining steps, with a validation and a checkpoint every few epochs.
 
     Args:
       setup: what the run is made of.
@@ -147,7 +147,7 @@ def _validation(setup: Setup, log, checkpoints: Checkpoints):
 
 
 def _fetch(setup: Setup, pending: dict, last_checkpoint: int | None) -> dict:
-    """Returns the means of the pending steps' metrics, after checking each for NaN and infinity."""
+    """Returns the means of the pending steps' metrics, after checking that each is finite."""
     fetched = {step: setup.parallel.scalars(metrics) for step, metrics in pending.items()}
     for step, metrics in fetched.items():
         for name, value in metrics.items():
@@ -176,7 +176,7 @@ def _kept(step):
 
 
 def _cause(setup: Setup, step: int) -> str:
-    """Returns what to do about a step that is not finite, after another look at its batch."""
+    """Returns how to fix a step that is not finite, after examining its batch."""
     # All rows of the batch: each process has to say the same.
     whole = passes.training_batches(setup, step - 1, Process())
     with contextlib.closing(whole) as batches:
@@ -208,7 +208,7 @@ def _collapse_warning(setup: Setup, name: str, epoch: int) -> str:
 
 
 def _seen_scale(setup: Setup, name: str) -> tuple[float, float]:
-    """Returns mean and standard deviation of an input as the layers of its encoder see it."""
+    """Returns mean and standard deviation of an input at the layers of its encoder."""
     batch = next(iter(passes.evaluation_batches(setup, "validation", _EXAMPLES)))
     x = batch["inputs"][name]
     if name in setup.model.scales:

@@ -18,7 +18,7 @@ class LockedError(Exception):
 
 @contextlib.contextmanager
 def locked(path: Path, *, wait: bool) -> Iterator[None]:
-    """Holds the lock of a file, which is made unless it is there.
+    """Holds the lock of a file, which is created if needed.
 
     Args:
       path: the file; it then names the process that holds the lock.
@@ -46,7 +46,7 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
 
 
 def holder(path: Path) -> str | None:
-    """Returns which process holds the lock of a file, None if nobody does."""
+    """Returns which process holds the lock of a file, None if none does."""
     try:
         with path.open() as file:
             # Shared, so that two who look do not see each other.
@@ -60,7 +60,7 @@ def holder(path: Path) -> str | None:
 
 @contextlib.contextmanager
 def temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
-    """Makes a folder that is removed in the end, or by the next that is made if this process dies.
+    """Creates a folder that is removed after the block, or after a crash by the next call.
 
     Its lock, a file beside it, is there before it and says whether its process is alive.
 
@@ -85,7 +85,7 @@ def temporary_folder(parent: Path, prefix: str) -> Iterator[Path]:
 
 
 def _left(lock: Path) -> bool:
-    """Returns whether nobody holds a lock; not where that cannot be told."""
+    """Returns whether a lock is free; False where that is unknown."""
     try:
         with lock.open("r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

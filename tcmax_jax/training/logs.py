@@ -1,7 +1,7 @@
-"""What a run tells: a progress bar or plain lines, JSON lines, TensorBoard events.
+"""Logs of a run: a progress bar or plain lines, JSON lines, TensorBoard events.
 
-TensorBoard shows three pages of a run: curves, the configuration as text, and its fields beside the
-final metrics (HPARAMS), where runs are compared.
+TensorBoard shows a run on three tabs: curves (SCALARS), the configuration (TEXT), and its fields
+beside the final metrics (HPARAMS), where runs are compared.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ def open_log(workdir: Path, config: Config, *, first_step: int, total_steps: int
 
 
 def write_final_metrics(workdir: Path, config: Config, splits: Mapping) -> None:
-    """Writes what TensorBoard's page HPARAMS shows of a run, in place of what it showed before.
+    """Replaces the final metrics on TensorBoard's tab HPARAMS.
 
     Args:
       workdir: folder of the run.
@@ -64,14 +64,14 @@ def write_final_metrics(workdir: Path, config: Config, splits: Mapping) -> None:
 
 
 class RunLog:
-    """The log of one run; a context manager.
+    """The log of a run; a context manager.
 
     `metrics.jsonl` holds an object for each entry: "step", "epoch", "split" and the metrics. An
     entry outlives the process at once, and the machine after `keep`.
     """
 
     def __init__(self, workdir: Path, config: Config, *, first_step: int, total_steps: int):
-        """Opens the log; entries after `first_step`, left by an interrupted run, are dropped."""
+        """Opens the log; entries after `first_step`, from an interrupted run, are dropped."""
         self._path = RunFolder(workdir).log
         kept, gap = _kept(self._path, first_step)
         digests.write(self._path, "".join(kept))
@@ -95,7 +95,7 @@ class RunLog:
         return self
 
     def __exit__(self, *exception):
-        """Closes bar and files."""
+        """Closes the bar and the files."""
         self._bar.close()
         self._events.close()
         self._file.close()
@@ -109,7 +109,7 @@ class RunLog:
             self._events.scalars({f"{split}/{name}": value for name, value in values.items()}, step)
 
     def keep(self) -> None:
-        """Waits until all entries are on the disk: a checkpoint must not be ahead of them."""
+        """Waits until all entries are on disk: a checkpoint must not be ahead of them."""
         for file in (self._file, self._events):
             os.fsync(file.fileno())
         digests.remember(self._path.parent, [self._path.name])
@@ -153,7 +153,7 @@ class RunLog:
 
 
 class _Silence(contextlib.nullcontext):
-    """The log of all other processes."""
+    """The log of all processes but the first."""
 
     def __enter__(self):
         return self
@@ -165,7 +165,7 @@ class _Silence(contextlib.nullcontext):
 
 
 def _kept(path: Path, step: int) -> tuple[list[str], str | None]:
-    """Returns the lines of a log up to a step, and what is said where some are missing."""
+    """Returns the lines of a log up to a step, and a message if some are missing."""
     if not step:
         return [], None  # Of a run without a checkpoint nothing is gone on with.
     text = path.read_bytes().decode(errors="replace") if path.is_file() else ""
@@ -184,7 +184,7 @@ def _kept(path: Path, step: int) -> tuple[list[str], str | None]:
 
 
 def _step(line: str) -> int | None:
-    """Returns the step of an entry, None for a line that is half-written or damaged."""
+    """Returns the step of an entry, None for a truncated or damaged line."""
     try:
         return parse_json(line)["step"] if line.endswith("\n") else None
     except (ValueError, TypeError, KeyError):

@@ -1,4 +1,4 @@
-"""The main path: trains a classifier, keeps its checkpoints, evaluates the best one."""
+"""Training of a run: fits the classifier, saves checkpoints, evaluates the best one."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -15,10 +15,10 @@ from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training import passes, run_folders
 from tcmax_jax.training.build import build, with_forms
 from tcmax_jax.training.checkpoint import Checkpoints, check_room
+from tcmax_jax.training.checkpoint_reader import CheckpointError, CheckpointReader
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.encoders import check_encoders, check_weights, load_weights
 from tcmax_jax.training.fit import fit
-from tcmax_jax.training.kept import CheckpointError, Kept
 from tcmax_jax.training.logs import write_final_metrics
 from tcmax_jax.training.processes import all_agree, is_primary, say, together, wait_for_all
 from tcmax_jax.training.setup import Setup
@@ -32,7 +32,7 @@ def train(
     devices=None,
     dataset: Dataset | None = None,
 ) -> dict:
-    """Trains, or goes on with an interrupted run, and evaluates the best checkpoint.
+    """Trains, or resumes an interrupted run, and evaluates the best checkpoint.
 
     The folder then holds config.json, data.json, environments.json, metrics.jsonl, TensorBoard
     events, checkpoints/, outputs-<split>.npz, analysis.json and results.json. A run that was killed
@@ -82,7 +82,7 @@ def train(
 
 
 def _fresh_state(setup: Setup, workdir: Path):
-    """Returns the state to begin with, after a look at all that it is made of."""
+    """Returns the initial state, after checking encoders, weights and disk space."""
     with together():
         check_encoders(setup)
     say("compiling the initialisation ...")
@@ -91,7 +91,7 @@ def _fresh_state(setup: Setup, workdir: Path):
     with together():
         if is_primary():
             check_room(RunFolder(workdir).checkpoints, fresh)
-    if all_agree(Kept(RunFolder(workdir).checkpoints).latest is not None):
+    if all_agree(CheckpointReader(RunFolder(workdir).checkpoints).latest is not None):
         return fresh  # It has the shapes of what is gone on with.
     with together():
         return load_weights(setup.config, fresh)
@@ -178,8 +178,8 @@ def _evaluate(setup: Setup, workdir: Path, *, probe=False, dropped=(), step=None
 
 
 def _restored(setup: Setup, workdir: Path, step: int | None) -> tuple:
-    """Returns (step, state, whether all epochs are trained) of a checkpoint, the best for None."""
-    checkpoints = Kept(RunFolder(workdir).checkpoints)
+    """Returns (step, state, whether training has finished) of a checkpoint, the best for None."""
+    checkpoints = CheckpointReader(RunFolder(workdir).checkpoints)
     with together():
         if step is None:
             step = best_step(checkpoints, workdir, setup.config)

@@ -1,4 +1,4 @@
-"""The programs of a run, lowered from shapes alone: no data, and no device that works."""
+"""The programs of a run, lowered from shapes alone, without data or devices."""
 
 import functools
 
@@ -15,19 +15,19 @@ from tcmax_jax.training.step import encode_step, training_key
 
 
 def lower_training(setup: Setup, rows: int) -> Lowered:
-    """Returns the step of training on a global batch of so many rows."""
+    """Returns the training step for a global batch of a number of rows."""
     return _lower_step(setup, passes.state_shapes(setup), passes.batch_shapes(setup, rows))
 
 
 def lower_encoding(setup: Setup, rows: int) -> Lowered:
-    """Returns the step of evaluation, which encodes a global batch of so many rows."""
+    """Returns the evaluation step, which encodes a global batch of a number of rows."""
     state, over = passes.state_shapes(setup), setup.parallel
     inputs = passes.batch_shapes(setup, rows)["inputs"]
     return setup.programs.encode.lower(over.replicated_shapes(state), over.put_shapes(inputs))
 
 
 def lower_loss(setup: Setup, rows: int) -> tuple[Lowered, Lowered]:
-    """Returns the step on features in place of inputs, with the method and with next to none.
+    """Returns the step on features in place of inputs, with the method's loss or a trivial one.
 
     What the first has more than the second is the loss: the second minimises the mean of the
     logits. Both have head, optimiser and metrics, and gradients of the features; those of the
@@ -62,7 +62,7 @@ def _mean_of_logits() -> Method:
 
 
 class _Given(nn.Module):
-    """An encoder of features that are given, with a parameter, for the sake of their gradients."""
+    """An encoder that returns its input plus a parameter, so that gradients are computed."""
 
     @nn.compact
     def __call__(self, x, train):

@@ -1,4 +1,4 @@
-"""What is measured beside training: memory, and profiles of single steps."""
+"""Measurements during training: memory use, and profiles of single steps."""
 
 import contextlib
 import resource
@@ -13,7 +13,7 @@ from tcmax_jax.training.setup import Setup
 
 
 def used_memory() -> dict:
-    """Returns the most memory used so far in MiB: of this process, and of a device that knows.
+    """Returns the peak memory so far in MiB, of this process and of a device that reports it.
 
     Returns:
       {"host_memory": MiB}, and "device_memory" of the first local device where its platform
@@ -28,7 +28,7 @@ def used_memory() -> dict:
 
 
 def step_memory(setup: Setup) -> float | None:
-    """Returns the memory that the compiled training step needs on a device, in MiB.
+    """Returns the memory of the compiled training step on a device, in MiB.
 
     Activations and other temporary arrays, without parameters, optimizer state and batch. Compiles
     the step; None where the platform does not tell.

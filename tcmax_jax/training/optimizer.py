@@ -1,4 +1,4 @@
-"""Optimisers and schedules of the learning rate: their options, and what these make in optax."""
+"""Optimisers and learning-rate schedules: their options, and what these make in optax."""
 
 import dataclasses
 import fnmatch
@@ -143,12 +143,12 @@ class Optimizer(Family):
                 )
 
     def rules(self, schedule: optax.Schedule) -> list[optax.GradientTransformation]:
-        """Returns what follows after clipping, in order."""
+        """Returns the transformations after clipping, in order."""
         raise NotImplementedError
 
 
 def scale_by_path(factors: Mapping[str, float]) -> optax.GradientTransformation:
-    """Returns the rule that multiplies updates by a factor for the path of their parameter.
+    """Returns a transformation that multiplies updates by a factor for their parameter's path.
 
     Args:
       factors: {pattern: factor}; the last pattern that fits counts, and without one it is 1.
@@ -190,7 +190,7 @@ class SGD(Optimizer):
     bound_decrease: bool = True
 
     def rules(self, schedule):
-        """Returns the bound on steps, weight decay and momentum."""
+        """Returns the step bound, weight decay and momentum."""
         return [
             bound_decrease(schedule, self.momentum) if self.bound_decrease else optax.identity(),
             optax.add_decayed_weights(self.weight_decay),
@@ -205,5 +205,5 @@ class AdamW(Optimizer):
     kind: Literal["adamw"] = "adamw"
 
     def rules(self, schedule):
-        """Returns the one rule."""
+        """Returns the transformation."""
         return [optax.adamw(schedule, weight_decay=self.weight_decay)]

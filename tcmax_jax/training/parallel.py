@@ -1,8 +1,8 @@
-"""The one place that maps over devices, of this process and of all others.
+"""Mapping of steps over devices, of this process and of all others.
 
-Two ways lead to the same numbers: `Pmap`, whose arrays have a leading axis of devices, and
+Two classes give the same numbers: `Pmap`, whose arrays have a leading axis of devices, and
 `ShardMap` (jit of shard_map), whose arrays are global. A step is a pure function that takes
-`axis_name`; it sees its device's rows of the batch and a whole state.
+`axis_name`; it receives its device's rows of the batch and the whole state.
 """
 
 import functools
@@ -23,13 +23,13 @@ class _Devices:
     """
 
     def __init__(self, devices: Sequence[jax.Device] | None = None):
-        """Takes devices of all processes, equally many of each; all there are when None."""
+        """Takes devices of all processes, equally many of each; all devices when None."""
         # By process: global rows are those of the first process, of the second, and so on.
         self.devices = sorted(devices or jax.devices(), key=lambda d: (d.process_index, d.id))
         self.local = [d for d in self.devices if d.process_index == jax.process_index()]
 
     def first(self, tree):
-        """Returns one copy of what is equal on all devices, as NumPy arrays; waits for it."""
+        """Returns one copy of arrays that are equal on all devices, in NumPy; waits for it."""
         return jax.tree.map(self._first, tree)
 
     def scalars(self, metrics):
@@ -50,7 +50,7 @@ class Pmap(_Devices):
         return jax.pmap(step, axis_name=AXIS_NAME, devices=self.devices)
 
     def replicate(self, state):
-        """Returns a copy of a state of the host on every device."""
+        """Returns a copy of a host state on every device."""
         # The sharding has to be that of the step's own output, or the second step compiles again.
         return jax_utils.replicate(state, self.local, axis_name=AXIS_NAME)
 
@@ -60,19 +60,19 @@ class Pmap(_Devices):
         return jax.device_put(parts, _sharding(self.local, AXIS_NAME))
 
     def replicated_shapes(self, shapes):
-        """Returns the shapes of what `replicate` makes of arrays of some shapes, all devices'."""
+        """Returns the shapes after `replicate`, including the axis of devices."""
         number = len(self.devices)
         return jax.tree.map(lambda x: _shape((number, *x.shape), x), shapes)
 
     def put_shapes(self, shapes):
-        """Returns the shapes of what `put` makes of a global batch of some shapes, all devices'."""
+        """Returns the shapes after `put` of a global batch, including the axis of devices."""
         number = len(self.devices)
         return jax.tree.map(
             lambda x: _shape((number, x.shape[0] // number, *x.shape[1:]), x), shapes
         )
 
     def rows(self, tree):
-        """Returns this process's rows of what a step gave row by row, as NumPy arrays."""
+        """Returns this process's rows of the result of a step, as NumPy arrays."""
         return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), tree)
 
     def _first(self, x):
@@ -94,7 +94,7 @@ class ShardMap(_Devices):
         return jax.jit(self._map(step, (_WHOLE, _ROWS), _ROWS))
 
     def replicate(self, state):
-        """Returns a copy of a state of the host on every device."""
+        """Returns a copy of a host state on every device."""
         return self._global(state, ())
 
     def put(self, batch):
@@ -102,15 +102,15 @@ class ShardMap(_Devices):
         return self._global(batch, (AXIS_NAME,))
 
     def replicated_shapes(self, shapes):
-        """Returns the shapes of what `replicate` makes of arrays of some shapes."""
+        """Returns the shapes after `replicate`."""
         return self._global_shapes(shapes, ())
 
     def put_shapes(self, shapes):
-        """Returns the shapes of what `put` makes of a global batch of some shapes."""
+        """Returns the shapes after `put` of a global batch."""
         return self._global_shapes(shapes, (AXIS_NAME,))
 
     def rows(self, tree):
-        """Returns this process's rows of what a step gave row by row, as NumPy arrays."""
+        """Returns this process's rows of the result of a step, as NumPy arrays."""
 
         def local(x):
             shards = sorted(x.addressable_shards, key=lambda shard: shard.index[0].start or 0)

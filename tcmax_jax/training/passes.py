@@ -1,4 +1,4 @@
-"""Passes over the data with the model of a run: what training and evaluation share."""
+"""Passes over the data with the model of a run, shared by training and evaluation."""
 
 import contextlib
 import math
@@ -37,7 +37,7 @@ def initial_state(setup: Setup) -> TrainState:
 
 
 def state_shapes(setup: Setup, inputs=None) -> TrainState:
-    """Returns shapes and dtypes of a state, without computing one.
+    """Returns shapes and dtypes of a state, without computing it.
 
     Args:
       setup: what the run is made of.
@@ -63,7 +63,7 @@ def _initial_arguments(setup):
 
 
 def check_shared_memory(setup: Setup) -> None:
-    """Checks that the batches which workers make fit into shared memory, which they go through.
+    """Checks that the batches of worker processes fit into shared memory.
 
     Raises:
       OSError: they do not: the workers would die.
@@ -85,7 +85,7 @@ def check_shared_memory(setup: Setup) -> None:
 
 
 def training_batches(setup: Setup, first_step: int, process: Process | None = None):
-    """Yields the part of a process, or of this one, of the batches after `first_step` steps."""
+    """Yields the share of a process, or of this one, of the batches after `first_step` steps."""
     training = setup.config.training
     return train_batches(
         setup.dataset.sources["train"],
@@ -130,7 +130,7 @@ def evaluator(setup: Setup):
 
 
 def about_example(setup: Setup, split: str):
-    """Returns a function from a row of a split to which example that is, and what to do.
+    """Returns a function from a row of a split to a text: which example it is, and how to fix it.
 
     That is for an example with features or scores that are not finite, see `check_finite`; it takes
     another look at the example's inputs.
@@ -153,7 +153,7 @@ def about_example(setup: Setup, split: str):
 
 
 def epoch_opener(setup: Setup):
-    """Returns a function (replicated state, epoch) -> state that lets the method see features.
+    """Returns a function (replicated state, epoch) -> state, for methods that read all features.
 
     Which training examples it sees depends on the seed and the epoch alone.
     """
@@ -179,13 +179,13 @@ def evaluation_batches(setup: Setup, split: str, size: int):
 
 
 def _encoder(setup, state):
-    """Returns a function inputs -> features on the host, with a replicated state."""
+    """Returns a function inputs -> features on the host, for a replicated state."""
     over = setup.parallel
     return lambda inputs: over.rows(setup.programs.encode(state, over.put(inputs)))
 
 
 def _eval_batches(setup, source, batch_size=None, process=None):
-    """Yields the batches, with a bar on a terminal where that takes long."""
+    """Yields the batches, with a bar on a terminal if that takes long."""
     training = setup.config.training
     size = batch_size or training.eval_batch_size
     batches = eval_batches(

@@ -1,4 +1,4 @@
-"""Machines that are taken away: a run that is asked to stop (SIGTERM) saves first."""
+"""Preemption: a run that receives SIGTERM saves a checkpoint and stops."""
 
 import contextlib
 import itertools
@@ -14,12 +14,12 @@ _numbers = itertools.count(1)
 
 
 class PreemptedError(Exception):
-    """This process was asked to stop, and what it has done is saved."""
+    """This process was asked to stop, and has saved its work."""
 
 
 @contextlib.contextmanager
 def stopping() -> Iterator[None]:
-    """Raises PreemptedError in the block, wherever it is, when SIGTERM comes.
+    """Raises PreemptedError in the block when SIGTERM arrives.
 
     All that a command writes is whole or not there, and is gone on with. With several processes
     JAX notes the signal instead, for the next `Preemption`.
@@ -33,7 +33,7 @@ def stopping() -> Iterator[None]:
 
 
 class Preemption:
-    """Lets steps of training end before a run stops; a context manager.
+    """Lets the current steps of training end before a run stops; a context manager.
 
     With several processes the signal may reach only one of them: all stop after the same step.
 
@@ -42,21 +42,21 @@ class Preemption:
     """
 
     def __init__(self):
-        """Nothing was asked yet."""
+        """Starts without a request."""
         self.signalled = False
         self._stack = contextlib.ExitStack()
 
     def __enter__(self):
-        """Listens, unless JAX does so for all processes."""
+        """Handles SIGTERM, unless JAX does so for all processes."""
         self._stack.enter_context(_handling(self._note))
         return self
 
     def __exit__(self, *exception):
-        """Leaves the signal to whoever had it before."""
+        """Restores the previous handler."""
         self._stack.close()
 
     def asked(self) -> bool:
-        """Returns whether to stop now; every process has to ask after every step."""
+        """Returns whether to stop now; every process has to call it after every step."""
         if jax.distributed.is_initialized():
             return multihost_utils.reached_preemption_sync_point(next(_numbers))
         return self.signalled

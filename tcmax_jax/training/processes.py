@@ -1,4 +1,4 @@
-"""Several processes of one run: a TPU pod, a cluster, or one process a GPU.
+"""Several processes of one run: a TPU pod, a cluster, or one process for each GPU.
 
 All of them run the same program. `wait_for_all`, `gather`, `all_agree`, `together` and
 `primary_first` are collective: every process has to call them, in the same order. With a single
@@ -18,7 +18,7 @@ from tcmax_jax.user_text import printable
 
 
 def join(coordinator: str | None = None, count: int | None = None, index: int | None = None):
-    """Makes this process one of several, before anything else of JAX is used.
+    """Joins this process to the others, before any other use of JAX.
 
     Args:
       coordinator: "host:port" of the first process; None asks the environment, which TPU pods,
@@ -52,7 +52,7 @@ def join(coordinator: str | None = None, count: int | None = None, index: int | 
 
 
 def _check_address(coordinator: str) -> None:
-    """Raises ValueError where JAX would wait for minutes for what is no address."""
+    """Raises ValueError for an invalid address, for which JAX would wait minutes."""
     host, _, port = coordinator.rpartition(":")
     try:
         if not host or not port.isdigit():
@@ -77,7 +77,7 @@ def say(text: str) -> None:
 
 
 def wait_for_all(name: str) -> None:
-    """Waits until every process has come to the point of this name."""
+    """Waits until every process has reached the point of this name."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
 
@@ -104,7 +104,7 @@ def all_agree(holds: bool) -> bool:
 
 @contextlib.contextmanager
 def together():
-    """Runs a block without collectives; an error in one process ends it in all of them.
+    """Runs a block without collectives; an error in one process stops all of them.
 
     Raises:
       ValueError: the block failed in another process, whose own message says why.
@@ -119,7 +119,7 @@ def together():
 
 
 def primary_first(function: Callable):
-    """Calls a function in the first process, then in all others, which find what it has made.
+    """Calls a function in the first process, then in all others, which reuse its result.
 
     Returns:
       What it returned here.

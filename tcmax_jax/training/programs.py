@@ -1,4 +1,4 @@
-"""What a run compiles, and how runs of a comparison that differ in their seed share it."""
+"""Compiled programs of a run, shared by runs of a comparison that differ in their seed alone."""
 
 import contextlib
 import contextvars
@@ -17,7 +17,7 @@ _SHARED = contextvars.ContextVar("programs that runs share", default=None)
 
 
 def make_programs(setup: Setup) -> Programs:
-    """Returns the programs of a run; compiles none yet."""
+    """Returns the programs of a run, not yet compiled."""
     model, optimizer, method = setup.model, setup.optimizer, setup.method
     num_examples = len(setup.dataset.sources["train"])
     step = functools.partial(
@@ -39,7 +39,7 @@ def make_programs(setup: Setup) -> Programs:
 
 @contextlib.contextmanager
 def shared_programs():
-    """Lets runs that are built inside use each other's programs, where these are the same.
+    """Lets runs that are built in its block share equal programs.
 
     Inside another one it is a part of that. Not without being asked for: what was changed between
     two runs without a new class, as notebooks that load a module again do, would go on as it was.
@@ -56,7 +56,7 @@ def shared_programs():
 
 
 def programs_of(setup: Setup) -> Programs:
-    """Returns the programs of a run: those of an equal one in `shared_programs`, or new ones."""
+    """Returns the programs of a run: shared ones of an equal run, or new ones."""
     known = _SHARED.get()
     if known is None:
         return make_programs(setup)
@@ -72,7 +72,7 @@ def programs_of(setup: Setup) -> Programs:
 
 
 def _made_of(setup):
-    """Returns all that the programs depend on, but for the shapes of the data."""
+    """Returns everything that the programs depend on, except the shapes of the data."""
     config, prior = setup.config, setup.method.label_prior
     return (
         config.model,

@@ -1,4 +1,4 @@
-"""The folder of a run: what belongs to it, and whether it may be gone on with."""
+"""Checks of a run's folder: what belongs to it, and whether the run can be resumed."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,7 +41,7 @@ _FREE = (
 
 
 def check(workdir: Path, config: Config) -> None:
-    """Checks that the folder is free, or holds a run of this configuration.
+    """Checks that the folder is empty, or holds a run of this configuration.
 
     Raises:
       ConfigError: it belongs to a run of another configuration, or of an unknown one; says in what
@@ -65,7 +65,7 @@ def check(workdir: Path, config: Config) -> None:
 
 
 def _differences(before: Mapping, config: Config) -> list[str]:
-    """Returns the fields that change numbers in which a configuration differs from another."""
+    """Returns the fields in which configurations differ and that change results."""
     # What came of the raw data is compared by `check_data`.
     free = {*_FREE, *(f"data.{name}" for name in config.data.elsewhere)}
     for modality, form in config.data.forms.items():
@@ -113,7 +113,7 @@ def _refuse_differences(lines: Sequence[str], number: int) -> None:
 
 
 def check_data(workdir: Path, dataset: Dataset) -> None:
-    """Checks that the run in the folder, if there is one, was trained on this very data.
+    """Checks that the run in the folder, if any, was trained on this data.
 
     Raises:
       ConfigError: the data (its name holds a digest of its settings and its list) has changed.
@@ -133,7 +133,7 @@ def check_data(workdir: Path, dataset: Dataset) -> None:
 
 @contextlib.contextmanager
 def occupied(workdir: Path) -> Iterator[None]:
-    """Keeps other runs out of the folder, which is made unless it is there.
+    """Locks the folder against other runs, and creates it if needed.
 
     Raises:
       ConfigError: another run is going on there, or the folder cannot be written.
@@ -162,7 +162,7 @@ def _enter(stack, workdir):
 
 
 def owner(workdir: Path) -> str | None:
-    """Returns which process keeps others out of the folder, None if nobody does."""
+    """Returns which process has locked the folder, None if none has."""
     return holder(RunFolder(workdir).lock)
 
 
@@ -173,7 +173,7 @@ def claim(
     label_prior: Sequence | None = None,
     scales: Mapping[str, Scale] = MappingProxyType({}),
 ) -> None:
-    """Makes the folder this run's own: writes data and configuration, once.
+    """Writes data and configuration to the folder of a new run.
 
     Args:
       workdir: folder of the run.
@@ -201,7 +201,7 @@ def claim(
 def record_environment(
     workdir: Path, step: int, parallel: Parallel, say: Callable[[str], None]
 ) -> None:
-    """Writes down where the run begins or goes on, and says what that changes.
+    """Records the environment of a run at its start or when resumed, and reports changes.
 
     environments.json holds {"after_step": int, **versions, commit, host and devices} for each
     change.
@@ -268,7 +268,7 @@ def has_definitions(workdir: Path) -> bool:
 
 
 def changed_definitions(workdir: Path, config: Config) -> list[str]:
-    """Returns the files that define sections of a run, and differ from those it was trained with.
+    """Returns the files that define sections of a run and have changed since its training.
 
     Args:
       workdir: folder of the run.
@@ -296,7 +296,7 @@ def _file(definition: Mapping | str) -> str:
 
 
 def stored_data(workdir: Path) -> dict:
-    """Returns what the folder of a run says of its data.
+    """Returns the description of its data in the folder of a run.
 
     Returns:
       {"name", "class_names", "checksum", "label_prior", "scales": {modality: {"mean", "std"}},

@@ -1,4 +1,4 @@
-"""What a run is made of, as plain data."""
+"""All parts of a run that its configuration describes, as plain data."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from tcmax_jax.training.parallel import Parallel
 
 
 class Epochs(NamedTuple):
-    """Which epoch, counted from 1, a step belongs to, counted from 1 too.
+    """Which epoch a step belongs to, both counted from 1.
 
     Attributes:
       number: of epochs in the run.
@@ -43,7 +43,7 @@ class Epochs(NamedTuple):
 
 
 class Programs(NamedTuple):
-    """The functions of a run that are compiled, each when it is first called.
+    """The compiled functions of a run, each compiled at its first call.
 
     Attributes:
       initialise: (inputs {modality: [B, ...]}, PRNG key of the parameters) -> `TrainState` before
@@ -63,7 +63,7 @@ class Programs(NamedTuple):
 
 
 class Setup(NamedTuple):
-    """What a run is made of, built before any training.
+    """All parts of a run, built before any training.
 
     Attributes:
       config: the configuration.

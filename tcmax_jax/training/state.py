@@ -1,4 +1,4 @@
-"""What training carries from step to step, all of it in the checkpoint."""
+"""The state that training carries from step to step, all of it saved in checkpoints."""
 
 from typing import Any, NamedTuple
 

@@ -1,4 +1,4 @@
-"""One training step and one evaluation step: pure functions, mapped over devices elsewhere."""
+"""One training step and one evaluation step: pure functions, to be mapped over devices."""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ def train_step(
     accumulate=1,
     axis_name=None,
 ):
-    """Takes one step of training: an update of the parameters for each turn of the method.
+    """Takes one training step: one update of the parameters for each turn of the method.
 
     Losses are those of the global batch, and gradients are averaged over the devices before the
     method's gradient rule and the optimiser see them.
@@ -88,7 +88,7 @@ def encode_step(state, inputs, *, model):
 
 
 def _update(optimizer, turn, params, opt_state, last):
-    """Updates the groups of parameters that a turn moves; all else of the optimiser rests.
+    """Updates the groups of parameters of a turn; the optimiser state of others is unchanged.
 
     What the optimiser counts (steps of its schedule) advances with the last turn. Returns
     parameters, the optimiser's state, and what it logs.

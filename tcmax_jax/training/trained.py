@@ -1,4 +1,4 @@
-"""A trained classifier, from the folder of its run alone: neither data nor optimiser are needed."""
+"""A trained classifier, loaded from the folder of its run without data or optimiser."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,15 +21,15 @@ from tcmax_jax.models.classifier import broken_modality
 from tcmax_jax.run_folder import RunFolder
 from tcmax_jax.training import run_folders
 from tcmax_jax.training.build import has_empirical_prior, make_method, make_model
+from tcmax_jax.training.checkpoint_reader import CheckpointReader
 from tcmax_jax.training.config import Config
 from tcmax_jax.training.config.tree import ConfigError
-from tcmax_jax.training.kept import Kept
 
 _EVALUATE = "Evaluate again with --mode=evaluate."
 
 
 class Trained(NamedTuple):
-    """A classifier and what its outputs mean.
+    """A classifier with the meaning of its outputs.
 
     Attributes:
       config: the configuration of its run.
@@ -82,7 +82,7 @@ def load_trained(workdir: Path, *, recalibrated: bool = False) -> Trained:
             "an earlier version, which did not keep it. Train again in another --workdir."
         )
     scales = {m: Scale(**scale) for m, scale in data.get("scales", {}).items()}
-    checkpoints = Kept(RunFolder(workdir).checkpoints)
+    checkpoints = CheckpointReader(RunFolder(workdir).checkpoints)
     step = best_step(checkpoints, workdir, config)
     variables = checkpoints.restore_variables(step)
     return Trained(
@@ -99,7 +99,7 @@ def load_trained(workdir: Path, *, recalibrated: bool = False) -> Trained:
     )
 
 
-def best_step(checkpoints: Kept, workdir: Path, config: Config) -> int:
+def best_step(checkpoints: CheckpointReader, workdir: Path, config: Config) -> int:
     """Returns the step of the best checkpoint on validation.
 
     Raises:
@@ -133,7 +133,7 @@ def _recalibration(workdir: Path, step: int) -> Mapping:
 
 
 def _results(workdir: Path) -> Mapping:
-    """Returns the results in the folder of a run, or that they are of no step."""
+    """Returns the results in the folder of a run; those of no step where there are none."""
     results = RunFolder(workdir).results
     due = digests.is_due(results)
     return digests.read_json(results, _EVALUATE, ["step"]) if due else {"step": None}

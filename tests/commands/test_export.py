@@ -17,10 +17,10 @@ from tcmax_jax.evaluation.outputs import read_outputs
 from tcmax_jax.models import MLPEncoder
 from tcmax_jax.training import loop
 from tcmax_jax.training.build import make_method, make_model, prepare_data
+from tcmax_jax.training.checkpoint_reader import CheckpointError
 from tcmax_jax.training.config import Config, Modality
 from tcmax_jax.training.config.overrides import override
 from tcmax_jax.training.config.tree import ConfigError
-from tcmax_jax.training.kept import CheckpointError
 from tcmax_jax.training.trained import Trained, classifier
 from tests.harms import change
 from tests.training.tiny import tiny_config

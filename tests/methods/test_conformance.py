@@ -10,7 +10,7 @@ import pytest
 from tcmax_jax.methods import MethodOptions
 from tcmax_jax.models import head_of
 from tcmax_jax.training.checkpoint import Checkpoints
-from tcmax_jax.training.kept import SELECTED_BY
+from tcmax_jax.training.checkpoint_reader import SELECTED_BY
 from tcmax_jax.training.step import training_key
 from tests.methods.problem import (
     B,

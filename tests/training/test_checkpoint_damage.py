@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tcmax_jax.training.checkpoint import Checkpoints
-from tcmax_jax.training.kept import CheckpointError, Kept
+from tcmax_jax.training.checkpoint_reader import CheckpointError, CheckpointReader
 from tests.harms import HARMS, delete, truncate
 from tests.training.test_checkpoint import save, state_at
 
@@ -114,11 +114,11 @@ def test_where_the_best_is_not_known_none_is_chosen(folder, step, known, harm, n
     with pytest.raises(CheckpointError, match=message):
         restore_latest(folder)
     with pytest.raises(CheckpointError, match=message):
-        _ = Kept(folder).best
-    assert Kept(folder).steps == [2, 4, 6]
+        _ = CheckpointReader(folder).best
+    assert CheckpointReader(folder).steps == [2, 4, 6]
     assert files(folder) == before
     shutil.rmtree(folder / str(step))  # as the message says
-    assert Kept(folder).best == {2: 6, 4: 2}[step]
+    assert CheckpointReader(folder).best == {2: 6, 4: 2}[step]
 
 
 def test_where_the_only_ones_are_damaged_training_does_not_begin_anew(folder):
@@ -134,7 +134,7 @@ def test_a_kill_while_an_old_one_is_removed_is_no_damage(folder, monkeypatch):
     monkeypatch.setattr(Checkpoints, "_remove_superseded", lambda self: None)
     save(folder, {8: 0.6})
     left = folder / "superseded" / "4"
-    assert left.is_dir() and Kept(folder).steps == [2, 6, 8]
+    assert left.is_dir() and CheckpointReader(folder).steps == [2, 6, 8]
     delete(left / "about" / "metadata")
     monkeypatch.undo()
     _, said, latest = restore_latest(folder)
@@ -145,7 +145,7 @@ def test_looking_moves_nothing_and_remains_of_writes_are_no_checkpoints(folder):
     (folder / "8.orbax-checkpoint-tmp" / "metrics").mkdir(parents=True)
     (folder / "8.orbax-checkpoint-tmp" / "metrics" / "metrics").write_text("")
     before = files(folder)
-    kept = Kept(folder)
+    kept = CheckpointReader(folder)
     assert (kept.best, kept.latest) == (2, 6)
     assert_is(kept.restore(2, state_at(0)), 2)
     truncate(folder / "6" / "about" / "metadata")

@@ -17,8 +17,8 @@ from tcmax_jax.evaluation.finite import NonFiniteError
 from tcmax_jax.evaluation.outputs import SPLITS, read_outputs
 from tcmax_jax.evaluation.quantities import Condition, without
 from tcmax_jax.training import loop, run_folders
+from tcmax_jax.training.checkpoint_reader import CheckpointError
 from tcmax_jax.training.config.tree import ConfigError
-from tcmax_jax.training.kept import CheckpointError
 from tests.harms import change
 from tests.training.event_files import event_values
 from tests.training.tiny import tiny_config

@@ -17,8 +17,8 @@ from jax.experimental import multihost_utils
 
 from tcmax_jax.training import loop, processes
 from tcmax_jax.training.checkpoint import Checkpoints
+from tcmax_jax.training.checkpoint_reader import DamagedError
 from tcmax_jax.training.config import Config
-from tcmax_jax.training.kept import DamagedError
 from tcmax_jax.training.programs import shared_programs
 from tests.training.tiny import tiny_config
 

@@ -1,1 +1,1 @@
-"""What a run would find on this machine, and what is wrong with it: `examine`."""
+"""Diagnosis of a set-up before a run: devices, versions, data and speed (`examine`)."""

@@ -1,4 +1,4 @@
-"""What can be wrong with a set-up: each check takes plain facts, and says what to do."""
+"""Checks of a set-up: each takes measured facts and returns what is wrong and how to fix it."""
 
 import functools
 import importlib.util
@@ -22,7 +22,7 @@ _READERS = {".safetensors": "safetensors", ".pth": "torch", ".pt": "torch"}
 
 
 class Finding(NamedTuple):
-    """Something that is wrong.
+    """A problem with the set-up.
 
     Attributes:
       level: error, if training would not run or would waste the machine; or warning.
@@ -76,7 +76,7 @@ def packages(
 
 
 def folder(option: str, path: Path) -> Iterator[Finding]:
-    """Finds out whether a folder, or the nearest one above it that is there, can be written."""
+    """Finds out whether a folder, or its nearest existing parent, is writable."""
     there = nearest(path)
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
         what = "cannot be written" if there.is_dir() else "is no folder"
@@ -87,7 +87,7 @@ def folder(option: str, path: Path) -> Iterator[Finding]:
 
 
 def space(option: str, path: Path, free: int, checkpoint: int = 0) -> Iterator[Finding]:
-    """Finds out whether a disk is full, with so many bytes free and checkpoints of so many."""
+    """Finds a disk that is full, given its free bytes and the size of the checkpoints."""
     kept = _CHECKPOINTS * checkpoint
     if free < max(_LITTLE_SPACE, 2 * kept):
         needs = f", and a run keeps {size_text(kept)} of checkpoints" if kept else ""
@@ -99,7 +99,7 @@ def space(option: str, path: Path, free: int, checkpoint: int = 0) -> Iterator[F
 
 
 def run_folder(workdir: Path, config: Config) -> Iterator[Finding]:
-    """Finds what keeps a run from beginning, or going on, in its folder."""
+    """Finds what prevents a run from starting or resuming in its folder."""
     try:
         run_folders.check(workdir, config)
     except (ValueError, OSError) as reason:
@@ -131,7 +131,7 @@ def incomplete(summary: Mapping, allowed: bool) -> Iterator[Finding]:
 
 
 def speed(measured: Speed) -> Iterator[Finding]:
-    """Finds devices that are too slow, and an input pipeline that does not keep up."""
+    """Finds devices that are too slow, and an input pipeline that is slower than training."""
     if not measured.timed:
         yield warning(
             "Steps take so long that at most one ended within the test. Use a GPU or a TPU, a "

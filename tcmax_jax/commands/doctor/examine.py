@@ -1,4 +1,4 @@
-"""What a run would find on this machine: devices, versions, data, speed, and what is wrong."""
+"""Gathers the facts of a set-up (devices, versions, data, speed) and runs the checks on them."""
 
 import functools
 import multiprocessing
@@ -43,7 +43,7 @@ _TITLE, _WIDTH = 12, 80  # columns
 
 
 class Report(NamedTuple):
-    """What was found.
+    """The facts and findings of an examination.
 
     Attributes:
       sections: {title: lines}.
@@ -79,7 +79,7 @@ def doctor(options: Options) -> Outcome:
 
 
 def examine(config: Config, workdir: Path, data_dir: str) -> Report:
-    """Looks at everything that a run of the configuration needs; writes nothing.
+    """Examines everything that a run of the configuration needs; writes nothing.
 
     Arguments as of `tcmax_jax.training.loop.train`.
     """
@@ -153,7 +153,7 @@ def try_clip(config: Config, listing: Listing) -> tuple[list[str], list[Finding]
 
 
 def report_text(report: Report) -> str:
-    """Returns the report as text for people."""
+    """Returns the report as text for the terminal."""
     lines, indent = [], " " * _TITLE
     for title, section in report.sections.items():
         lines += _wrapped(section, f"{title:<{_TITLE}}", indent)
@@ -181,7 +181,7 @@ def describe_speed(speed: Speed, batch_size: int) -> list[str]:
 
 
 def _wrapped(paragraphs, first, indent):
-    """Returns lines of at most `_WIDTH` columns, after `indent` but the first; paths stay whole."""
+    """Returns lines of at most `_WIDTH` columns, indented after the first; paths stay whole."""
     wrap = functools.partial(
         textwrap.wrap,
         width=_WIDTH,

@@ -1,4 +1,4 @@
-"""What this machine has to compute with, and whether JAX uses it."""
+"""The devices of this machine, and whether JAX uses them."""
 
 import os
 import re
@@ -14,7 +14,7 @@ _GPU_QUERY = "nvidia-smi --query-gpu=index,memory.used,memory.total --format=csv
 
 
 def find_devices() -> tuple[list, list[Finding]]:
-    """Returns JAX's devices, those of the CPU where those that were asked for are not there."""
+    """Returns JAX's devices, or those of the CPU where the requested ones are missing."""
     try:
         return jax.devices(), []
     except (RuntimeError, AssertionError) as raised:  # The latter without the platform's plugin.
@@ -29,7 +29,7 @@ def find_devices() -> tuple[list, list[Finding]]:
 
 
 def gpu_memory() -> str:
-    """Returns lines `index, MiB in use, MiB in all` of NVIDIA GPUs; "" without one that works."""
+    """Returns lines `index, MiB in use, MiB in all` of NVIDIA GPUs; "" where there is none."""
     try:
         query = subprocess.run(
             _GPU_QUERY.split(), capture_output=True, text=True, timeout=20, check=True
@@ -42,7 +42,7 @@ def gpu_memory() -> str:
 def accelerators(
     gpu_memory: str, environ: Mapping[str, str], exists: Callable = os.path.exists
 ) -> list[str]:
-    """Returns what this machine has of "gpu" and "tpu"; `gpu_memory` is what nvidia-smi lists."""
+    """Returns which of "gpu" and "tpu" this machine has; `gpu_memory` is nvidia-smi's output."""
     # Other devices than TPUs hang on VFIO too.
     tpu = exists("/dev/accel0") or (
         exists("/dev/vfio") and any(name.startswith("TPU_") for name in environ)
@@ -65,7 +65,7 @@ def describe_devices(devices, cores: int) -> list[str]:
 def unused_accelerator(
     platform: str, there: Collection[str], environ: Mapping[str, str]
 ) -> Iterator[Finding]:
-    """Finds an accelerator that is `there` ("gpu", "tpu") and that JAX does not use."""
+    """Finds an accelerator, in `there` ("gpu", "tpu"), that JAX does not use."""
     if platform != "cpu" or not there:
         return
     named = " and a ".join(name.upper() for name in there)
@@ -87,7 +87,7 @@ def unused_accelerator(
 
 
 def taken_gpus(query: str, visible: str | None) -> Iterator[Finding]:
-    """Finds GPUs, of those in `visible` (CUDA_VISIBLE_DEVICES), whose memory others hold.
+    """Finds GPUs in `visible` (CUDA_VISIBLE_DEVICES) whose memory other processes use.
 
     The `query` is that of `gpu_memory` from before JAX took its share.
     """
@@ -106,7 +106,7 @@ def taken_gpus(query: str, visible: str | None) -> Iterator[Finding]:
 
 
 def fake_devices(environ: Mapping[str, str], cores: int) -> Iterator[Finding]:
-    """Finds fake CPU devices that may wait for each other without end."""
+    """Finds fake CPU devices that may deadlock."""
     asked = re.search(r"xla_force_host_platform_device_count=(\d+)", environ.get("XLA_FLAGS", ""))
     if asked and int(asked[1]) >= max(cores, 2) and "NPROC" not in environ:
         yield warning(

@@ -1,4 +1,4 @@
-"""How fast the training step of a configuration is on its devices, on its data or a stand-in."""
+"""Time of a configuration's training step, on its data or on synthetic examples."""
 
 import contextlib
 import dataclasses
@@ -25,14 +25,14 @@ _BUFFERED_BY_FEED, _BUFFERED_BY_WORKER = 2, 2
 
 
 class StepTime(NamedTuple):
-    """What one step took until its results were there, and how long the pipeline blocked it."""
+    """Seconds until the results of a step were ready, and seconds that it waited for data."""
 
     seconds: float
     waited: float
 
 
 class Speed(NamedTuple):
-    """What a test of the speed has found.
+    """Results of a speed test.
 
     Attributes:
       first_step: seconds of the first step, compilation included; None if it did not end.
@@ -95,7 +95,7 @@ def measure_speed(setup: Setup, state: TrainState, *, repeat: bool, limit: float
 
 
 def summarise(times: list[StepTime], *, waits: bool, unfinished: bool) -> Speed:
-    """Returns what the times of steps come to: the first one compiles, the last ones count.
+    """Returns a summary of step times: the first step compiles, the last ones are averaged.
 
     The times are those of the steps that ended; `waits` says whether data was read for them.
     """

@@ -1,1 +1,1 @@
-"""What a run would need of a TPU slice, as the TPU compiler says without one: `plan`."""
+"""Requirements of a run on a TPU slice, from the TPU compiler alone (`plan`)."""

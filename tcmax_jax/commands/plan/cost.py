@@ -1,4 +1,4 @@
-"""What a compiled program costs each device, as its compiler says."""
+"""Memory, FLOPs, bytes and collectives of a compiled program, as its compiler reports them."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ _BEGINS = 'custom_call_target="AsyncCollectiveStart"'
 
 
 class Collective(NamedTuple):
-    """All exchanges of one kind.
+    """All collectives of one kind.
 
     Attributes:
       count: number of them, one after the other.
@@ -29,7 +29,7 @@ class Collective(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What a program costs one device.
+    """The cost of a program for one device.
 
     Attributes:
       memory: bytes at the peak: arguments, results, what is between, and the program.
@@ -47,7 +47,7 @@ class Cost(NamedTuple):
 
 
 def compile_cost(lowered: Lowered) -> Cost | None:
-    """Compiles a program and returns its cost; None if the memory does not suffice."""
+    """Compiles a program and returns its cost; None if it does not fit in memory."""
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
@@ -65,7 +65,7 @@ def compile_cost(lowered: Lowered) -> Cost | None:
 
 
 def collectives(text: str) -> dict[str, Collective]:
-    """Returns {kind: count and bytes} of the exchanges between devices in a program.
+    """Returns {kind: count and bytes} of the collectives in a program.
 
     Args:
       text: the compiled program, as HLO. What runs beside other work is written as fusions, in

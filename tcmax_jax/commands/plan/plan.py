@@ -1,4 +1,4 @@
-"""What a run would need of a TPU slice: memory, arithmetic, exchanges, and examples in time."""
+"""Requirements of a run on a TPU slice: memory, FLOPs, collectives and input throughput."""
 
 import importlib.metadata
 import math
@@ -58,7 +58,7 @@ def plan(options: Options) -> Outcome:
 
 
 def known(config: Config, data_dir: str) -> tuple[Config, int | None]:
-    """Returns the configuration with what its data says of forms, and the number of classes.
+    """Returns the configuration with the stored forms of its data, and the number of classes.
 
     The data need not be there: then that is what is known without it, None for unknown classes.
     """
@@ -78,7 +78,7 @@ def known(config: Config, data_dir: str) -> tuple[Config, int | None]:
 
 
 def make_plan(config: Config, chips: Slice, classes: int | None, *, brief: bool = False) -> dict:
-    """Compiles the steps of a run for a slice, and returns what they cost.
+    """Compiles the steps of a run for a slice, and returns their cost.
 
     Args:
       config: the configuration.
@@ -161,7 +161,7 @@ def _loss_share(setup: Setup, training: Cost) -> dict:
 
 
 def _largest_batch(setup: Setup, chips: Slice, training: Cost | None) -> int | None:
-    """Returns the largest batch that fits, as far as a few compilations find it; None for none.
+    """Returns the largest batch that fits, found by a few compilations; None if none fits.
 
     Memory grows linearly with the batch, so two batch sizes predict it. The predicted size is
     compiled, and smaller ones until one fits.
@@ -193,7 +193,7 @@ def _say(text: str) -> None:
 
 
 def plan_text(planned: Mapping) -> str:
-    """Returns a plan as text for people."""
+    """Returns a plan as text for the terminal."""
     shared = "of all chips" if planned["sync_batch_norm"] else "of each chip"
     hosts = f"{planned['hosts']} host{'s' * (planned['hosts'] > 1)}"
     head = (

@@ -1,4 +1,4 @@
-"""The chips of a TPU slice, by its name: what the makers say they have, and as devices of JAX."""
+"""TPU slices by name: their chips' published specifications, and their devices in JAX."""
 
 import importlib.util
 import math
@@ -15,7 +15,7 @@ _GIB = 2**30
 
 
 class Chip(NamedTuple):
-    """What one chip has, from cloud.google.com/tpu/docs (v4, v5e, v5p and v6e; read in 2026).
+    """Specification of one chip, from cloud.google.com/tpu/docs (v4, v5e, v5p, v6e; read in 2026).
 
     Attributes:
       memory: bytes of HBM.

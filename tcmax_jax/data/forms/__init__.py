@@ -1,7 +1,7 @@
-"""Stored forms: what is kept of an example for each modality, and how it is read from its files.
+"""Stored forms: what is stored of an example for each modality, and how it is read from its files.
 
-Decoding processes import these modules, so they must stay free of JAX and TensorFlow Datasets; and
-training reads what is stored without a decoder, so `read` alone imports FFmpeg.
+Worker processes import these modules, so they must not import JAX or TensorFlow Datasets. Training
+needs no decoder, so only `read` imports FFmpeg.
 """
 
 from tcmax_jax.data.forms.arrays import ArrayForm, Arrays, Features

@@ -1,4 +1,4 @@
-"""Forms of arrays that were made before: features, spectrograms, frames, series, ids of tokens."""
+"""Stored forms of existing arrays: features, spectrograms, frames, series, token ids."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ Dtype = Literal["float16", "float32", "uint8", "int8", "int16", "int32"]
 
 @section
 class ArrayForm(Form):
-    """Base of forms of arrays that were made before, see `tcmax_jax.data.array_files`.
+    """Base of forms of existing arrays, see `tcmax_jax.data.array_files`.
 
     Their fields or class variables are `path`, of the file or folder with the arrays of all clips,
     relative to the list, or None for a file of each clip; and `key`, the name of the array in files
@@ -37,7 +37,7 @@ class ArrayForm(Form):
         return Content(self.stored(self._find(clip), f"{self.file(clip)} ({clip.id})"))
 
     def stored(self, array: np.ndarray, place: str) -> np.ndarray:
-        """Returns the array of an example as it is stored.
+        """Returns the array of an example in the form in which it is stored.
 
         Raises:
           MediaError: it has another shape, or holds other numbers; names the `place`.
@@ -55,7 +55,7 @@ class ArrayForm(Form):
         return self.cast(array, place)
 
     def cast(self, array: np.ndarray, place: str) -> np.ndarray:
-        """Returns an array, or the rows of several clips, as it is stored.
+        """Returns an array, or the rows of several clips, in the stored dtype and shape.
 
         Raises:
           MediaError: a number is not finite, or too large for the dtype; names the `place`.
@@ -77,7 +77,7 @@ class ArrayForm(Form):
         return stored
 
     def check_listed(self, clips: Sequence[Clip]) -> None:
-        """Raises RawDataError where a file has not one row for each clip."""
+        """Raises RawDataError where a file does not have one row for each clip."""
         if self.path is not None:
             check_rows(self.file(clips[0]), len(clips), self.key)
 
@@ -91,7 +91,7 @@ class ArrayForm(Form):
 
 @section
 class Arrays(ArrayForm):
-    """Arrays that were made before, of any rank, see `tcmax_jax.data.array_files`.
+    """Existing arrays of any rank, see `tcmax_jax.data.array_files`.
 
     All arrays of a modality have one shape, but for the length of the first axis. They keep their
     dtype; float64 becomes float32, and integers of more than 32 bits become int32.
@@ -151,7 +151,7 @@ class Arrays(ArrayForm):
         )
 
     def _known(self, clip):
-        """Returns the array of a clip, None where it cannot be used."""
+        """Returns the array of a clip, None if it cannot be used."""
         try:
             array = self._find(clip)
             return array if stored_dtype(array.dtype) and array.size else None
@@ -168,7 +168,7 @@ class Arrays(ArrayForm):
 
 @section
 class Features(ArrayForm):
-    """Features that were extracted before, a vector a clip, kept as float32.
+    """Existing feature vectors, one for each clip, stored as float32.
 
     Attributes:
       path: file or folder of the features of all clips, relative to that of the clips' list.
@@ -192,7 +192,7 @@ class Features(ArrayForm):
 
 
 def stored_dtype(dtype: np.dtype) -> str | None:
-    """Returns the name of the dtype in which numbers are stored; None if it is not of numbers."""
+    """Returns the name of the dtype in which numbers are stored; None if they are not numbers."""
     name = dtype.name
     narrower = {"float64": "float32", "int64": "int32", "uint64": "int32", "uint32": "int32"}
     name = {"uint16": "int32", "bool": "uint8", **narrower}.get(name, name)

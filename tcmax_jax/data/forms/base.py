@@ -1,4 +1,4 @@
-"""What is kept of an example for a modality, whatever it is made of."""
+"""The interface of all stored forms."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from tcmax_jax.section import Family, section
 
 
 class Content(NamedTuple):
-    """What was read of one clip for one modality.
+    """The content read from one clip for one modality.
 
     Attributes:
       value: array, or list of encoded pictures.
@@ -46,11 +46,11 @@ class Form(Family):
 
     @property
     def shape(self) -> tuple[int, ...] | None:
-        """Shape of what is stored of one example, or the number of pictures; None as in `dtype`."""
+        """Shape of the stored value of one example, or the number of pictures; None as `dtype`."""
         raise NotImplementedError
 
     def resolved(self, clips: Sequence[Clip]) -> "Form":
-        """Returns the form with all that the files of the clips say of it.
+        """Returns the form with all fields that the files of the clips determine.
 
         Raises:
           RawDataError: they do not agree.
@@ -59,7 +59,7 @@ class Form(Family):
 
     @property
     def picture_size(self) -> tuple[int | None, int | None]:
-        """Height and width of stored pictures; None where it depends on the example."""
+        """Height and width of stored pictures; None where they depend on the example."""
         return None, None
 
     def file(self, clip: Clip) -> Path | None:
@@ -75,10 +75,10 @@ class Form(Family):
         raise NotImplementedError
 
     def check_listed(self, clips: Sequence[Clip]) -> None:
-        """Raises RawDataError where a file fits each clip of a list, but not all of them."""
+        """Raises RawDataError where a file fits single clips of a list, but not the whole list."""
 
     def stand_in(self, rng: np.random.Generator) -> np.ndarray | list[bytes]:
-        """Returns a value without a meaning, of the size of a stored one."""
+        """Returns a synthetic value of the shape of a stored one."""
         if np.issubdtype(self.dtype, np.integer):
             return rng.integers(2, size=self.shape, dtype=self.dtype)
         return rng.standard_normal(self.shape).astype(self.dtype)

@@ -1,4 +1,4 @@
-"""Forms of what is decoded: sound, pictures, optical flow."""
+"""Stored forms of decoded media: sound, pictures, optical flow."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ _BLACK, _STILL = 4, 0.5
 
 
 def _remark(pictures: Sequence[np.ndarray]) -> str | None:
-    """Returns what is odd about the pictures of a clip, or None."""
+    """Returns a note on unusual pictures of a clip, or None."""
     if max(picture.max() for picture in pictures) <= _BLACK:
         return "black pictures"
     first, *others = (picture.astype(np.float32) for picture in pictures)
@@ -83,11 +83,11 @@ class PictureForm(Form):
         return clip.video
 
     def stand_in(self, rng) -> list[bytes]:
-        """Returns one square picture again and again."""
+        """Returns one square picture, repeated."""
         return [self._stand_in(rng, (self.short_side, self.short_side))] * self.count
 
     def _read(self, reader: Callable, clip: Clip):
-        """Returns what a reader of `tcmax_jax.data.media` gives."""
+        """Returns the result of a reader of `tcmax_jax.data.media`."""
         options = {"count": self.count, "short_side": self.short_side, "box": self.box}
         return reader(clip.video, **options, start=clip.start, end=clip.end)
 

@@ -1,4 +1,4 @@
-"""Opening of media files with FFmpeg, so that nothing in them names another file that is opened."""
+"""Opening of media files with FFmpeg, without following references to other files."""
 
 import contextlib
 import os
@@ -68,7 +68,7 @@ def opened(path: str | os.PathLike, kind: str) -> Iterator[tuple]:
 
 @contextlib.contextmanager
 def decoding(path: str | os.PathLike, kind: str) -> Iterator[None]:
-    """Turn what the libraries raise inside into a MediaError that names the file."""
+    """Turns errors of the libraries into a MediaError that names the file."""
     try:
         yield
     except MediaError:

@@ -1,4 +1,4 @@
-"""What a container says of its own time: the begin, the end, and whether it is there as a whole."""
+"""What a container declares of itself: its start, its end, and whether the file is complete."""
 
 import os
 import re
@@ -33,13 +33,13 @@ def format_of(container) -> str:
 
 
 def origin(container) -> float:
-    """Returns the seconds of the container's clock at which the clip begins, as players count."""
+    """Returns the time on the container's clock at which the clip starts, in seconds."""
     # Below zero lies only what the codec needs to start up.
     return max(container.start_time or 0, 0) / av.time_base
 
 
 def declared_end(container, stream) -> float | None:
-    """Returns the seconds of the clip at which a stream ends by its header; None if it's not said.
+    """Returns the time at which a stream ends by its header, in seconds; None if not declared.
 
     FFmpeg guesses it of some formats, from the size of the file; that does not count.
     """
@@ -75,7 +75,7 @@ def check_size(path) -> None:
 
 
 def declared_bytes(file: BinaryIO) -> int | None:
-    """Returns how long a file is by what it says itself; None where it says nothing.
+    """Returns the length of a file that it declares, in bytes; None if it declares none.
 
     FFmpeg does not tell: it takes the size of the file where the header says another one.
     """
@@ -107,7 +107,7 @@ def declared_bytes(file: BinaryIO) -> int | None:
 
 
 def nothing_inside(path, what: str, start, end, clip_seconds: float) -> MediaError:
-    """Returns the error of a cut that begins after the end of a clip."""
+    """Returns the error for a cut that starts after the end of its clip."""
     until = "its end" if end is None else f"{end:g} s"
     return MediaError(
         f"no {what} in the cut",
@@ -137,7 +137,7 @@ def _of_tag(stream, zero: float) -> float | None:
 
 
 def _end_of_boxes(file: BinaryIO) -> int | None:
-    """Returns where the last box of an MP4 file ends, which follow one another."""
+    """Returns the end of the last box of an MP4 file."""
     at = 0
     while (head := _at(file, at, 16))[4:8] in _BOXES:
         size = _number(head, 0)
@@ -149,7 +149,7 @@ def _end_of_boxes(file: BinaryIO) -> int | None:
 
 
 def _end_of_segment(head: bytes, at: int) -> int | None:
-    """Returns where the segment of a Matroska file ends, whose size stands at a place."""
+    """Returns the end of the segment of a Matroska file, given the place of its size."""
     length = 9 - head[at].bit_length()  # in bytes, by the number of leading zeros
     size = _number(head, at, length) & ((1 << 7 * length) - 1)
     return None if size == (1 << 7 * length) - 1 else at + length + size

@@ -1,4 +1,4 @@
-"""Pictures of videos and stills as they are shown: evenly in time, upright, cropped, resized."""
+"""Pictures of videos and stills as displayed: evenly spaced in time, upright, cropped, resized."""
 
 import contextlib
 import os
@@ -95,7 +95,7 @@ def _shown_frames(path, count: int, start, end) -> Iterator[tuple]:
 
 
 def _pictures(path, groups: Iterable[tuple], box: Box, short_side: int) -> list[tuple]:
-    """Returns the pictures of groups of frames, which are decoded meanwhile; all of one size."""
+    """Returns the pictures of groups of frames, decoded on demand, all of one size."""
     with decoding(path, "video"):
         pictures = [
             tuple(_picture(path, each, box, short_side) for each in group) for group in groups
@@ -111,7 +111,7 @@ def _pictures(path, groups: Iterable[tuple], box: Box, short_side: int) -> list[
 
 
 def _picture(path, shown: Shown, box: Box, short_side: int) -> np.ndarray:
-    """Turn a decoded frame upright, crop and resize it, uint8 [H, W, 3] RGB."""
+    """Turns a decoded frame upright, crops and resizes it, uint8 [H, W, 3] RGB."""
     frame, _, orientation = shown
     check_pixels(path, frame.width, frame.height)
     image = orientation.upright(frame.to_ndarray(format="rgb24"))

@@ -1,4 +1,4 @@
-"""How a decoded picture is to be turned, mirrored and stretched before it is shown."""
+"""Rotation, mirroring and pixel aspect of a decoded picture."""
 
 import os
 import re
@@ -34,7 +34,7 @@ _MOST_AWRY = 0.05  # of a display matrix, as a sine
 
 
 class Orientation(NamedTuple):
-    """How pictures of a stream are shown.
+    """How to display pictures of a stream.
 
     Attributes:
       axes: (right, down) of display for a step to the right, then for one downwards; each 1, 0, -1.
@@ -45,7 +45,7 @@ class Orientation(NamedTuple):
     aspect: float = 1.0
 
     def upright(self, picture: np.ndarray) -> np.ndarray:
-        """Returns a picture [H, W, ...] turned and mirrored as it is shown."""
+        """Returns a picture [H, W, ...] rotated and mirrored for display."""
         right, _, across, down = self.axes
         if not right:
             picture, right, down = picture.swapaxes(0, 1), across, self.axes[1]
@@ -53,12 +53,12 @@ class Orientation(NamedTuple):
 
     @property
     def pixel(self) -> tuple[float, float]:
-        """(width, height) of a pixel as it is shown, the smaller one or the height 1."""
+        """(width, height) of a pixel as displayed, one of them 1."""
         return (self.aspect, 1.0) if self.axes[0] else (1.0, self.aspect)
 
 
 def orientation_of(path: str | os.PathLike, container, stream, frame) -> Orientation:
-    """Returns how a frame is shown, by its display matrix; of a still picture by its EXIF.
+    """Returns the orientation of a frame, from its display matrix or, for stills, its EXIF.
 
     Raises:
       MediaError: it is turned by anything but quarters.
@@ -71,7 +71,7 @@ def orientation_of(path: str | os.PathLike, container, stream, frame) -> Orienta
 
 
 def exif_orientation(encoded: bytes) -> int:
-    """Returns EXIF's Orientation, 1 to 8, of a file of a picture; 1, which is upright, if none."""
+    """Returns EXIF's Orientation, 1 to 8, of a picture file; 1 (upright) if it has none."""
     match = _EXIF_BEGINS.search(encoded)
     if match is None:
         return 1

@@ -1,4 +1,4 @@
-"""Sound of media files as mono samples that keep their place in the clip."""
+"""Sound of media files as mono samples at their times in the clip."""
 
 import itertools
 import math
@@ -28,7 +28,7 @@ _WITHOUT_MEMORY = ("pcm_", "flac")
 def read_audio(
     path: str | os.PathLike, *, rate: int, start: float | None = None, end: float | None = None
 ) -> np.ndarray:
-    """Decodes a file's first audio stream to mono, resamples it and cuts it to the sample.
+    """Decodes a file's first audio stream to mono, resamples it and cuts it to the exact sample.
 
     Sample i of the whole clip lies at i / `rate` seconds; the cut keeps
     round(`start` * `rate`) <= i < round(`end` * `rate`). It is the same as that part of the whole,
@@ -101,7 +101,7 @@ def _sound(path, container, stream, rate: int, first: int) -> Iterator[tuple[int
 
 
 def _jumps(end: float, frame, after, zero: float) -> bool:
-    """Returns whether a frame begins at another time than that at which the one before it ends.
+    """Returns whether a frame does not start where the one before it ended.
 
     The next one has to agree: some containers, such as Ogg, are wrong about single frames.
     """
@@ -117,7 +117,7 @@ def _jumps(end: float, frame, after, zero: float) -> bool:
 
 
 def _seek(container, stream, rate: int, first: int) -> bool:
-    """Goes to where a cut has to be decoded from; returns whether that can be done."""
+    """Seeks to where decoding has to start for a cut; returns whether that is possible."""
     context, per_second = stream.codec_context, stream.codec_context.sample_rate
     known = format_of(container) in _SEEKABLE and context.name.startswith(_WITHOUT_MEMORY)
     if not known or stream.start_time or stream.time_base * per_second != 1:
@@ -132,13 +132,13 @@ def _seek(container, stream, rate: int, first: int) -> bool:
 
 
 def _period(per_second: int, rate: int) -> tuple[int, int]:
-    """Returns how many samples of a stream, and of the result, lie in the shortest common time."""
+    """Returns the numbers of samples of stream and result in their shortest common time."""
     common = math.gcd(per_second, rate)
     return per_second // common, rate // common
 
 
 def _periods(per_second: int, rate: int, first: int) -> int:
-    """Returns how many common periods may be left out before a sample of the result.
+    """Returns how many common periods can be skipped before a sample of the result.
 
     The resampler is then in the phase in which it would be, had it begun with the stream, and
     begins early enough to forget that it did not.
@@ -148,10 +148,10 @@ def _periods(per_second: int, rate: int, first: int) -> int:
 
 
 class _Run:
-    """Sound of one format without a gap: samples are counted from its begin, and resampled."""
+    """Consecutive sound of one format: samples are counted from its start and resampled."""
 
     def __init__(self, frame, begin: float, rate: int, first: int, count: int = 0):
-        """Takes a frame, the time of the begin, rate and first sample wanted, samples before it."""
+        """Takes a frame, its start time, the rate and first sample wanted, and samples to skip."""
         self._format = _format(frame)
         self._begin, self._rate, self._count = begin, frame.sample_rate, count
         position = round(begin * rate)
@@ -163,7 +163,7 @@ class _Run:
 
     @property
     def end(self) -> float:
-        """Seconds of the clip at which it ends so far."""
+        """Time in the clip at which it ends so far, in seconds."""
         return self._begin + self._count / self._rate
 
     def fits(self, frame) -> bool:
@@ -171,7 +171,7 @@ class _Run:
         return _format(frame) == self._format
 
     def push(self, frame) -> Iterator[tuple[int, np.ndarray]]:
-        """Yields what becomes of one more frame; of None, what the resampler still holds."""
+        """Yields the resampled sound of one more frame; with None, what the resampler holds."""
         if frame is not None:
             early = min(self._needed - self._count, frame.samples)
             self._count += frame.samples
@@ -201,7 +201,7 @@ def _without(frame, samples: int):
 
 
 def _check_sound(path, frame, begin: float, rate: int) -> None:
-    """Checks what would become of a frame of sound at a time, before it is resampled."""
+    """Checks a frame of sound and its time before it is resampled."""
     if frame.sample_rate > limits.MAX_RATE:
         raise MediaError(
             "sampling rate too high",
@@ -217,7 +217,7 @@ def _check_sound(path, frame, begin: float, rate: int) -> None:
 
 
 def _check_level(path, samples: np.ndarray, begin: int, rate: int) -> None:
-    """Raises MediaError where samples are no numbers, or none that sound has."""
+    """Raises MediaError where samples are not finite, or far beyond full scale."""
     fine = np.abs(samples) <= limits.MAX_LEVEL  # False of NaN
     if not fine.all():
         at = int(np.argmin(fine))

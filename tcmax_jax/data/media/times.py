@@ -1,4 +1,4 @@
-"""When the frames of a video are on display, in seconds of the clip's own time."""
+"""Display times of the frames of a video, in seconds of the clip's own time."""
 
 import itertools
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ _MOST_BACK = 1.0
 
 
 class Shown(NamedTuple):
-    """A frame on display.
+    """A displayed frame.
 
     Attributes:
       frame: the decoded frame.
@@ -73,7 +73,7 @@ def frames_from(path, begin: float, end: float | None) -> Iterator[Shown]:
 
 
 def video_end(path) -> float:
-    """Returns the seconds at which the last frame ends, without decoding any.
+    """Returns the time at which the last frame ends, in seconds, without decoding.
 
     It ends where the stream ends by its own header. Where that says nothing, or does not reach the
     last frame, it ends after the duration of the packet: of frames that are not stored in the order
@@ -100,7 +100,7 @@ def video_end(path) -> float:
 
 
 def _seek(container, stream, begin: float) -> bool:
-    """Goes to a frame before a time that is decoded by itself; returns whether it can."""
+    """Seeks to a keyframe before a time; returns whether that is possible."""
     if format_of(container) not in _SEEKABLE:
         return False
     seconds = begin - _EARLIER + origin(container)
@@ -126,7 +126,7 @@ def _timed(path, container, stream) -> Iterator[tuple]:
 
 
 def _stamped(path, container, stream) -> Iterator[tuple]:
-    """Yields (frame, its time of display in units of its time base, None where nothing tells)."""
+    """Yields (frame, its display time in units of its time base, None where unknown)."""
     first = lag = None
     for packet in _bounded(path, container.demux(stream)):
         first = packet.dts if first is None else first
@@ -142,12 +142,12 @@ def _stamped(path, container, stream) -> Iterator[tuple]:
 
 
 def _keeps_no_times(container) -> bool:
-    """Returns whether a format says when packets are decoded, but not when they are displayed."""
+    """Returns whether a format stores decoding times but no display times."""
     return format_of(container) == "avi"
 
 
 def _bounded(path, packets: Iterator) -> Iterator:
-    """Pass on packets as long as there are not too many."""
+    """Passes packets on, up to a largest number."""
     for number, packet in enumerate(packets):
         if number > limits.MAX_FRAMES:  # The last one holds no frame.
             raise MediaError(

@@ -1,1 +1,1 @@
-"""What all builders of clips share: from a list of clips to records, in pieces that are kept."""
+"""Preparation of a data set of clips: from a list to records on disk, resumable."""

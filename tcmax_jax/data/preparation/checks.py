@@ -1,4 +1,4 @@
-"""What is looked at before time goes into a preparation: splits, files, shapes of arrays."""
+"""Checks before a preparation starts: splits, files, array shapes."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ _MISSING_SHOWN = 5
 
 
 def resolved(source: ClipsSource, listing: Listing) -> dict[str, Form]:
-    """Returns {modality: stored form} with all that the files of the clips say of it.
+    """Returns {modality: stored form} with all fields that the files of the clips determine.
 
     Raises:
       RawDataError: arrays of a modality differ in shape.
@@ -46,12 +46,12 @@ def from_files(forms: Mapping[str, Form]) -> dict[str, dict]:
 
 
 def is_weighted(listing: Listing) -> bool:
-    """Returns whether a list weighs its clips."""
+    """Returns whether a list gives its clips weights."""
     return any(clip.weight != 1 for clip in listing.clips)
 
 
 def check_listed(listing: Listing) -> None:
-    """Looks for the splits and classes without which nothing can be trained, before decoding."""
+    """Checks, before decoding, that the splits and classes needed for training are listed."""
     there = Counter(clip.split for clip in listing.clips)
     for split in ("train", "validation"):
         if not there[split]:
@@ -70,7 +70,7 @@ def check_listed(listing: Listing) -> None:
 
 
 def check_files(listing: Listing, source: ClipsSource) -> None:
-    """Looks for all files at once, before time goes into decoding some of them."""
+    """Checks that all files exist, before any is decoded."""
     needed = []
     for clip in listing.clips:
         for modality, form in source.stored.items():
@@ -100,7 +100,7 @@ def check_files(listing: Listing, source: ClipsSource) -> None:
 
 
 def check_used(outcomes: Sequence[Outcome]) -> None:
-    """Raises RawDataError where nothing is left of a split."""
+    """Raises RawDataError where no clip of a split could be used."""
     used = {outcome.split for outcome in outcomes if outcome.reason is None}
     for outcome in outcomes:
         if outcome.split not in used:
@@ -108,7 +108,7 @@ def check_used(outcomes: Sequence[Outcome]) -> None:
 
 
 def check_complete(folder, skipped: Sequence[Mapping], source: ClipsSource) -> None:
-    """Raises RawDataError where prepared data lacks clips, and the options do not allow that."""
+    """Raises RawDataError where prepared data lacks clips and the options do not allow it."""
     if skipped and not source.allow_skipped:
         raise RawDataError(
             f"{folder}: Expected a complete data set, got one without {len(skipped)} clips. The "

@@ -1,9 +1,9 @@
-"""Clips decoded in chunks, each kept in a file of its own, so that no work is done twice.
+"""Clips decoded in chunks, each in a file of its own, so that an interrupted preparation resumes.
 
 A chunk's file is written whole or not at all, by whichever process or machine decodes it. It holds
-the content of the clips that could be decoded and a report on every clip. What failed is tried
-again when the chunk is asked for again. Decoding processes import this module, so it must stay free
-of JAX and TensorFlow Datasets.
+the content of the clips that could be decoded and a report on every clip. Clips that failed are
+tried again when the chunk is requested again. Worker processes import this module, so it must not
+import JAX or TensorFlow Datasets.
 """
 
 import json
@@ -26,7 +26,7 @@ _REPORT = "report"
 
 
 class Chunk(NamedTuple):
-    """Some clips of one split, and the file that keeps what was decoded of them.
+    """Some clips of one split, and the file that holds their decoded content.
 
     Attributes:
       path: the file, an .npz of plain arrays.
@@ -40,7 +40,7 @@ class Chunk(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a clip.
+    """The outcome of decoding a clip.
 
     Attributes:
       id: name of the clip.
@@ -84,7 +84,7 @@ def chunks_of(
 
 
 def decode_chunk(stored: Mapping[str, Form], chunk: Chunk) -> list[Outcome]:
-    """Decodes what is not yet in the chunk's file, and tells what became of every clip.
+    """Decodes the clips that the chunk's file lacks, and returns the outcome of every clip.
 
     Args:
       stored: {modality: what is stored of it}.
@@ -123,7 +123,7 @@ def examples_of(stored: Mapping[str, Form], chunk: Chunk) -> Iterator[tuple[str,
 
 
 def read_report(path: Path) -> list[Outcome]:
-    """Returns what a file says of its clips; nothing if there is no such file, or a damaged one."""
+    """Returns the outcomes in a chunk's file; empty if it is missing or damaged."""
     try:
         with open_npz(path) as file:
             return [Outcome(**entry) for entry in json.loads(bytes(file[_REPORT]))]
@@ -132,7 +132,7 @@ def read_report(path: Path) -> list[Outcome]:
 
 
 def _decode(stored, clip: Clip) -> tuple[Outcome, dict]:
-    """Returns what became of a clip, and its content as named arrays."""
+    """Returns the outcome of a clip, and its content as named arrays."""
     arrays, seconds, remarks = {}, None, []
     about = clip.id, clip.split, clip.label
     for modality, form in stored.items():

@@ -1,4 +1,4 @@
-"""Decoding of chunks by many processes, or by many machines with Apache Beam."""
+"""Decoding of chunks by worker processes, or by several machines with Apache Beam."""
 
 import collections
 import concurrent.futures
@@ -21,7 +21,7 @@ _CHUNKS_AHEAD_PER_PROCESS = 2
 def decode_chunks(
     stored: Mapping[str, Form], chunks: Sequence[Chunk], processes: int
 ) -> Iterator[list[Outcome]]:
-    """Decodes chunks into their files, in order; memory holds one chunk a process.
+    """Decodes chunks into their files, in order; each process holds one chunk in memory.
 
     Args:
       stored: {modality: what is stored of it}.

@@ -1,4 +1,4 @@
-"""Which media data was prepared from: sizes and digests of files, and what changed since."""
+"""The media files that data was prepared from: sizes and digests, and what has changed since."""
 
 import concurrent.futures
 import hashlib
@@ -17,7 +17,7 @@ _AT_ONCE = 16  # files; their storage may be far away
 
 
 class Identity(NamedTuple):
-    """What tells a file from others.
+    """What identifies a file: size, time of change, digest.
 
     Attributes:
       size: in bytes.
@@ -31,7 +31,7 @@ class Identity(NamedTuple):
 
 
 def media_files(stored: Mapping[str, Form], clip: Clip) -> list[Path]:
-    """Returns the files that are decoded of a clip; those of arrays are known by their content."""
+    """Returns the media files of a clip that are decoded; files of arrays are hashed elsewhere."""
     forms = {m: form for m, form in stored.items() if not isinstance(form, ArrayForm)}
     files = [form.file(clip.of(modality)) for modality, form in forms.items()]
     return list(dict.fromkeys(file for file in files if file is not None))
@@ -40,7 +40,7 @@ def media_files(stored: Mapping[str, Form], clip: Clip) -> list[Path]:
 def identify(
     stored: Mapping[str, Form], listing: Listing, known: Mapping[str, Sequence] | None = None
 ) -> dict[str, Identity]:
-    """Returns {path within the folder of all: identity} of the media of a list that are there.
+    """Returns {path relative to the common folder: identity} of the listed media that exist.
 
     Args:
       stored: {modality: what is stored of it}.
@@ -58,7 +58,7 @@ def identify(
 def digests_of_clips(
     stored: Mapping[str, Form], listing: Listing, identities: Mapping[str, Identity]
 ) -> dict[str, str]:
-    """Returns {id of a clip: digests of its files} of what `identify` returns."""
+    """Returns {id of a clip: digests of its files}, from the result of `identify`."""
     names = {file: name for name, file in _by_name(stored, listing).items()}
     none = Identity(0, 0, "none")
     return {
@@ -70,7 +70,7 @@ def digests_of_clips(
 
 
 def others(now: Mapping[str, Identity], before: Mapping[str, Sequence]) -> list[str]:
-    """Returns the names of files that are there now and were not, or were others, before."""
+    """Returns the names of files that are new or have changed."""
     then = {name: Identity(*each).digest for name, each in before.items()}
     return [name for name, each in now.items() if each.digest != then.get(name)]
 

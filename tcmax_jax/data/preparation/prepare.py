@@ -1,4 +1,4 @@
-"""From a source to prepared data: builders of TensorFlow Datasets, of clips or generated."""
+"""Preparation of a source with TensorFlow Datasets builders, of clips or generated examples."""
 
 import contextlib
 import functools
@@ -49,13 +49,13 @@ _ROOM = "Free some, or choose another --data_dir."
 
 
 class _SourceBuilder:
-    """What both builders have in common; `builder_of` makes a class of its own for each source."""
+    """Base of both builders; `builder_of` makes a subclass for each source."""
 
     VERSION = tfds.core.Version(Source.version)
     source: Source
 
     def _make_download_manager(self, **_):
-        """Downloads nothing: TFDS's own would leave empty folders beside the data."""
+        """Downloads nothing: TFDS's manager would create empty folders."""
         return SimpleNamespace(downloaded_size=0)
 
     def _described(self, class_names: Sequence[str], forms, weighted: bool = False):
@@ -87,7 +87,7 @@ class _SourceBuilder:
 
 
 class GeneratedBuilder(_SourceBuilder, tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Writes the examples that a source yields, which has `class_names`, `splits`, `examples`."""
+    """Writes the examples of a source with `class_names`, `splits` and `examples`."""
 
     def _info(self):
         return self._described(self.source.class_names, self.source.forms)
@@ -101,7 +101,7 @@ class GeneratedBuilder(_SourceBuilder, tfds.core.GeneratorBasedBuilder, skip_reg
 
 
 class ClipsBuilder(_SourceBuilder, tfds.core.ShardBasedBuilder, skip_registration=True):
-    """Decodes clips in chunks that are kept, then writes them as shards of records.
+    """Decodes clips in chunks that are stored, then writes them as shards of records.
 
     A preparation that is killed goes on where it was: decoded chunks stay in a folder beside the
     data until all is written, and the data's folder gets its name last.
@@ -117,7 +117,7 @@ class ClipsBuilder(_SourceBuilder, tfds.core.ShardBasedBuilder, skip_registratio
 
     @functools.cached_property
     def forms(self) -> dict[str, Form]:
-        """What is stored of each modality, as the files of the clips have it."""
+        """The stored forms of all modalities, with all fields that the files determine."""
         return resolved(self.source, self.listing)
 
     @functools.cached_property
@@ -135,7 +135,7 @@ class ClipsBuilder(_SourceBuilder, tfds.core.ShardBasedBuilder, skip_registratio
         return {s: chunks_of(clips, folder, media) for s, clips in by_split.items() if clips}
 
     def kept_folder(self) -> Path:
-        """Folder of decoded chunks; its name tells lists, stored forms and decoders apart."""
+        """Folder of decoded chunks; its name depends on list, stored forms and decoders."""
         clips = [[*map(str, clip)] for clip in self.listing.clips]
         forms = repr(sorted(self.source.stored.items()))
         # One data set is decoded by one version of the decoders.
@@ -161,7 +161,7 @@ class ClipsBuilder(_SourceBuilder, tfds.core.ShardBasedBuilder, skip_registratio
         }
 
     def _decode(self) -> list[Outcome]:
-        """Decodes the chunks that have not been, and returns what became of every clip."""
+        """Decodes the missing chunks, and returns the outcome of every clip."""
         source, outcomes = self.source, []
         chunks = [chunk for chunks in self._chunks.values() for chunk in chunks]
         self.kept_folder().mkdir(parents=True, exist_ok=True)
@@ -183,7 +183,7 @@ class ClipsBuilder(_SourceBuilder, tfds.core.ShardBasedBuilder, skip_registratio
 def builder_of(
     source: Source, data_dir: str | os.PathLike, name: str | None = None
 ) -> tfds.core.DatasetBuilder:
-    """Returns the builder of a data set, in a folder of its kind; prepares nothing.
+    """Returns the builder of a data set; prepares nothing.
 
     Args:
       source: the data set.
@@ -199,7 +199,7 @@ def builder_of(
 
 
 def folder_of(source: Source, data_dir: str | os.PathLike) -> Path:
-    """Returns the folder of prepared data, whether it is there or not; says which media changed.
+    """Returns the folder of prepared data, which need not exist; reports changed media.
 
     It is that of `Source.prepared_folder`, unless that was prepared from other media than are there
     now: then it is a folder of their own. Without the raw data nobody can tell.
@@ -232,7 +232,7 @@ def folder_of(source: Source, data_dir: str | os.PathLike) -> Path:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Removes what preparations that were killed have left beside the folder of a data set.
+    """Removes the remains of interrupted preparations beside a data set's folder.
 
     Only who holds the lock may: it could be somebody else's work. Decoded chunks stay.
     """
@@ -243,7 +243,7 @@ def remove_unfinished(folder: Path) -> None:
 def prepare(
     source: Source, data_dir: str | os.PathLike, folder: Path | None = None
 ) -> tfds.core.DatasetBuilder:
-    """Prepares a data set unless that was done before; tells what became of its clips.
+    """Prepares a data set unless it is prepared already; reports the outcome of its clips.
 
     Args:
       source: the data set.
@@ -281,7 +281,7 @@ def prepare(
 
 
 def _check_room(builder: ClipsBuilder) -> None:
-    """Looks whether decoded clips fit on the disk, as far as their forms say how large they are."""
+    """Checks that decoded clips fit on the disk, as far as their forms declare sizes."""
     fixed = [form for form in builder.forms.values() if not (form.encoded or form.varying)]
     known = [form for form in fixed if form.shape is not None]
     of_clip = sum(math.prod(form.shape) * np.dtype(form.dtype).itemsize for form in known)

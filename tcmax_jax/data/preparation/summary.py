@@ -1,4 +1,4 @@
-"""What becomes of a data set's clips: while they are decoded, as plain data, and as a text."""
+"""The summary of a preparation: progress, plain data and text."""
 
 import hashlib
 import json
@@ -61,7 +61,7 @@ def summarise(listing: Listing, outcomes: Sequence[Outcome]) -> dict:
 
 
 def summary_text(summary: Mapping) -> str:
-    """Lays out what `summarise` returns.
+    """Lays out the result of `summarise`.
 
     Returns:
       A line for each split, the notes, the reasons for which clips were left out, and the first
@@ -102,7 +102,7 @@ def _groups(listing: Listing, used: Sequence[Outcome]) -> dict[str, list[str]]:
 
 
 def _remarks(used: Sequence[Outcome]) -> list[str]:
-    """Returns a sentence for each remark, with the clips that it is about."""
+    """Returns a sentence for each remark, with the clips that have it."""
     about = {remark: [] for outcome in used for remark in outcome.remarks}
     for outcome in used:
         for remark in dict.fromkeys(outcome.remarks):
@@ -115,7 +115,7 @@ def _remarks(used: Sequence[Outcome]) -> list[str]:
 
 
 def _expectation(summary: Mapping, split: str) -> str:
-    """Says how many clips were published of a split, and how many of them are used."""
+    """Returns a sentence on how many clips of a split were published, and how many are used."""
     parts = [split]
     if split == "train" and "validation" not in summary["expected"]:
         parts.append("validation")

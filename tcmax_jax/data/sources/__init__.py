@@ -1,4 +1,4 @@
-"""Sources: data sets that a configuration can name, one a file; each file here is imported."""
+"""Sources: the data sets that a configuration can name, one in each file of this folder."""
 
 import importlib
 import pkgutil

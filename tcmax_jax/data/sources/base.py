@@ -1,4 +1,4 @@
-"""What a source of examples says and does, whatever it is made of."""
+"""The interface of all sources of examples."""
 
 import dataclasses
 import hashlib
@@ -51,7 +51,7 @@ class Source(Family):
         raise NotImplementedError
 
     def content_name(self) -> str:
-        """Returns the name of the prepared data, which tells all apart that decides its content.
+        """Returns the name of the prepared data, which depends on all that decides its content.
 
         Raises:
           RawDataError: it depends on a file that is not there.
@@ -59,11 +59,11 @@ class Source(Family):
         return digest(self._content())
 
     def prepared_folder(self, data_dir: str | Path) -> Path:
-        """Returns the folder in which the data lies once it is prepared, see `content_name`."""
+        """Returns the folder of the prepared data, see `content_name`."""
         return local(data_dir) / self.kind / self.content_name() / self.version
 
     def open(self) -> "Dataset | None":
-        """Opens data that needs no preparation; None where it has to be prepared first.
+        """Opens data that needs no preparation; None if it has to be prepared first.
 
         A source of a recipe may return a `tcmax_jax.data.datasets.Dataset` of anything that has a
         length and gives records by index, such as a Hugging Face data set.
@@ -71,7 +71,7 @@ class Source(Family):
         return None
 
     def list_clips(self) -> Listing | None:
-        """Returns the clips from the raw data; None where examples are generated.
+        """Returns the clips of the raw data; None if examples are generated.
 
         Media files are not looked at.
 

@@ -44,7 +44,7 @@ _BLOCK = 2**20  # bytes of a file that are held at once
 
 @section
 class ManifestData(ClipsSource):
-    """Anybody's clips, of any modalities, listed in a CSV file; classes are the labels of train.
+    """Clips of any modalities, listed in a CSV file; classes are the labels of train.
 
     A row that cannot be decoded stops the preparation unless `allow_skipped` is set; the summary
     lists what was skipped. Late cuts of a file are sought where that gives the same samples; those
@@ -83,7 +83,7 @@ class ManifestData(ClipsSource):
     held_out_group: str | None = None
 
     def check(self):
-        """Raises SectionError where ways to split exclude each other, or media cannot lie there."""
+        """Raises SectionError for conflicting ways to split, or media read in place."""
         ways = {
             "test_share": self.test_share,
             "folds": self.folds,
@@ -129,7 +129,7 @@ class ManifestData(ClipsSource):
         )
 
     def content_name(self) -> str:
-        """Returns the CSV's folder's name and a digest, the same wherever the folder lies.
+        """Returns the name of the CSV's folder and a digest, independent of its location.
 
         It is that of the CSV, the arrays and the stored forms.
 
@@ -150,7 +150,7 @@ class ManifestData(ClipsSource):
         return f"{folder}-{digest(self._content(), hashed.digest())}"
 
     def _array_files(self, path: Path) -> Iterator[Path]:
-        """Yields the files of arrays, in an order that does not depend on where they lie."""
+        """Yields the files of arrays, in an order independent of their location."""
         for modality, form in self.stored.items():
             if not isinstance(form, ArrayForm):
                 continue
@@ -170,7 +170,7 @@ def read_manifest(
     modalities: Sequence[str] = (),
     split: Callable = lambda clips: clips,
 ) -> Listing:
-    """Reads and checks a manifest; the files that it names are not looked at.
+    """Reads and checks a manifest; the files that it names are not opened.
 
     Args:
       path: CSV file in UTF-8.

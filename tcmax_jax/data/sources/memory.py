@@ -1,4 +1,4 @@
-"""Data that was handed over in Python: arrays in memory, or anything with records by index."""
+"""Data passed from Python: arrays in memory, or any sequence of records."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
@@ -14,7 +14,7 @@ from tcmax_jax.section import section
 
 @section
 class MemoryData(Source):
-    """Arrays or records that were handed over in Python, see `tcmax_jax.api`.
+    """Arrays or records passed from Python, see `tcmax_jax.api`.
 
     Attributes:
       stored: {modality: shape and dtype of its arrays}.
@@ -31,7 +31,7 @@ class MemoryData(Source):
         return self.stored
 
     def open(self):
-        """Raises RawDataError: nobody but the caller has them."""
+        """Raises RawDataError: the data exists in the process of its caller only."""
         raise RawDataError(
             "Expected data that a command can read, got a run on arrays that were handed over in "
             "Python. Train and evaluate it with tcmax_jax.api, or write the arrays to files and "
@@ -86,7 +86,7 @@ class MemoryRecords(Sequence):
 
 
 class CheckedRecords(Sequence):
-    """Records of somebody's random-access source, in the form that the configuration names."""
+    """Records of a random-access source, checked against the configuration."""
 
     def __init__(self, source: Sequence, forms: Mapping[str, ArrayForm], class_names, place: str):
         """Takes a source that has a length and gives {"label", modality: array} by index.
@@ -107,7 +107,7 @@ class CheckedRecords(Sequence):
         return len(self._source)
 
     def __getitem__(self, index: int) -> dict:
-        """Returns a record; raises RawDataError where it does not fit."""
+        """Returns a record; raises RawDataError if it does not fit."""
         if not 0 <= index < len(self):
             raise IndexError(index)
         record, place = self._source[int(index)], f"{self._place}, record {index}"

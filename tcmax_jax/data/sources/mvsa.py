@@ -1,4 +1,4 @@
-"""MVSA-Single: its pictures and texts, or features that were extracted from them before."""
+"""MVSA-Single: its pictures and texts, or features extracted from them."""
 
 import json
 from collections.abc import Iterator
@@ -91,7 +91,7 @@ def _listed(folder: Path, pictures: bool) -> Iterator[Clip]:
 
 
 def _picture(place: str, folder: Path, entry: dict) -> Path | None:
-    """Returns the picture that a line names; None where it names none."""
+    """Returns the picture of a line of the list; None if it has none."""
     path = entry.get("img")
     if path is None:
         return None

@@ -1,4 +1,4 @@
-"""Data sets in the folders of their owners: lists, media, and splits that they do not come with."""
+"""Data sets in their distributed folder layout: lists, media, and splits made here."""
 
 import csv
 import os
@@ -18,7 +18,7 @@ _DIGITS = 18
 
 @section
 class RawSource(ClipsSource):
-    """Base of data sets of the paper, from a folder as their owners ship it.
+    """Base of the paper's data sets, in the folder layout in which they are distributed.
 
     Attributes:
       raw_dir: that folder; of no use once the data is prepared.
@@ -31,7 +31,7 @@ class RawSource(ClipsSource):
     raw_dir: FilePath | None = None
 
     def list_clips(self) -> Listing:
-        """Lists the raw folder; raises RawDataError where it does not fit."""
+        """Lists the raw folder; raises RawDataError if its content does not fit."""
         if self.raw_dir is None:
             raise RawDataError(
                 "Expected the raw data, got no folder. Pass --raw_dir=FOLDER of this layout: "
@@ -128,7 +128,7 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[s
 
 
 def check_text(place: str, cells: Iterable[str]) -> None:
-    """Raises RawDataError where a cell has a zero byte or line break, which names in files lose."""
+    """Raises RawDataError where a cell has a zero byte or line break, unsafe in file names."""
     for cell in cells:
         for mark in ("\0", "\n", "\r"):
             if mark in cell:
@@ -139,7 +139,7 @@ def check_text(place: str, cells: Iterable[str]) -> None:
 
 
 def whole_number(place: str, cell: str) -> int:
-    """Returns a cell's number; raises RawDataError where it does not hold one."""
+    """Returns a cell's number; raises RawDataError if it is not a whole number."""
     if not cell.isdecimal() or len(cell) > _DIGITS:
         raise RawDataError(
             f"{place}: Expected a whole number, got {cell!r}. Use the list as published."

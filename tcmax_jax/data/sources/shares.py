@@ -1,4 +1,4 @@
-"""By which modality the label is told: shares of the examples, and the information that results.
+"""Shares of redundant, unique and synergistic examples, and the label information they imply.
 
 In each example two variables a and v, one a modality, take the values of the C classes; the label y
 is uniform. A share of the examples is
@@ -20,7 +20,7 @@ import numpy as np
 
 
 class Shares(NamedTuple):
-    """Shares of examples in which the label is told in other ways than by both modalities.
+    """Shares of examples by which variables determine the label.
 
     Attributes:
       unique_a: told by the first modality alone.
@@ -34,7 +34,7 @@ class Shares(NamedTuple):
 
     @property
     def redundancy(self) -> float:
-        """Share of examples in which both modalities tell the label."""
+        """Share of examples in which both modalities determine the label."""
         return 1.0 - sum(self)
 
     def draw(self, labels: np.ndarray, num_classes: int, rng) -> tuple[np.ndarray, np.ndarray]:
@@ -54,7 +54,7 @@ class Shares(NamedTuple):
         return (both + (one + together) / num_classes) / num_classes
 
     def information(self, num_classes: int) -> dict[str, float]:
-        """Returns what the variables tell of each other, in nats, and the best accuracies.
+        """Returns the mutual informations, in nats, and the best possible accuracies.
 
         Of two of the variables, one equals the other with a probability p and is else uniform over
         the other values: their information is log C + p log p + (1 - p) log((1 - p) / (C - 1)).

@@ -68,7 +68,7 @@ class _Pictures(NamedTuple):
 
 @section
 class SyntheticData(Source):
-    """A generated audio-visual set: an easy sound, a hard picture, see `generate`.
+    """A generated audio-visual set: the sound is easy, the picture hard; see `generate`.
 
     Attributes:
       train_examples: number of training examples.
@@ -111,7 +111,7 @@ class SyntheticData(Source):
     splits: ClassVar = ("train", "validation", "test")
 
     def check(self):
-        """Raises SectionError where the shares of the examples are more than all."""
+        """Raises SectionError where the shares of the examples exceed 1."""
         if self.shares.redundancy < -1e-9:
             raise SectionError(
                 f"Expected {', '.join(self.later)} of at most 1 in all, got {sum(self.shares):g}. "
@@ -120,7 +120,7 @@ class SyntheticData(Source):
 
     @property
     def shares(self) -> Shares:
-        """How examples tell their label."""
+        """The shares of examples by which modalities determine the label."""
         return Shares(self.unique_audio, self.unique_visual, self.synergy)
 
     @property
@@ -140,7 +140,7 @@ class SyntheticData(Source):
         return [f"class{label}" for label in range(self.num_classes)]
 
     def arrays(self, split: str) -> dict[str, np.ndarray]:
-        """Returns the examples of a split as `generate` gives them."""
+        """Returns the examples of a split in the form of `generate`."""
         names = {field.name for field in dataclasses.fields(self)} - {"kind", *self.later}
         settings = {name: getattr(self, name) for name in names} | {"shares": self.shares}
         sizes = {name: settings.pop(f"{name}_examples") for name in self.splits}

@@ -56,7 +56,7 @@ class VggsoundData(RawSource):
 
 
 def _names(video: str, start: int) -> list[str]:
-    """Names under which a clip may lie, the usual one first."""
+    """File names that a clip may have, the usual one first."""
     end = start + SECONDS
     return [
         f"{video}_{start:06d}",

@@ -1,1 +1,1 @@
-"""A page about finished runs, made from their result files alone."""
+"""Reports on finished runs, made from their result files alone."""

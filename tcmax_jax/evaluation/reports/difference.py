@@ -1,4 +1,4 @@
-"""Two runs, or two checkpoints of one, beside each other."""
+"""Comparison of two runs, or of two checkpoints of one run."""
 
 from pathlib import Path
 

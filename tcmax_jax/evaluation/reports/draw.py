@@ -1,4 +1,4 @@
-"""All figures of a report, each as its panels in SVG."""
+"""All figures of a report, each as a list of SVG panels."""
 
 import io
 import math
@@ -18,7 +18,7 @@ _NO_METADATA = dict.fromkeys(("Creator", "Date"))
 
 
 def draw_runs(rows: Sequence[Mapping], class_names: Sequence[str]) -> dict[str, list[bytes]]:
-    """Returns {name: its panels} of all figures that rows, see `make_rows`, have something for."""
+    """Returns {name: its panels} of all figures for which rows (see `make_rows`) have data."""
     classes = len(class_names)
     names = [name for row in rows for name in row["measures"]]
     predictions = {name for row in rows for name in row["reliability"]}

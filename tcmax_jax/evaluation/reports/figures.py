@@ -1,4 +1,4 @@
-"""Figures of a report, as a panel for each quantity: rows of plain numbers in, see `make_rows`."""
+"""Figures with one panel for each quantity, from rows of numbers (`make_rows`)."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -174,7 +174,7 @@ def _bars_panel(rows, name, limit, classes):
 
 
 def _mark_cut_bar(ax, place, edge, text, left):
-    """Marks a bar that goes on beyond the edge, with where it ends."""
+    """Marks a bar that extends beyond the axis with its value."""
     ax.plot(edge, place, ">" if left else "<", color="#111111", markersize=5, clip_on=False)
     offset = {"xytext": (-6 if left else 6, 0), "textcoords": "offset points"}
     box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
@@ -244,7 +244,7 @@ def _study_panel(study, lines, name, **options):
 
 
 def _curves(ax, rows, kind, name, scale):
-    """Draws the mean and the range of the runs of each row that has such curves.
+    """Draws the mean and the range over the runs of each row with such curves.
 
     Returns:
       The means, the least and the greatest numbers of each of these rows.
@@ -264,7 +264,7 @@ def _curves(ax, rows, kind, name, scale):
 
 
 def _limits(seen, ends, start, limit):
-    """Returns the ends of an axis: those of the intervals, unless these leave what can be.
+    """Returns the limits of an axis: those of the intervals, within the possible values.
 
     Two seeds have intervals of ten times their difference, which would shrink all bars to nothing,
     and so would a bar that is far longer than all others.

@@ -1,4 +1,4 @@
-"""What a page shows, in sentences that are made from its numbers."""
+"""Sentences at the top of a report, generated from its numbers."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ _QUANTILE = 1.645
 
 
 def findings(comparison: Mapping, rows: Sequence[Mapping], classes: int, examples: int) -> str:
-    """Returns who is best, what is at chance, and what the number of seeds does not tell.
+    """Returns sentences on the best method, accuracies at chance, and rows of one seed.
 
     Args:
       comparison: see `tcmax_jax.evaluation.comparison.compare_runs`.
@@ -24,7 +24,7 @@ def findings(comparison: Mapping, rows: Sequence[Mapping], classes: int, example
 
 
 def recalibration_findings(rows: Sequence[Mapping], split: str) -> list[str]:
-    """Returns a sentence on where recalibration is to be expected to help or to do harm.
+    """Returns a sentence on where recalibration is expected to help or to harm.
 
     It is empty for runs of earlier versions, and where validation has too few examples.
 
@@ -50,7 +50,7 @@ def recalibration_findings(rows: Sequence[Mapping], split: str) -> list[str]:
 
 
 def _counted(told, outlook):
-    """Returns the labels with a run for which that is expected, and how many these are."""
+    """Returns the labels with a run for which that is expected, and their number."""
     runs = {label: [expectation(each) for each in judged] for label, judged in told.items()}
     named = [
         f"{label} ({x.count(outlook)} of {len(x)})" for label, x in runs.items() if outlook in x
@@ -59,7 +59,7 @@ def _counted(told, outlook):
 
 
 def at_chance(share: float, classes: int, examples: int) -> bool:
-    """Returns whether an accuracy is no more than what guessing may give on N examples.
+    """Returns whether an accuracy is within what guessing may reach on N examples.
 
     That is share <= 1/C + 1.645 sqrt(1/C (1 - 1/C) / N).
     """
@@ -110,7 +110,7 @@ def _at_chance(rows, classes, examples):
 
 
 def _seeds(rows):
-    """Returns a warning where rows have one seed, so that nothing is known of its part."""
+    """Returns a warning where rows have one seed, whose effect is then unknown."""
     if len(rows) > 1 and any(len(row["runs"]) == 1 for row in rows):
         return [
             "With one seed, a difference between methods cannot be told from one between seeds."

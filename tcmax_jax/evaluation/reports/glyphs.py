@@ -1,7 +1,7 @@
-"""Texts in figures: literally as they are, in fonts that have their characters.
+"""Text in figures: shown literally, in fonts that have its characters.
 
-A font without a character draws a box in its place, which says nothing. So other fonts of this
-machine stand in, and where none has it the character is written as Python does.
+A font without a character draws an empty box. So other fonts of this machine are tried, and where
+none has the character it is written as a Python escape.
 """
 
 import functools
@@ -20,7 +20,7 @@ _UNASSIGNED = "\u0378"
 
 
 def literal(draw: Callable[..., list[Figure]]) -> Callable[..., list[Figure]]:
-    """Decorates a function of figures: dollars begin no formula, and characters have a font."""
+    """Decorates a function of figures: dollar signs stay literal, all characters get a font."""
 
     @functools.wraps(draw)
     def drawn(*arguments, **options):
@@ -37,19 +37,19 @@ def literal(draw: Callable[..., list[Figure]]) -> Callable[..., list[Figure]]:
 
 
 def drawable(text: str) -> str:
-    """Returns a text with those characters written out that no font of this machine has."""
+    """Returns a text with characters that no font of this machine has written as escapes."""
     text = visible(text)
     lacking = _lacking(text, families(text))
     return escaped(text, lambda character: character in lacking) if lacking else text
 
 
 def is_drawable(text: str) -> bool:
-    """Returns whether figures can show a text as it is."""
+    """Returns whether figures can show a text unchanged."""
     return drawable(text) == text
 
 
 def families(text: str) -> list[str]:
-    """Returns the font of all figures, and those that have what it lacks of a text, as few as do.
+    """Returns the font of all figures, and as few others as cover the characters that it lacks.
 
     What none of them has is left out of account.
     """
@@ -72,7 +72,7 @@ def _lacking(text: str, fonts: Iterable[str]) -> set[str]:
 
 
 def _others() -> list[str]:
-    """Returns the names of all upright fonts of usual weight, in an order that is always the same.
+    """Returns the names of all upright fonts of regular weight, in a fixed order.
 
     Of others matplotlib would say that they are no such font.
     """

@@ -1,4 +1,4 @@
-"""Figures of a report with a panel for each row: reliability diagrams and confusion matrices."""
+"""Figures with one panel for each method: reliability diagrams and confusion matrices."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ _WHOLE = _SHARE.factor * _SHARE.whole
 
 @literal
 def reliability_figure(rows: Sequence[Mapping]) -> list[Figure]:
-    """Draws how often predictions of each confidence are right, and of how many.
+    """Draws the accuracy of predictions by their confidence, and their number.
 
     Returns:
       The legend, and a panel for each row, with the number of examples in each bin of the fused
@@ -76,13 +76,13 @@ def _reliability_panel(row, modalities):
 
 
 def writes_names(class_names: Sequence[str]) -> bool:
-    """Returns whether figures have the names of classes at their axes, or else their numbers."""
+    """Returns whether figures label their axes with class names, or else with numbers."""
     return len(class_names) <= _NAMED_CLASSES and all(map(is_drawable, class_names))
 
 
 @literal
 def confusion_figure(rows: Sequence[Mapping], class_names: Sequence[str]) -> list[Figure]:
-    """Draws which classes the fused prediction takes for which.
+    """Draws the confusion matrices of the fused predictions.
 
     Returns:
       What the greys mean, and a panel for each row, with the counts in the cells as long as these

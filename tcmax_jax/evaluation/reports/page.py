@@ -1,4 +1,4 @@
-"""Blocks as one HTML page and as Markdown, and the folder of a page.
+"""Writes a page as HTML and Markdown, with the files of its folder.
 
 A block is one of {"heading", "level"}, {"text"}, {"items": [text]}, {"table": [head, *rows]},
 {"figure": name, "caption"}, {"code"} and {"aside": [block]}, a part set apart from the rest. All
@@ -54,7 +54,7 @@ aside h3 { margin-top: .8rem; }
 
 
 def to_html(title: str, blocks: Sequence[Mapping], pictures: Mapping[str, Sequence[bytes]]) -> str:
-    """Returns a whole page, see `write_page`, that needs nothing beside it."""
+    """Returns a self-contained HTML page, see `write_page`."""
     body = "\n".join(_html_block(block, pictures) for block in blocks)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -65,7 +65,7 @@ def to_html(title: str, blocks: Sequence[Mapping], pictures: Mapping[str, Sequen
 
 
 def to_markdown(blocks: Sequence[Mapping], pictures: Mapping[str, Sequence[bytes]]) -> str:
-    """Returns the same as Markdown, with the files of `_panel_files` beside it."""
+    """Returns the page as Markdown, which shows the files of `_panel_files`."""
     return "\n\n".join(_markdown_block(block, pictures) for block in blocks) + "\n"
 
 
@@ -151,7 +151,7 @@ def write_page(
     pictures: Mapping[str, Sequence[bytes]],
     tables: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Path]:
-    """Writes a page and its tables, and removes files of an earlier page that are not among them.
+    """Writes a page and its tables, and removes files of an earlier page that it lacks.
 
     written.json keeps {name: SHA-256} of what was written, so that files of others, and files that
     others have changed, are known.

@@ -1,6 +1,6 @@
-"""What the panels of all figures have in common: their size, levels of chance, cuts, the legend.
+"""Elements common to all panels: size, levels of chance, marks of cut values, the legend.
 
-A panel is a figure of its own, so that a page can set panels side by side or below each other.
+Each panel is a separate figure, so that a page can lay panels out in a row or in a column.
 """
 
 import textwrap
@@ -25,7 +25,7 @@ _LETTERS = 13  # of a title or a label, in an inch
 def panel(
     heading: str, height: float = 2.3, width: float = PANEL, beside: int = 0, **labels
 ) -> tuple[Figure, Axes]:
-    """Returns a figure and its only axes, with a heading that is broken into lines.
+    """Returns a figure and its only axes, with a heading broken into lines.
 
     Args:
       heading: what it shows; may hold any characters.
@@ -43,7 +43,7 @@ def panel(
 
 
 def quantity_panel(name: Name, xlabel: str, of: str = "", **size) -> tuple[Figure, Axes]:
-    """Returns a panel of a quantity over something else.
+    """Returns a panel of a quantity over another.
 
     Args:
       name: of the quantity.
@@ -68,7 +68,7 @@ def legend(styles: Mapping[str, Mapping]) -> Figure:
 
 
 def line_style(row: Mapping) -> dict:
-    """Returns how matplotlib draws the line of a row, or of a study."""
+    """Returns the matplotlib options for the line of a row, or of a study."""
     look = row["look"]
     return {
         "linestyle": look["line"],
@@ -89,7 +89,7 @@ def mark_level(ax: Axes, level: float, text: str = "") -> None:
 
 
 def mark_chance(ax: Axes, name: Name, classes: int | None) -> None:
-    """Marks the level of chance of a quantity that has one, of so many classes if that is known."""
+    """Marks the level of chance of a quantity that has one, given the number of classes."""
     shown = quantity(name)
     if classes and shown.chance:
         level = shown.chance(classes)
@@ -106,7 +106,7 @@ def logarithmic(ax: Axes) -> None:
 
 
 def inner_ends(lines: Iterable[Sequence[float]]) -> tuple[float, float]:
-    """Returns the least and the greatest number of lines, without those that would flatten others.
+    """Returns the least and the greatest number of lines, without outliers.
 
     These are a line far from all others, and a number far from both its neighbours.
 
@@ -123,7 +123,7 @@ def inner_ends(lines: Iterable[Sequence[float]]) -> tuple[float, float]:
 
 
 def _smooth_ends(line):
-    """Returns the ends of a line, in which a single number does not leave both its neighbours."""
+    """Returns the ends of a line, without single numbers far from both neighbours."""
     if len(line) < 3:
         return line.min(), line.max()
     before, own, after = line[:-2], line[1:-1], line[2:]
@@ -139,7 +139,7 @@ def _near(values):
 
 
 def mark_cut(ax: Axes) -> None:
-    """Marks where lines leave the panel above or below, and says how far they go."""
+    """Marks where lines leave the panel above or below, with their extreme value."""
     low, high = ax.get_ylim()
     for edge, sign, word, marker in ((high, 1, "up", "^"), (low, -1, "down", "v")):
         ends = []

@@ -1,4 +1,4 @@
-"""What was run: data, configurations, versions, devices, and the commands to run it again."""
+"""Provenance of runs: data, configurations, versions, devices, and the commands to repeat them."""
 
 import json
 import shlex
@@ -12,7 +12,7 @@ _SHOWN = ("seed", "method.", "model.fusion.")
 
 
 def provenance(runs: Sequence[Mapping], failed: Sequence[Mapping]) -> list[dict]:
-    """Returns the blocks on what was run, and on what failed, see `read_runs`."""
+    """Returns the blocks on the provenance of runs and on failed ones, see `read_runs`."""
     differences = _differences(runs)
     return [
         {"heading": "What was run", "level": 2},
@@ -35,7 +35,7 @@ def provenance(runs: Sequence[Mapping], failed: Sequence[Mapping]) -> list[dict]
 
 
 def commands(runs: Sequence[Mapping]) -> str:
-    """Returns shell commands that repeat runs: a function with all they share, a call for each."""
+    """Returns shell commands that repeat runs: a function with common flags, a call for each."""
     configs = [run["config"] for run in runs]
     first, *rest = configs
     shared = [k for k in first if all(k in c and c[k] == first[k] for c in rest)]
@@ -97,7 +97,7 @@ def _runs(runs, failed):
 
 
 def _time(run):
-    """Returns the seconds that the steps of a run took, waiting included, from its rates."""
+    """Returns the seconds of a run's steps, waiting included, from its logged rates."""
     entries = [entry for entry in run["log"] if entry["split"] == "train"]
     if not all("examples_per_second" in entry for entry in entries):
         return "-"
@@ -122,14 +122,14 @@ def _differences(runs):
 
 
 def environments_table(runs: Sequence[Mapping]) -> list[list[str]]:
-    """Returns a table of versions, commits, hosts and devices: all that runs were made with."""
+    """Returns a table of the versions, commits, hosts and devices of runs."""
     told = collected([entry for run in runs for entry in run["environments"]])
     told.pop("after_step", None)
     return [["", ""], *([name, _several(values)] for name, values in told.items())]
 
 
 def _several(values):
-    """Returns the different values as text, in the order in which they come."""
+    """Returns the different values as text, in order of appearance."""
     return ", ".join(map(plain, dict.fromkeys(values)))
 
 

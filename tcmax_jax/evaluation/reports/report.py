@@ -1,4 +1,4 @@
-"""From the folders of finished runs and studies to a page about them."""
+"""Makes a report from the folders of finished runs and studies."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -105,7 +105,7 @@ QUOTED = {
 
 
 def write_report(patterns: Sequence[str], out: Path) -> list[Path]:
-    """Writes report.html, which needs nothing beside it, report.md with figures/, and CSV files.
+    """Writes report.html, which is self-contained, report.md with figures/, and CSV files.
 
     Args:
       patterns: see `tcmax_jax.evaluation.reports.runs.find_folders`.
@@ -193,7 +193,7 @@ def _about_runs(runs, failed, heading):
 
 
 def _results(comparison):
-    """Returns the table of the results, without differences where there is nothing to compare."""
+    """Returns the table of the results, without differences if there is nothing to compare."""
     cells = comparison_cells(comparison)
     if any(row["difference"] for row in comparison["rows"]):
         return [{"table": cells}, {"text": f"{_SHARES} {comparison_reading(comparison)}"}]
@@ -201,7 +201,7 @@ def _results(comparison):
 
 
 def _measures_tables(rows):
-    """Returns tables of all analyses that are one number: a line for each row, after a head."""
+    """Returns tables of all analyses that are one number: a line for each row."""
     blocks = []
     for table, heading in ANALYSES.items():
         if names := ordered((name for row in rows for name in row["measures"]), table):
@@ -214,12 +214,12 @@ def _measures_tables(rows):
 
 
 def _figures(there, *names):
-    """Returns blocks of those figures that there are."""
+    """Returns blocks of the figures that exist."""
     return [{"figure": name, "caption": _CAPTIONS[name]} for name in names if name in there]
 
 
 def _numbers_of_classes(class_names):
-    """Returns which class each number stands for, where the figures have numbers."""
+    """Returns the class of each number, where the figures have numbers."""
     if writes_names(class_names):
         return []
     numbered = (f"{number} {name}" for number, name in enumerate(class_names))

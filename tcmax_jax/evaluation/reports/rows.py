@@ -1,4 +1,4 @@
-"""What is shown of the runs of one method and fusion: a row of plain numbers."""
+"""The numbers that a report shows for one method and fusion, as a row."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -57,7 +57,7 @@ def last_split(runs: Sequence[Mapping]) -> str:
 
 
 def numbers(run: Mapping, split: str) -> dict[Name, float | None]:
-    """Returns {name: number}: the metrics of a split, its analyses, and what training came to.
+    """Returns {name: number}: the metrics of a split, its analyses, and numbers of the training.
 
     "train_cross_entropy" is the mean over the last epoch, in nats, where it was logged.
     """
@@ -71,7 +71,7 @@ def numbers(run: Mapping, split: str) -> dict[Name, float | None]:
 
 
 def curves(log: Sequence[Mapping]) -> dict[Name, dict[int, float]]:
-    """Returns {name: {epoch: value}} of what a run has logged and has a curve.
+    """Returns {name: {epoch: value}} of all logged quantities that have a curve.
 
     "loss" and "train_cross_entropy" are means over the steps of an epoch; all others are of the
     validation split.
@@ -97,12 +97,12 @@ def curves(log: Sequence[Mapping]) -> dict[Name, dict[int, float]]:
 
 
 def _reliability(analysis):
-    """Returns {prediction: bins}, those of single modalities by their marginals if there are."""
+    """Returns {prediction: bins}, those of single modalities by their marginals if available."""
     return analysis["reliability"] | analysis.get("marginal", {}).get("reliability", {})
 
 
 def _noise(numbers):
-    """Returns {modality: {strength: fused accuracy}}, without noise among them."""
+    """Returns {modality: {strength: fused accuracy}}, with strength 0 among them."""
     shares = {}
     for name, share in numbers.items():
         if name.kind == "noise":
@@ -112,7 +112,7 @@ def _noise(numbers):
 
 
 def _pooled(reliabilities):
-    """Returns the bins of several runs as if their examples were those of one."""
+    """Returns the bins of several runs, pooled."""
     pooled = {}
     for prediction, runs in collected(reliabilities).items():
         sums = np.zeros((BINS, 3))

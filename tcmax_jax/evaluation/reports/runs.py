@@ -1,4 +1,4 @@
-"""Folders of finished runs as plain data: in what they differ, and if one table may hold them."""
+"""Reads the folders of finished runs: their differences, and whether one table may hold them."""
 
 import glob
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ _SAME = {"name": "the data set", "checksum": "the list of clips", "class_names":
 
 
 def find_folders(patterns: Sequence[str]) -> tuple[list[Path], list[Path]]:
-    """Finds what to report on.
+    """Finds the folders to report on.
 
     Args:
       patterns: folders of runs, of comparisons, which count as all their runs, and of studies; `*`
@@ -55,7 +55,7 @@ def find_folders(patterns: Sequence[str]) -> tuple[list[Path], list[Path]]:
 
 
 def read_runs(folders: Sequence[Path]) -> dict:
-    """Reads the runs to report on, in an order that does not depend on how they were named.
+    """Reads the runs to report on, in an order independent of their folder names.
 
     Args:
       folders: of single runs, at least one.
@@ -147,7 +147,7 @@ def _read(folder):
 
 
 def read_evaluated(folder: Path) -> dict:
-    """Reads one evaluation: a run, finished or not, or one of its checkpoints in steps/<step>.
+    """Reads one evaluation: of a run, finished or not, or of a checkpoint in steps/<step>.
 
     Returns:
       {"folder", "run": path of the run that it is of, "config", "data", "analysis", "results",
@@ -186,7 +186,7 @@ def run_folder_name(run: Mapping) -> str:
 
 
 def _failure(folder):
-    """Returns why the comparison that a run belongs to gave it up, None if it did not."""
+    """Returns why a run failed in its comparison, None if it did not."""
     path = folder.resolve().parent / "comparison.json"
     failed = digests.read_json(path, _RESTORE, ["failed"])["failed"] if path.exists() else []
     reasons = {run_folder_name(run): run["reason"] for run in failed}
@@ -210,7 +210,7 @@ def _log(path):
 
 
 def check_same_data(runs: Sequence[Mapping]) -> None:
-    """Checks that runs have the data of the first one.
+    """Checks that all runs have the data of the first one.
 
     Raises:
       ValueError: they do not; names the folders and what differs.
@@ -233,7 +233,7 @@ def _short(value):
 
 
 def labels(sections: Sequence[Mapping]) -> list[str]:
-    """Returns the kind of each method or head, with the options in which those of a kind differ.
+    """Returns the label of each method or head: its kind, and options that differ within a kind.
 
     That is "joint" and, where another run has another projection, "mla (projection=owm)", of the
     section `method` of each configuration, or of `model.fusion`.
@@ -257,7 +257,7 @@ def flat(tree: Mapping, path: str = "") -> dict:
 
 
 def differing_fields(configs: Sequence[Mapping]) -> list[tuple[str, list]]:
-    """Returns (path, the value in each configuration) of the fields that are not equal in all.
+    """Returns (path, the value in each configuration) of all fields that differ.
 
     A field that a configuration does not have is None there.
     """

@@ -1,4 +1,4 @@
-"""Studies: their folder as plain data, their table, and what a report says of them."""
+"""Reads the folder of a study: its table, and its section of a report."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ _CAPTION = (
 
 
 def point_folder(field: str, value: Any) -> str:
-    """Returns the name of the folder of a study that holds the runs with a value of its field."""
+    """Returns the name of a study's folder for the runs with one value of its field."""
     return f"{field}={plain(value)}".replace("/", "_")
 
 
@@ -75,7 +75,7 @@ def read_study(folder: Path) -> dict:
 
 
 def study_numbers(row: Mapping) -> dict[Name, Mapping]:
-    """Returns {name: interval} of what a row of a study shows: metrics, difference and costs."""
+    """Returns {name: interval} for a row of a study: metrics, difference and costs."""
     named = {read_name(key): x for key, x in _intervals(row, "difference").items()}
     known = {name: x for name, x in named.items() if x["mean"] is not None}
     return {name: x for name, x in known.items() if "study" in quantity(name).shown}
@@ -93,7 +93,7 @@ def study_cells(study: Mapping) -> list[list[str]]:
 
 
 def study_markdown(study: Mapping) -> str:
-    """Lays out a study as a Markdown table, and says how to read it, see `study_cells`."""
+    """Lays out a study as a Markdown table with a reading guide, see `study_cells`."""
     return f"{markdown_table(study_cells(study))}\n\n{_READING}\n"
 
 
@@ -151,7 +151,7 @@ def study_blocks(study: Mapping, figure: str, level: int) -> list[dict]:
 
 
 def _shown(study):
-    """Returns between which fused accuracies each line lies, and at which values of the field."""
+    """Returns a sentence on the range of each line and the values of the field at its ends."""
     values, name = [json.dumps(point["value"]) for point in study["points"]], Name("accuracy")
     ranges = []
     for line in study_lines(study):
@@ -184,7 +184,7 @@ def _rows(study):
 
 
 def _intervals(row, difference):
-    """Returns {key: interval} of a row, its difference under a key of its own."""
+    """Returns {key: interval} of a row, with its difference."""
     shown = {difference: row["difference"]} if row["difference"] else {}
     return {**row["metrics"], **(row["cost"] or {}), **shown}
 

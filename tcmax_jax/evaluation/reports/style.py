@@ -1,4 +1,4 @@
-"""One look for all pages: sizes of figures; order of methods, their colours, markers and lines."""
+"""The style of all figures: sizes, the order of methods, their colours, markers and lines."""
 
 import itertools
 from collections.abc import Sequence
@@ -48,20 +48,6 @@ _METHODS = {
     "mla": (_GREEN, "v", 0),
     "mmpareto": (_GREEN, "d", 1),
 }
-METHODS = {
-    "joint": (_BLACK, "s"),
-    "unimodal": (_BLUE, "^"),
-    "tcmax": (_VERMILION, "o"),
-    "infonce": (_SKY, "P"),
-    "ogm": (_ORANGE, "<"),
-    "ogm_ge": (_ORANGE, ">"),
-    "opm": (_SKY, "X"),
-    "agm": (_PURPLE, "D"),
-    "qmf": (_BLUE, "p"),
-    "pmr": (_PURPLE, "h"),
-    "mla": (_GREEN, "v"),
-    "mmpareto": (_GREEN, "d"),
-}
 METHODS = tuple(_METHODS)
 _BASELINE = "joint"
 # Two runs beside each other, which may be of one method.
@@ -74,7 +60,7 @@ _HATCHES = ("", "////", "....", "xxxx")
 
 
 def reference(methods: Sequence[str]) -> str:
-    """Returns the method against which others are compared: joint training, or else the first."""
+    """Returns the method with which others are compared: joint training, or else the first."""
     return _BASELINE if _BASELINE in methods else methods[0]
 
 
@@ -84,7 +70,7 @@ def order(name: str) -> tuple[int, str]:
 
 
 def styles(names: Sequence[str]) -> list[dict]:
-    """Returns the look of each row of a report.
+    """Returns the style of each row of a report.
 
     Args:
       names: the method of each row; one that comes again is there with other options or fusions.

@@ -1,4 +1,4 @@
-"""Transformers of pictures, spectrograms and texts, and their published weights."""
+"""Transformers for pictures, spectrograms and texts, and their published weights."""
 
 from tcmax_jax.models.transformer.encoders import (
     TextTransformer,

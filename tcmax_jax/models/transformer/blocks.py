@@ -1,4 +1,4 @@
-"""What transformers of all kinds of input share: their blocks and their options."""
+"""Blocks and options that all transformers share."""
 
 import functools
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def quick_gelu(x):
 
 
 class Style(NamedTuple):
-    """What the architectures of the published models differ in.
+    """The differences between the published architectures.
 
     Attributes:
       activation: that of the hidden layers.
@@ -164,7 +164,7 @@ def layer_norm(style: Style, name: str) -> nn.Module:
 
 
 class Transformer(nn.Module):
-    """Base of the encoders here.
+    """Base of the transformer encoders.
 
     Attributes:
       style: whose architecture it has.

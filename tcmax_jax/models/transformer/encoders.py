@@ -78,7 +78,7 @@ class VisionTransformerEncoder(TransformerOptions, NormalizingOptions):
         )
 
     def variables(self, arrays, prefix, shape):
-        """Returns the variables of the module, their positions interpolated where they have to."""
+        """Returns the variables of the module, with positions interpolated where needed."""
         rows, columns = map(self._patches, shape[-3:-1])
         trained = self.weights_grid
         if trained is None and self.style == "ast":
@@ -113,7 +113,7 @@ class TextTransformerEncoder(TransformerOptions):
     pool: Literal["first", "last", "mean"] | None = None
 
     def check_input(self, shape):
-        """Raises SectionError for anything but sequences of at most `max_length` token ids."""
+        """Raises SectionError for inputs other than sequences of at most `max_length` token ids."""
         if len(shape) != 1:
             raise SectionError(f"{self.kind} needs token ids [length], got shape {tuple(shape)}")
         if shape[0] is not None and shape[0] > self.max_length:
@@ -132,7 +132,7 @@ class TextTransformerEncoder(TransformerOptions):
         )
 
     def variables(self, arrays, prefix, shape):
-        """Returns the variables of the module; positions after `max_length` are left out."""
+        """Returns the variables of the module, without positions beyond `max_length`."""
         del shape
         params = text_params(arrays, self.style, self.depth, self.max_length, prefix)
         return {"params": params, "batch_stats": {}}
@@ -265,7 +265,7 @@ class TextTransformer(Transformer):
 
 
 def _pooled(x, mask, pool):
-    """Returns [B, D] from states [B, L, D] of tokens, of which `mask` [B, L] marks the real."""
+    """Returns [B, D] from token states [B, L, D]; `mask` [B, L] is False for padding."""
     if pool == "first":
         return x[:, 0]
     if pool == "mean":

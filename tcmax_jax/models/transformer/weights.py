@@ -1,6 +1,6 @@
 """Published weights of transformers, as parameters of `tcmax_jax.models.transformer`.
 
-The names are those of the safetensors files that Hugging Face's transformers reads and writes.
+The names are those in safetensors files of Hugging Face's transformers.
 """
 
 import re
@@ -14,7 +14,7 @@ from tcmax_jax.models.transformer.positions import resize_positions
 
 
 class _Names(NamedTuple):
-    """Where the arrays of a file lie here.
+    """The paths in these models of a file's arrays.
 
     Attributes:
       prefix: what the names of the encoder begin with in files of a model with a head.
@@ -35,7 +35,7 @@ class _Names(NamedTuple):
     other: tuple[str, ...] = ()
 
     def expected(self, depth: int) -> dict[str, str]:
-        """Returns {name: path here} of all arrays of an encoder of `depth` blocks."""
+        """Returns {name: path in the parameters} of all arrays of an encoder of `depth` blocks."""
         layers = dict(self.layers)
         for i in range(depth):
             inner = self.block_layers.items()
@@ -236,7 +236,7 @@ def _read(arrays, names, style, depth, prefix):
 
 
 def _converted(array, path):
-    """Returns an array of a file in the layout that it has here."""
+    """Returns an array of a file in the layout of these models."""
     if path.endswith("/kernel"):
         return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
     if path.endswith("_token"):

@@ -1,4 +1,4 @@
-"""The configuration of a run: of sections that stand beside what they configure.
+"""The configuration of a run, made of sections that are defined beside what they configure.
 
 An experiment is a file with a function `config()` that returns a `Config`. `recipes` holds what the
 recipes of the paper share; `overrides` reads such files and changes single fields.

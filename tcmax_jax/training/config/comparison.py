@@ -1,4 +1,4 @@
-"""The sections of a configuration that say what many runs have in turn."""
+"""Configuration sections of comparisons and studies."""
 
 import dataclasses
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ def all_methods() -> tuple[MethodOptions, ...]:
 
 @section
 class Comparison(Section):
-    """What --mode=compare trains beside each other.
+    """What --mode=compare trains and compares.
 
     Attributes:
       methods: sections `method`, each with its own options; a name may come again with others.
@@ -31,7 +31,7 @@ class Comparison(Section):
     seeds: Annotated[tuple[Seed, ...], Limits(min_length=1)] = (0, 1, 2)
 
     def check(self):
-        """Raises SectionError where something comes twice."""
+        """Raises SectionError where a value is repeated."""
         for name, values in (
             ("methods", [method.label() for method in self.methods]),
             ("fusions", [head.label() for head in self.fusions]),
@@ -43,7 +43,7 @@ class Comparison(Section):
 
 @section
 class Study(Section):
-    """What --mode=study changes.
+    """What --mode=study varies.
 
     Attributes:
       field: path of a field of the configuration. With one of the method, `method` alone is trained
@@ -55,7 +55,7 @@ class Study(Section):
     values: tuple[Any, ...] = ()
 
     def check(self):
-        """Raises SectionError where there is nothing to study, or a value comes twice."""
+        """Raises SectionError where there are no values, or a value is repeated."""
         texts = [point_folder("", value) for value in self.values]
         if self.field and not texts:
             raise SectionError(f"study.values has values of {self.field}, got none")

@@ -84,7 +84,7 @@ def list_fields(config) -> str:
 
 
 def _kinds(hint) -> tuple[str, ...]:
-    """Returns the kinds that an annotation leaves a choice of; none where it leaves none."""
+    """Returns the kinds that an annotation allows; none if it allows no choice."""
     if typing.get_origin(hint) is Annotated:
         hint = typing.get_args(hint)[0]
     if typing.get_origin(hint) is dict:

@@ -69,7 +69,7 @@ def load_experiment(experiment: str | None) -> Config:
 
 
 def _failure(path: Path, error: Exception) -> str:
-    """Returns what an experiment file has raised, and where."""
+    """Returns the error of an experiment file, and its line."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == str(path.absolute())]
     text, remedy = str(error), "Correct the file."
@@ -143,7 +143,7 @@ def differences(before: Mapping, after: Mapping, path: str = "") -> list[str]:
 
 
 def _kind_path(tree, path, text):
-    """Returns the path of a section's kind for that of the section itself, if `text` is a name."""
+    """Returns the path of a section's kind in place of the section's, if `text` is a name."""
     node = tree if isinstance(_parse(text), str) else None
     for name in path.split("."):
         node = node.get(name) if isinstance(node, dict) else None
@@ -172,7 +172,7 @@ def _parse(text):
 
 
 def _named(choice, sections):
-    """Returns `choice` with kinds and labels replaced by those sections that have them."""
+    """Returns `choice` with kinds and labels replaced by their sections."""
     if not isinstance(choice, list):
         return choice
     chosen = []

@@ -1,4 +1,4 @@
-"""A whole run, and what its sections must not be together."""
+"""The configuration of a run, and the combinations of sections that are refused."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ _TAKEN = ("fused", "recalibrated", "label")
 
 @section
 class Modality(Section):
-    """How one modality of the data is read and encoded.
+    """How to read and encode one modality.
 
     Attributes:
       input: from the stored record to the encoder's input.
@@ -42,7 +42,7 @@ class Modality(Section):
 
 @section
 class Model(Section):
-    """What the modalities share.
+    """Options that the modalities share.
 
     Attributes:
       fusion: the head.
@@ -57,7 +57,7 @@ class Model(Section):
 
 @section
 class Training(Section):
-    """The loop.
+    """Options of the training loop.
 
     Attributes:
       epochs: passes over the training set.
@@ -97,7 +97,7 @@ class Training(Section):
     noise: tuple[Positive, ...] = (0.5, 1.0, 2.0)
 
     def check(self):
-        """Raises SectionError where a profile would end before it begins."""
+        """Raises SectionError where a profile would end before it starts."""
         first, last = self.profile_steps or (1, 1)
         if first > last:
             raise SectionError(
@@ -115,7 +115,7 @@ def _synthetic_modalities():
 
 @section
 class Config(Section):
-    """A whole run; the defaults train TCMax on the built-in synthetic set.
+    """A run; the defaults train TCMax on the built-in synthetic set.
 
     Attributes:
       name: name of the experiment.
@@ -198,7 +198,7 @@ def trainable_heads(method: MethodOptions) -> list[str]:
 
 
 def _check_modality(name, modality, forms):
-    """Checks that an encoder can read what is stored, before any data is prepared."""
+    """Checks that an encoder accepts the stored form, before any data is prepared."""
     if name in _TAKEN or "+" in name:
         raise SectionError(
             f"modalities.{name}: Expected a name without + and none of {', '.join(_TAKEN)}, which "

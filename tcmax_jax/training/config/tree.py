@@ -1,4 +1,4 @@
-"""Configurations as plain data, of this version and of earlier ones."""
+"""Configurations as plain data, in the current and in earlier formats."""
 
 import dataclasses
 import difflib
@@ -20,11 +20,11 @@ RECIPE_MODULE = "tcmax_jax.loaded_recipe"
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be: says which field, what was expected, what came."""
+    """An invalid configuration: says which field, what was expected, what was given."""
 
 
 def from_dict(tree: Mapping, section: type = Config):
-    """Returns the configuration that `to_dict` (or a JSON file) describes.
+    """Returns the configuration of plain data from `to_dict` or a JSON file.
 
     Args:
       tree: plain data.
@@ -60,13 +60,13 @@ def plain(value):
 
 
 def is_ours(section: Section) -> bool:
-    """Returns whether a section is one of this package, and not of a recipe or another package."""
+    """Returns whether a section is defined in this package, not in a recipe or another package."""
     module = type(section).__module__
     return module.startswith("tcmax_jax.") and module != RECIPE_MODULE
 
 
 def definitions(section) -> dict[str, dict[str, str]]:
-    """Returns {kind: where it is defined} of members of families that are not of this package.
+    """Returns {kind: where it is defined} of members of families defined elsewhere.
 
     Such as a method in a recipe: whoever reads the configuration has to import that file first.
 
@@ -100,7 +100,7 @@ def _definition(cls) -> dict[str, str]:
 
 
 def is_open(section: type, path: Sequence[str]) -> bool:
-    """Returns whether a part of a configuration takes names of the user's choice."""
+    """Returns whether a part of a configuration accepts names of the user's choice."""
     hint = section
     for name in path:
         hint = _below(hint, name)
@@ -109,12 +109,12 @@ def is_open(section: type, path: Sequence[str]) -> bool:
 
 @functools.lru_cache(maxsize=8)
 def _adapter(section, members):
-    """Returns what reads a section, made anew where families have other members than before."""
+    """Returns the reader of a section, made again when families have changed."""
     return pydantic.TypeAdapter(section)
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:
-    """Returns a sentence with what may have been meant, nothing where no name is near."""
+    """Returns a sentence with a similar name, nothing where no name is similar."""
     names = list(names)
     last = {each.rpartition(".")[2]: each for each in reversed(names)}
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.8)
@@ -123,7 +123,7 @@ def suggestion(name: str, names: Iterable[str]) -> str:
 
 
 def _explain(error: pydantic.ValidationError, section: type) -> str:
-    """Returns a line for each field that does not fit: path, expectation, what came."""
+    """Returns a line for each invalid field: path, expectation, given value."""
     lines = []
     items = error.errors()
     # A list is called too short as well where its entries do not fit.
@@ -147,7 +147,7 @@ def _explain(error: pydantic.ValidationError, section: type) -> str:
 
 
 def _path(section, loc):
-    """Yields the names on the way to a field, without the kinds that pydantic puts between."""
+    """Yields the names on the path to a field, without the kinds that pydantic inserts."""
     hint = section
     for name in loc:
         if is_family(hint):
@@ -158,7 +158,7 @@ def _path(section, loc):
 
 
 def _below(hint, name):
-    """Returns the annotation of what lies below another by a name or a number."""
+    """Returns the annotation of an entry of another annotation, by name or index."""
     hint = _bare(hint)
     if typing.get_origin(hint) in (dict, tuple):
         return _bare([each for each in typing.get_args(hint) if each is not Ellipsis][-1])

@@ -1,7 +1,7 @@
-"""Checkpoints as they lie there: which there are, which is the best, and whether they are whole.
+"""Reads checkpoints: which exist, which is the best, whether they are complete and undamaged.
 
-A checkpoint holds the digest of every file and the checksum of every array, so that damage is found
-and named before anything is made of it.
+A checkpoint holds the digest of every file and the checksum of every array, so that damage is
+detected, and located, before the values are used.
 """
 
 import json
@@ -28,16 +28,16 @@ class DamagedError(CheckpointError):
     """A checkpoint cannot be read, or not as it was written."""
 
 
-class Kept:
-    """The checkpoints of a run as they lie there, by step, to look at: nothing is written."""
+class CheckpointReader:
+    """The checkpoints of a run, by step, read only."""
 
     def __init__(self, folder: Path):
-        """Takes the folder of the checkpoints, which need not be there."""
+        """Takes the folder of the checkpoints, which need not exist."""
         self._folder = folder
 
     @property
     def steps(self) -> list[int]:
-        """Steps of all checkpoints that are kept, by rising number."""
+        """Steps of all checkpoints, in ascending order."""
         return sorted(int(path.name) for path in self._folder.glob("*") if path.name.isdigit())
 
     @property
@@ -79,7 +79,7 @@ class Kept:
         return state
 
     def restore_variables(self, step: int) -> dict:
-        """Returns what the classifier of a step is made of, on the host.
+        """Returns the variables of the classifier of a step, on the host.
 
         Nothing has to be known of the run beside it: neither its data nor its optimiser.
 
@@ -130,7 +130,7 @@ class Kept:
         return f"the checkpoint {self._folder / str(step)} is damaged ({reason})"
 
     def _damaged(self) -> dict[int, str]:
-        """Returns {step: what is damaged of it} of those where it is not the state."""
+        """Returns {step: what is damaged} of checkpoints damaged outside their state."""
         found = {step: _damage_but_of_state(self._folder / str(step)) for step in self.steps}
         return {step: reason for step, reason in found.items() if reason}
 
@@ -143,7 +143,7 @@ class Kept:
 
 
 def _read_about(path):
-    """Returns what a checkpoint says of itself, None where that is damaged."""
+    """Returns the metadata of a checkpoint, None if it is damaged."""
     try:
         about = json.loads((path / "about" / "metadata").read_text())
         return about if about.pop("checksum") == checksum(about) else None
@@ -152,7 +152,7 @@ def _read_about(path):
 
 
 def _fault(path, asked) -> str | None:
-    """Returns the first file of a checkpoint, of those asked for, that is not as it was written."""
+    """Returns the first of the requested files of a checkpoint that is not as it was written."""
     names = [name for name in digests.known(path) if asked(name)]
     faults = [f"{name}: {fault}" for name, fault in digests.faults(path, names).items()]
     return faults[0] if faults else None
@@ -173,12 +173,12 @@ def _damage_but_of_state(path) -> str | None:
 
 
 def checksum(about) -> int:
-    """Returns the CRC-32 of what a checkpoint says of itself."""
+    """Returns the CRC-32 of the metadata of a checkpoint."""
     return zlib.crc32(json.dumps(about, sort_keys=True).encode())
 
 
 def reason_of(error):
-    """Returns the first line of an error; its end says most in errors that pass on another."""
+    """Returns the first line of an error; of a long one, its start and its end."""
     line = (str(error).splitlines() or [type(error).__name__])[0]
     return line if len(line) < 300 else f"{line[:100]} ... {line[-190:]}"
 

@@ -1,4 +1,4 @@
-"""Splits that are decoded once and then read from memory."""
+"""A cache in memory of the decoded records of a split."""
 
 import concurrent.futures
 import threading
@@ -13,11 +13,11 @@ from tcmax_jax.data.inputs import Input
 _LOOKED_AT = 16  # records from which the size of all is estimated
 
 
-class HeldRecords(Sequence):
-    """Records that are read and decoded at the first call of `hold`, and kept if they fit.
+class CachedRecords(Sequence):
+    """Records that are decoded at the first call of `hold`, and cached in memory if they fit.
 
-    Pictures are kept decoded; what an example is cut, mirrored or filled up to is not. Values are
-    those of the source, so that nothing that comes of them changes.
+    Pictures are cached decoded, before any augmentation, cropping or padding. Values are those of
+    the source, so results do not change.
     """
 
     def __init__(
@@ -27,14 +27,14 @@ class HeldRecords(Sequence):
         forms: Mapping[str, Form],
         limit: int,
     ):
-        """Takes records to hold.
+        """Takes the records to cache.
 
         Args:
           source: records by index, {"label", modality: value, ...}.
-          inputs: {modality: what reads it}; nothing else of a record but label, weight and id is
-            held.
+          inputs: {modality: its input}; of a record, only these modalities and label, weight and
+            id are cached.
           forms: {modality: stored form}.
-          limit: bytes that may be held.
+          limit: most bytes of the cache.
         """
         self.forms = forms
         self._source = source
@@ -48,7 +48,7 @@ class HeldRecords(Sequence):
         return len(self._source)
 
     def __getitem__(self, index: int) -> dict:
-        """Returns a record, from memory if it is held."""
+        """Returns a record, from memory if it is cached."""
         if not self._columns:
             return self._source[index]
         if not 0 <= index < len(self):
@@ -56,7 +56,7 @@ class HeldRecords(Sequence):
         return {name: column[index] for name, column in self._columns.items()}
 
     def hold(self) -> bool:
-        """Decodes all records at the first call, unless they are too much; returns whether."""
+        """Decodes all records at the first call if they fit; returns whether they are cached."""
         with self._lock:
             if self._columns is None:
                 self._columns = self._decoded() if self._size() <= self._limit else {}
@@ -64,7 +64,7 @@ class HeldRecords(Sequence):
 
     @property
     def has_batches(self) -> bool:
-        """Whether `batch` can be called: they are held, and of one shape."""
+        """Whether `batch` can be called: records are cached and of one shape."""
         return self.hold() and all(isinstance(self._columns[m], np.ndarray) for m in self._inputs)
 
     def batch(self, indices: np.ndarray) -> dict:

@@ -8,11 +8,11 @@ import pytest
 
 from tcmax_jax.data.datasets import Dataset
 from tcmax_jax.data.forms import Flow, Frames, LogSpectrogram
-from tcmax_jax.data.held import HeldRecords
 from tcmax_jax.data.inputs import FlowInput, FramesInput, SpectrogramInput
 from tcmax_jax.data.pictures import encode_flow, encode_image
 from tcmax_jax.data.pipeline import Process, Readers, eval_batches, train_batches
-from tcmax_jax.training.build import held as held_where_allowed
+from tcmax_jax.data.record_cache import CachedRecords
+from tcmax_jax.training.build import cached
 from tests.training.tiny import tiny_config
 
 NUMBER, MUCH = 10, 1 << 20
@@ -32,7 +32,7 @@ CUT = {
 @pytest.fixture(autouse=True)
 def _several_threads_decode(monkeypatch):
     """As on machines of several cores, on any machine."""
-    monkeypatch.setattr("tcmax_jax.data.held.usable_cores", lambda: 3)
+    monkeypatch.setattr("tcmax_jax.data.record_cache.usable_cores", lambda: 3)
 
 
 class Source:
@@ -65,7 +65,7 @@ class Source:
 
 def held(inputs, limit=MUCH, **options):
     source = Source(**options)
-    return source, HeldRecords(source, inputs, FORMS, limit)
+    return source, CachedRecords(source, inputs, FORMS, limit)
 
 
 def batches(source, inputs):
@@ -106,10 +106,10 @@ def test_only_records_that_are_always_the_same_are_held():
     fixed.always_the_same = True
     dataset = Dataset("", [], {}, {"train": fixed, "validation": augmenting})
     config = tiny_config()
-    sources = held_where_allowed(dataset, config).sources
-    assert isinstance(sources["train"], HeldRecords) and sources["validation"] is augmenting
+    sources = cached(dataset, config).sources
+    assert isinstance(sources["train"], CachedRecords) and sources["validation"] is augmenting
     config = tiny_config(training__held_mib=0)
-    assert held_where_allowed(dataset, config).sources["train"] is fixed
+    assert cached(dataset, config).sources["train"] is fixed
 
 
 def test_what_is_larger_than_the_limit_is_not_held():
