@@ -158,7 +158,7 @@ def _names(config):
 
 
 def finished_results(folder: Path) -> dict | None:
-    """Returns the results of a finished run, None for one that is still to be evaluated."""
+    """Returns the results of a finished run; None if it is unfinished or has none."""
     again, fields = "The run is evaluated again.", ["finished", "splits", "dataset"]
     path = RunFolder(folder).results
     results = digests.read_json_or_none(path, processes.say, again, fields)

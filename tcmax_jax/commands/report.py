@@ -1,4 +1,4 @@
-"""Modes that only read finished runs: analyses, reports and differences."""
+"""Modes that need only the files of finished runs: analyses, reports and differences."""
 
 import sys
 from pathlib import Path

@@ -123,7 +123,7 @@ def check_ids(clips: Sequence[Clip]) -> None:
 
 
 def inner_path(place: str, folder: Path, path: str, *, outside: bool) -> Path:
-    """Joins a path from a list to the list's folder; refuses paths that lead out of it.
+    """Joins a path from a list to the list's folder; one leading out needs `outside`.
 
     Args:
       place: where it is listed, for messages.

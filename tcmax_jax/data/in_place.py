@@ -1,4 +1,4 @@
-"""Data sets of array files that are read where they are, without a prepared copy.
+"""Data sets of array files read in place, unprepared, and in whole batches if possible.
 
 All arrays are checked when the data is opened for the first time; the result is stored beside the
 folder that prepared data would have.
@@ -93,7 +93,7 @@ class ArrayRecords(Sequence):
 
 
 def is_in_place(source: Source) -> bool:
-    """Returns whether a source is read in place: if it says so, or if all are `Arrays`."""
+    """Returns whether a manifest is read in place; for in_place=None, if all are `Arrays`."""
     if not isinstance(source, ManifestData):
         return False
     if source.in_place is None:

@@ -45,7 +45,7 @@ class Input(Family):
         raise NotImplementedError
 
     def decoded(self, stored):
-        """Returns the stored value decoded, if that can be cached in its place.
+        """Returns what to cache in place of a stored value: decoded if possible, else as stored.
 
         The input of both is the same.
         """

@@ -45,7 +45,7 @@ def copies_note(clips: Sequence[Clip], digests: Mapping[str, str]) -> list[str]:
 
 
 def _overlaps(clips: Sequence[Clip]) -> Iterator[tuple[Clip, Clip]]:
-    """Yields pairs of clips of one file, adjacent in time, that overlap."""
+    """Yields pairs of overlapping clips of one file, without repeats of split, label and end."""
     begins = sorted(clips, key=lambda clip: clip.start or 0.0)
     reaching = []
     for clip in begins:

@@ -36,7 +36,7 @@ def check_features(features):
 
 
 def check_known(known, features, bank):
-    """Checks the mask of known modalities, and that a bank has all of them.
+    """Checks the names of known modalities, and that features and a bank fit together.
 
     Args:
       known: names of modalities.

@@ -109,7 +109,7 @@ class TupleScorer(NamedTuple):
 
 
 def tuple_scorer(head, features) -> TupleScorer:
-    """Returns the `TupleScorer` of a head, as far as its structure is known.
+    """Splits a head into its parts of examples and of tuples, as far as its type allows.
 
     Args:
       head: an `AdditiveHead`, a `MultilinearHead`, or any other function, which is left whole.

@@ -101,7 +101,7 @@ class Sampled:
 
 
 class _Stratum(NamedTuple):
-    """Some of the draws, and the number of tuples that they represent.
+    """Some of the draws, and the share of all tuples that they represent.
 
     Attributes:
       share: the share of all tuples that are of this kind.

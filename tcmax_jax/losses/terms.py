@@ -53,7 +53,7 @@ class TCMaxTerms(NamedTuple):
 def finish(
     logits, labels, log_partition, log_squares, where, *, tuples, standard_error=0.0
 ) -> TCMaxTerms:
-    """Combines the scores of the true tuples and the sums over all tuples to the terms of the loss.
+    """Combines scores of the true tuples and sums over all tuples into the terms of the loss.
 
     Args:
       logits: [B, C] scores of the true tuples, float32 or wider.

@@ -1,6 +1,6 @@
 """The classifier: an encoder for each modality, then a head, as two separate steps.
 
-TCMax, OPM, AGM and MLA work between the two: they combine features of different examples.
+TCMax, OPM, AGM and MLA act between the two; TCMax combines features of different examples.
 """
 
 import dataclasses

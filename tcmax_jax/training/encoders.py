@@ -61,7 +61,7 @@ def load_weights(config: Config, state: TrainState) -> TrainState:
 
 
 def check_encoders(setup: Setup) -> None:
-    """Runs user-defined encoders on a few examples, before the first step.
+    """Checks user-defined encoders by running them on a few examples, before the first step.
 
     Raises:
       ConfigError: an encoder gives no [B, D], or has no parameters, or features of an example

@@ -27,7 +27,7 @@ def lower_encoding(setup: Setup, rows: int) -> Lowered:
 
 
 def lower_loss(setup: Setup, rows: int) -> tuple[Lowered, Lowered]:
-    """Returns the step on features in place of inputs, with the method's loss or a trivial one.
+    """Returns two steps on features, not inputs: with the method's loss, and a trivial one.
 
     What the first has more than the second is the loss: the second minimises the mean of the
     logits. Both have head, optimiser and metrics, and gradients of the features; those of the

@@ -153,7 +153,7 @@ def about_example(setup: Setup, split: str):
 
 
 def epoch_opener(setup: Setup):
-    """Returns a function (replicated state, epoch) -> state, for methods that read all features.
+    """Returns a function (replicated state, epoch) -> state that shows features to the method.
 
     Which training examples it sees depends on the seed and the epoch alone.
     """

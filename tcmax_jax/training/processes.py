@@ -119,7 +119,7 @@ def together():
 
 
 def primary_first(function: Callable):
-    """Calls a function in the first process, then in all others, which reuse its result.
+    """Calls a function in the first process, then in all others, which find what it made.
 
     Returns:
       What it returned here.

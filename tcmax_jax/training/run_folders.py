@@ -41,7 +41,7 @@ _FREE = (
 
 
 def check(workdir: Path, config: Config) -> None:
-    """Checks that the folder is empty, or holds a run of this configuration.
+    """Checks that the folder holds no run, or one of this configuration.
 
     Raises:
       ConfigError: it belongs to a run of another configuration, or of an unknown one; says in what

@@ -181,7 +181,7 @@ def describe_speed(speed: Speed, batch_size: int) -> list[str]:
 
 
 def _wrapped(paragraphs, first, indent):
-    """Returns lines of at most `_WIDTH` columns, indented after the first; paths stay whole."""
+    """Wraps to `_WIDTH` columns, `first` before line 1, `indent` before others; paths stay whole."""
     wrap = functools.partial(
         textwrap.wrap,
         width=_WIDTH,

@@ -29,7 +29,7 @@ def find_devices() -> tuple[list, list[Finding]]:
 
 
 def gpu_memory() -> str:
-    """Returns lines `index, MiB in use, MiB in all` of NVIDIA GPUs; "" where there is none."""
+    """Returns lines `index, MiB in use, MiB in all` of NVIDIA GPUs; "" if nvidia-smi fails."""
     try:
         query = subprocess.run(
             _GPU_QUERY.split(), capture_output=True, text=True, timeout=20, check=True

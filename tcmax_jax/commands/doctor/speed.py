@@ -95,7 +95,7 @@ def measure_speed(setup: Setup, state: TrainState, *, repeat: bool, limit: float
 
 
 def summarise(times: list[StepTime], *, waits: bool, unfinished: bool) -> Speed:
-    """Returns a summary of step times: the first step compiles, the last ones are averaged.
+    """Returns a summary of step times: the first step compiles, only the last ones are timed.
 
     The times are those of the steps that ended; `waits` says whether data was read for them.
     """

@@ -46,7 +46,7 @@ class Form(Family):
 
     @property
     def shape(self) -> tuple[int, ...] | None:
-        """Shape of the stored value of one example, or the number of pictures; None as `dtype`."""
+        """Shape of one stored example, or the number of pictures; None where `dtype` is None."""
         raise NotImplementedError
 
     def resolved(self, clips: Sequence[Clip]) -> "Form":

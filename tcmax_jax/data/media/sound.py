@@ -151,7 +151,7 @@ class _Run:
     """Consecutive sound of one format: samples are counted from its start and resampled."""
 
     def __init__(self, frame, begin: float, rate: int, first: int, count: int = 0):
-        """Takes a frame, its start time, the rate and first sample wanted, and samples to skip."""
+        """Takes a frame, the run's start, rate, first sample wanted, and samples before the frame."""
         self._format = _format(frame)
         self._begin, self._rate, self._count = begin, frame.sample_rate, count
         position = round(begin * rate)

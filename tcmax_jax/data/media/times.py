@@ -147,7 +147,7 @@ def _keeps_no_times(container) -> bool:
 
 
 def _bounded(path, packets: Iterator) -> Iterator:
-    """Passes packets on, up to a largest number."""
+    """Passes packets on; raises MediaError after more than `MAX_FRAMES`."""
     for number, packet in enumerate(packets):
         if number > limits.MAX_FRAMES:  # The last one holds no frame.
             raise MediaError(

@@ -70,7 +70,7 @@ def check_listed(listing: Listing) -> None:
 
 
 def check_files(listing: Listing, source: ClipsSource) -> None:
-    """Checks that all files exist, before any is decoded."""
+    """Checks, before decoding, that files exist: all, or with allow_skipped some of each split."""
     needed = []
     for clip in listing.clips:
         for modality, form in source.stored.items():

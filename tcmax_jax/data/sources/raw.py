@@ -128,7 +128,7 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[s
 
 
 def check_text(place: str, cells: Iterable[str]) -> None:
-    """Raises RawDataError where a cell has a zero byte or line break, unsafe in file names."""
+    """Raises RawDataError where a cell has a zero byte or line break, lost in files of names."""
     for cell in cells:
         for mark in ("\0", "\n", "\r"):
             if mark in cell:

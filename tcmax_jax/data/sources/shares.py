@@ -34,7 +34,7 @@ class Shares(NamedTuple):
 
     @property
     def redundancy(self) -> float:
-        """Share of examples in which both modalities determine the label."""
+        """Share of examples in which each modality alone determines the label."""
         return 1.0 - sum(self)
 
     def draw(self, labels: np.ndarray, num_classes: int, rng) -> tuple[np.ndarray, np.ndarray]:

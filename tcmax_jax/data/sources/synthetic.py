@@ -111,7 +111,7 @@ class SyntheticData(Source):
     splits: ClassVar = ("train", "validation", "test")
 
     def check(self):
-        """Raises SectionError where the shares of the examples exceed 1."""
+        """Raises SectionError where the shares of the examples sum to more than 1."""
         if self.shares.redundancy < -1e-9:
             raise SectionError(
                 f"Expected {', '.join(self.later)} of at most 1 in all, got {sum(self.shares):g}. "

@@ -1,4 +1,4 @@
-"""Figures with one panel for each method: reliability diagrams and confusion matrices."""
+"""Figures with one panel for each row: reliability diagrams and confusion matrices."""
 
 import math
 from collections.abc import Mapping, Sequence

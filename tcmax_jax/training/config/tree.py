@@ -66,7 +66,7 @@ def is_ours(section: Section) -> bool:
 
 
 def definitions(section) -> dict[str, dict[str, str]]:
-    """Returns {kind: where it is defined} of members of families defined elsewhere.
+    """Returns {kind: where it is defined} of family members from outside this package.
 
     Such as a method in a recipe: whoever reads the configuration has to import that file first.
 
