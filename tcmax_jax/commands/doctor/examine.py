@@ -181,7 +181,7 @@ def describe_speed(speed: Speed, batch_size: int) -> list[str]:
 
 
 def _wrapped(paragraphs, first, indent):
-    """Wraps to `_WIDTH` columns, `first` before line 1, `indent` before others; paths stay whole."""
+    """Wraps to `_WIDTH` columns, `first` before line 1, `indent` before the rest; paths whole."""
     wrap = functools.partial(
         textwrap.wrap,
         width=_WIDTH,

@@ -151,7 +151,7 @@ class _Run:
     """Consecutive sound of one format: samples are counted from its start and resampled."""
 
     def __init__(self, frame, begin: float, rate: int, first: int, count: int = 0):
-        """Takes a frame, the run's start, rate, first sample wanted, and samples before the frame."""
+        """Takes a frame, start of the run, rate and first sample wanted, samples before it."""
         self._format = _format(frame)
         self._begin, self._rate, self._count = begin, frame.sample_rate, count
         position = round(begin * rate)
