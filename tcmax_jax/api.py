@@ -276,7 +276,7 @@ def _dataset(listing: Listing, forms, values, weights) -> Dataset:
 
 
 def _number(inputs: Mapping[str, Sequence], needed) -> int:
-    """Returns the number of examples; raises RawDataError where modalities differ in it."""
+    """Returns the number of examples; raises RawDataError for missing or unequal modalities."""
     if missing := [m for m in needed if m not in inputs]:
         raise RawDataError(
             f"Expected arrays of {', '.join(needed)}, got {', '.join(inputs) or 'none'}: no "

@@ -1,8 +1,8 @@
 """Digests of files, recorded when written and checked when read, to detect damage and mix-ups.
 
-digests.json in a folder holds {file name: [[size in bytes, SHA-256], ..]}. A file has two entries
-while it is being replaced, so that a kill in between leaves a valid one. Files without an entry,
-such as those of earlier versions, are not checked; to edit a file on purpose, remove its entry.
+digests.json in a folder holds {file name: [[size in bytes, SHA-256], ..]}. A replaced file has two
+entries, of the old and the new content, since a kill may come between the entry and the file. Files
+without an entry, such as those of earlier versions, are not checked; to edit one, remove its entry.
 """
 
 import concurrent.futures
@@ -31,7 +31,7 @@ class DamagedFileError(ValueError):
 
 @contextlib.contextmanager
 def written(path: Path) -> Iterator[Path]:
-    """Opens a new file that replaces an older one when the block ends, and records its digest."""
+    """Yields a path to write to; then that file replaces `path`, and its digest is recorded."""
     temporary = path.with_name(f"{path.name}.tmp")
     with named(path):
         yield temporary

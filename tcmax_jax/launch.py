@@ -189,7 +189,7 @@ def _set_up_jax():
 
 
 def _pin_precision():
-    """Sets JAX to 32 bits: with others a run could not be resumed or evaluated."""
+    """Sets JAX to 32 bits, since a run cannot be resumed or evaluated in another precision."""
     if os.environ.get("JAX_ENABLE_X64", "").lower() in ("", "0", "n", "no", "off", "f", "false"):
         return
     os.environ["JAX_ENABLE_X64"] = "0"  # which is read when JAX is imported, and goes to children

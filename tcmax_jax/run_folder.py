@@ -39,7 +39,7 @@ class RunFolder:
         return self.path / f"outputs-{split}.npz"
 
     def owns(self, path: Path) -> bool:
-        """Returns whether a path is that of a file of a run."""
+        """Returns whether a path is a file or folder of the run, or lies inside one."""
         named = (name for name, x in vars(RunFolder).items() if isinstance(x, _Entry))
         own = [getattr(self, name) for name in named]
         own += [*self.path.glob("outputs-*.npz"), *self.path.glob("events.*"), self.path / "steps"]

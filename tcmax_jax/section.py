@@ -100,7 +100,7 @@ class Section:
     __pydantic_config__ = types.MappingProxyType({"extra": "forbid", "allow_inf_nan": False})
 
     def __post_init__(self):
-        """Checks every field, then `check`."""
+        """Checks and converts every field, then calls `check`."""
         for name, hint in hints(type(self)).items():
             value = getattr(self, name)
             fitted = _fit(hint, value)

@@ -20,7 +20,7 @@ def nearest(path: Path) -> Path:
 
 
 def lacking(path: Path, needed: int) -> str | None:
-    """Returns the free and the needed bytes for a path; None if they suffice."""
+    """Returns a text on the free and the needed space for a path; None if there is enough."""
     free = shutil.disk_usage(nearest(path)).free
     if free >= needed:
         return None

@@ -166,7 +166,7 @@ def finished_results(folder: Path) -> dict | None:
 
 
 def _check_same_data(folder, results, datasets):
-    """Checks that a run has the data of those before it, {data set: its first run}."""
+    """Checks that a run has the data set of earlier runs, {data set: its first run}."""
     datasets.setdefault(results["dataset"], folder.name)
     if len(datasets) > 1:
         texts = [f"{name} on {dataset}" for dataset, name in datasets.items()]

@@ -164,7 +164,7 @@ def estimate_file(
 
 
 def estimates_table(results: Mapping) -> str:
-    """Lays out the results of `estimate_file`: the estimates, then the validity of each kind."""
+    """Lays out the results of `estimate_file`: the estimates, then when each kind holds."""
     names = ", ".join(results["variables"])
     lines = [
         f"total correlation of {names} in nats, {results['examples']} examples",

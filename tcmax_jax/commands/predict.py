@@ -117,7 +117,7 @@ def predict_file(
 
 
 def _check_target(predictions: Path, read: Sequence[Path], run: RunFolder) -> None:
-    """Checks, before any work, that the file can be written and overwrites nothing else."""
+    """Checks, before any work, that the file can be written and is no input or run file."""
     if not predictions.parent.is_dir():
         raise FileNotFoundError(
             f"Expected a folder for the predictions, got {predictions.parent}, which does not "

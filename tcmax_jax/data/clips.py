@@ -1,7 +1,8 @@
 """Clips: the metadata of examples, before any file is decoded.
 
-File names come from lists, so one that leads out of its folder is refused. Symbolic links are
-followed: whoever can create one in the folder could put the file there too.
+File names come from lists, so one that leads out of its folder is refused, unless
+`data.outside_paths` allows it. Symbolic links are followed: whoever can create one in the folder
+could put the file there too.
 """
 
 import os

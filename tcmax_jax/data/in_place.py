@@ -93,7 +93,7 @@ class ArrayRecords(Sequence):
 
 
 def is_in_place(source: Source) -> bool:
-    """Returns whether a manifest is read in place; for in_place=None, if all are `Arrays`."""
+    """Returns whether a manifest is read in place; by default if all forms are `Arrays`."""
     if not isinstance(source, ManifestData):
         return False
     if source.in_place is None:

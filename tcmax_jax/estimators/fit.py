@@ -90,7 +90,7 @@ def update(estimator, optimizer, progress, batch, key):
 
 
 def start(estimator, optimizer, key, batch):
-    """Returns the initial arguments of `update`."""
+    """Returns the initial `progress` of `update`: the states of the estimator and the optimiser."""
     state = estimator.init(key, batch)
     return _Progress(state, optimizer.init(state.params))
 

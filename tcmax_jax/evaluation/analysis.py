@@ -336,7 +336,7 @@ def analyse_splits(outputs: Mapping[str, Outputs]) -> dict:
 
 
 def analyse_stored(folder: Path, *, chain: bool = False, **options) -> dict:
-    """Computes analysis.json again from the stored outputs; needs neither model nor data.
+    """Writes analysis.json again from the stored outputs; needs neither model nor data.
 
     Args:
       folder: of a run that was evaluated.

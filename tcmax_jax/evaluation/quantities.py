@@ -204,7 +204,7 @@ def quantity(name: Name) -> Quantity:
 
 
 def ordered(names: Iterable[Name], shown: str | None = None) -> list[Name]:
-    """Returns each name once, in the order of the table, others last.
+    """Returns each name once, in the order of the table, names without an entry last.
 
     Those of one quantity begin with the fused prediction, then come the marginal ones.
 

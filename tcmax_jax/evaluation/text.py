@@ -73,7 +73,7 @@ def recalibration_text(judged: Mapping | None) -> str:
 
 
 def expectation(judged: Mapping) -> str:
-    """Returns "gain", "loss", or "open" if the interval includes zero or there is none."""
+    """Returns "gain", "loss", or "open" where the interval includes zero or is not valid."""
     mean, half = judged["gain"]["mean"], judged["gain"]["half_width"]
     if not judged["holds"] or half is None or abs(mean) <= half:
         return "open"

@@ -29,7 +29,7 @@ def independent_tuples(key, num_negatives, num_modalities, batch_size, *, where=
 
 
 class Orders(NamedTuple):
-    """Random orders of the rows, of all and within each class.
+    """Random orders of the rows: of all rows together, and within each class.
 
     The tuples of n rows fall into two strata: those whose rows are all of one class, few, but after
     some training the ones with nearly all the weight, and the others. Sampling each by itself, with

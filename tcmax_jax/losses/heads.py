@@ -90,7 +90,7 @@ class MultilinearHead(NamedTuple):
 
 
 class TupleScorer(NamedTuple):
-    """A head and its features as two functions: one of examples, one of tuples.
+    """A head with features, split into what is computed once for each example and each tuple.
 
     Attributes:
       rows: {modality: pytree of [B, ...]}, what is computed once for an example, each of one

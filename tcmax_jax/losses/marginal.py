@@ -184,7 +184,7 @@ _compiled_log_mean = functools.partial(
 
 
 def _draws(bank, where, max_tuples):
-    """Returns tuples of the bank's rows that represent all.
+    """Returns the tuples of the bank's rows that are averaged over in place of all.
 
     Returns:
       (function from numbers [t] int32 to row indices [t, k], how many numbers from 0 on there are,

@@ -19,7 +19,7 @@ _DROPOUT = 0x64726F70
 
 
 class Forward(NamedTuple):
-    """One forward pass of a batch: the arguments of a loss. Only the first three are required.
+    """One forward pass of a batch: all that a loss may read. Only the first three are required.
 
     Attributes:
       head: what `tcmax_jax.models.head_of` returns.
@@ -113,7 +113,7 @@ class Sizes(NamedTuple):
 
 
 class Step(NamedTuple):
-    """The arguments of a turn.
+    """What a turn may read, apart from parameters and the method's state.
 
     Attributes:
       model: a `MultimodalClassifier`.
@@ -171,7 +171,7 @@ class Step(NamedTuple):
         )
 
     def forward(self, params, features) -> Forward:
-        """Returns the arguments of losses, for features returned by `encode`."""
+        """Returns the `Forward` that losses read, for features returned by `encode`."""
         variables = {"params": params, "batch_stats": self.batch_stats}
         return Forward(
             head=head_of(self.model, params),
@@ -188,7 +188,7 @@ class Step(NamedTuple):
         )
 
     def reduce(self, tree):
-        """Returns the mean over the devices, which averages gradients of the global loss."""
+        """Returns the mean of a tree over the devices, such as the gradients of the global loss."""
         return tree if self.axis_name is None else lax.pmean(tree, self.axis_name)
 
 
@@ -297,7 +297,7 @@ class MethodOptions(Family):
 
 @section
 class Windowed(MethodOptions):
-    """Base of the options of methods that act from `first_epoch` to `last_epoch` only."""
+    """Base of the options of methods that act only from `first_epoch` to `last_epoch` (from 0)."""
 
     def check(self):
         """Raises SectionError where the window ends before it begins."""

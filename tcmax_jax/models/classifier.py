@@ -129,7 +129,7 @@ class _Application(NamedTuple):
 
 
 def _of_steps(mask, ndim):
-    """Returns the mask of a series, broadcast to the axes of its values."""
+    """Returns the mask of a series, with axes of size 1 up to the rank of its values."""
     return mask.reshape(mask.shape + (1,) * (ndim - mask.ndim))
 
 

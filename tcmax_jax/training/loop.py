@@ -82,7 +82,7 @@ def train(
 
 
 def _fresh_state(setup: Setup, workdir: Path):
-    """Returns the initial state, after checking encoders, weights and disk space."""
+    """Returns the initial state, of a new run with its weights; checks encoders and disk space."""
     with together():
         check_encoders(setup)
     say("compiling the initialisation ...")

@@ -1,4 +1,4 @@
-"""The programs of a run, lowered from shapes alone, without data or devices."""
+"""The programs of a run, lowered from shapes alone, without data or working devices."""
 
 import functools
 

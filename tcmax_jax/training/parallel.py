@@ -60,12 +60,12 @@ class Pmap(_Devices):
         return jax.device_put(parts, _sharding(self.local, AXIS_NAME))
 
     def replicated_shapes(self, shapes):
-        """Returns the shapes after `replicate`, including the axis of devices."""
+        """Returns the shapes after `replicate`, with the devices of all processes first."""
         number = len(self.devices)
         return jax.tree.map(lambda x: _shape((number, *x.shape), x), shapes)
 
     def put_shapes(self, shapes):
-        """Returns the shapes after `put` of a global batch, including the axis of devices."""
+        """Returns the shapes after `put` of a global batch, with all processes' devices first."""
         number = len(self.devices)
         return jax.tree.map(
             lambda x: _shape((number, x.shape[0] // number, *x.shape[1:]), x), shapes

@@ -104,7 +104,7 @@ def all_agree(holds: bool) -> bool:
 
 @contextlib.contextmanager
 def together():
-    """Runs a block without collectives; an error in one process stops all of them.
+    """Runs a block without collectives; an error in one process makes it raise in all of them.
 
     Raises:
       ValueError: the block failed in another process, whose own message says why.

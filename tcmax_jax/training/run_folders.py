@@ -173,7 +173,7 @@ def claim(
     label_prior: Sequence | None = None,
     scales: Mapping[str, Scale] = MappingProxyType({}),
 ) -> None:
-    """Writes data and configuration to the folder of a new run.
+    """Writes data.json and config.json to the folder of a new run.
 
     Args:
       workdir: folder of the run.
@@ -296,7 +296,7 @@ def _file(definition: Mapping | str) -> str:
 
 
 def stored_data(workdir: Path) -> dict:
-    """Returns the description of its data in the folder of a run.
+    """Returns the description of a run's data, from the run's folder.
 
     Returns:
       {"name", "class_names", "checksum", "label_prior", "scales": {modality: {"mean", "std"}},

@@ -133,7 +133,7 @@ def _recalibration(workdir: Path, step: int) -> Mapping:
 
 
 def _results(workdir: Path) -> Mapping:
-    """Returns the results in the folder of a run; those of no step where there are none."""
+    """Returns the results in the folder of a run; {"step": None} if there are none."""
     results = RunFolder(workdir).results
     due = digests.is_due(results)
     return digests.read_json(results, _EVALUATE, ["step"]) if due else {"step": None}

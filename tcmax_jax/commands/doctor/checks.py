@@ -1,4 +1,4 @@
-"""Checks of a set-up: each takes measured facts and returns what is wrong and how to fix it."""
+"""Checks of a set-up: each takes known facts and yields what is wrong and how to fix it."""
 
 import functools
 import importlib.util
@@ -87,7 +87,7 @@ def folder(option: str, path: Path) -> Iterator[Finding]:
 
 
 def space(option: str, path: Path, free: int, checkpoint: int = 0) -> Iterator[Finding]:
-    """Finds a disk that is full, given its free bytes and the size of the checkpoints."""
+    """Finds a disk that is full or nearly full, given its free bytes and those of a checkpoint."""
     kept = _CHECKPOINTS * checkpoint
     if free < max(_LITTLE_SPACE, 2 * kept):
         needs = f", and a run keeps {size_text(kept)} of checkpoints" if kept else ""

@@ -65,7 +65,7 @@ def describe_devices(devices, cores: int) -> list[str]:
 def unused_accelerator(
     platform: str, there: Collection[str], environ: Mapping[str, str]
 ) -> Iterator[Finding]:
-    """Finds an accelerator, in `there` ("gpu", "tpu"), that JAX does not use."""
+    """Finds accelerators in `there` ("gpu", "tpu") where JAX uses the CPU instead."""
     if platform != "cpu" or not there:
         return
     named = " and a ".join(name.upper() for name in there)

@@ -161,7 +161,7 @@ def _loss_share(setup: Setup, training: Cost) -> dict:
 
 
 def _largest_batch(setup: Setup, chips: Slice, training: Cost | None) -> int | None:
-    """Returns the largest batch that fits, found by a few compilations; None if none fits.
+    """Returns about the largest batch that fits, by a few compilations; None if none fits.
 
     Memory grows linearly with the batch, so two batch sizes predict it. The predicted size is
     compiled, and smaller ones until one fits.

@@ -55,7 +55,7 @@ class ArrayForm(Form):
         return self.cast(array, place)
 
     def cast(self, array: np.ndarray, place: str) -> np.ndarray:
-        """Returns an array, or the rows of several clips, in the stored dtype and shape.
+        """Returns an array, or the rows of several clips, in the stored dtype.
 
         Raises:
           MediaError: a number is not finite, or too large for the dtype; names the `place`.

@@ -39,7 +39,7 @@ def origin(container) -> float:
 
 
 def declared_end(container, stream) -> float | None:
-    """Returns the time at which a stream ends by its header, in seconds; None if not declared.
+    """Returns when a stream ends by its header, in seconds of the clip; None if not declared.
 
     FFmpeg guesses it of some formats, from the size of the file; that does not count.
     """
@@ -75,7 +75,7 @@ def check_size(path) -> None:
 
 
 def declared_bytes(file: BinaryIO) -> int | None:
-    """Returns the length of a file that it declares, in bytes; None if it declares none.
+    """Returns the length in bytes that a file declares for itself; None if it declares none.
 
     FFmpeg does not tell: it takes the size of the file where the header says another one.
     """

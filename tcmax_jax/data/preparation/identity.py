@@ -31,7 +31,7 @@ class Identity(NamedTuple):
 
 
 def media_files(stored: Mapping[str, Form], clip: Clip) -> list[Path]:
-    """Returns the media files of a clip that are decoded; files of arrays are hashed elsewhere."""
+    """Returns the media files of a clip that are decoded; files of arrays are not among them."""
     forms = {m: form for m, form in stored.items() if not isinstance(form, ArrayForm)}
     files = [form.file(clip.of(modality)) for modality, form in forms.items()]
     return list(dict.fromkeys(file for file in files if file is not None))

@@ -1,4 +1,4 @@
-"""Sources: the data sets that a configuration can name, one in each file of this folder."""
+"""Sources: the data sets that a configuration can name, one a file; all files here are imported."""
 
 import importlib
 import pkgutil

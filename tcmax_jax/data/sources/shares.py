@@ -1,4 +1,4 @@
-"""Shares of redundant, unique and synergistic examples, and the label information they imply.
+"""Shares of redundant, unique and synergistic examples, and the information that they imply.
 
 In each example two variables a and v, one a modality, take the values of the C classes; the label y
 is uniform. A share of the examples is

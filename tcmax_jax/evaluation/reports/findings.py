@@ -1,4 +1,4 @@
-"""Sentences at the top of a report, generated from its numbers."""
+"""Sentences of a report that are generated from its numbers."""
 
 import math
 from collections.abc import Mapping, Sequence

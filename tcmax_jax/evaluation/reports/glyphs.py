@@ -37,7 +37,7 @@ def literal(draw: Callable[..., list[Figure]]) -> Callable[..., list[Figure]]:
 
 
 def drawable(text: str) -> str:
-    """Returns a text with characters that no font of this machine has written as escapes."""
+    """Returns a text with those characters escaped that no font of this machine has."""
     text = visible(text)
     lacking = _lacking(text, families(text))
     return escaped(text, lambda character: character in lacking) if lacking else text

@@ -106,7 +106,7 @@ def logarithmic(ax: Axes) -> None:
 
 
 def inner_ends(lines: Iterable[Sequence[float]]) -> tuple[float, float]:
-    """Returns the least and the greatest number of lines, without outliers.
+    """Returns the least and the greatest value of lines, without outliers.
 
     These are a line far from all others, and a number far from both its neighbours.
 

@@ -55,7 +55,7 @@ def find_folders(patterns: Sequence[str]) -> tuple[list[Path], list[Path]]:
 
 
 def read_runs(folders: Sequence[Path]) -> dict:
-    """Reads the runs to report on, in an order independent of their folder names.
+    """Reads the runs to report on, in an order independent of how the folders are given.
 
     Args:
       folders: of single runs, at least one.

@@ -151,7 +151,7 @@ def study_blocks(study: Mapping, figure: str, level: int) -> list[dict]:
 
 
 def _shown(study):
-    """Returns a sentence on the range of each line and the values of the field at its ends."""
+    """Returns a sentence on each line's lowest and highest fused accuracy, and at which values."""
     values, name = [json.dumps(point["value"]) for point in study["points"]], Name("accuracy")
     ranges = []
     for line in study_lines(study):
@@ -184,7 +184,7 @@ def _rows(study):
 
 
 def _intervals(row, difference):
-    """Returns {key: interval} of a row, with its difference."""
+    """Returns {key: interval} of a row; that of its difference has the key `difference`."""
     shown = {difference: row["difference"]} if row["difference"] else {}
     return {**row["metrics"], **(row["cost"] or {}), **shown}
 

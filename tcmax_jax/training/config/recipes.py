@@ -1,4 +1,4 @@
-"""What the recipes of the paper's data sets share (its section on experiments)."""
+"""What the recipes of the paper's data sets share, from the paper's section on experiments."""
 
 from tcmax_jax import methods as m
 from tcmax_jax.data.inputs import FlowInput, FramesInput, SpectrogramInput

@@ -115,7 +115,7 @@ def _synthetic_modalities():
 
 @section
 class Config(Section):
-    """A run; the defaults train TCMax on the built-in synthetic set.
+    """The configuration of a run; the defaults train TCMax on the built-in synthetic set.
 
     Attributes:
       name: name of the experiment.
@@ -198,7 +198,7 @@ def trainable_heads(method: MethodOptions) -> list[str]:
 
 
 def _check_modality(name, modality, forms):
-    """Checks that an encoder accepts the stored form, before any data is prepared."""
+    """Checks name, input and encoder of a modality against the stored forms."""
     if name in _TAKEN or "+" in name:
         raise SectionError(
             f"modalities.{name}: Expected a name without + and none of {', '.join(_TAKEN)}, which "

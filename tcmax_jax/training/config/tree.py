@@ -24,7 +24,7 @@ class ConfigError(ValueError):
 
 
 def from_dict(tree: Mapping, section: type = Config):
-    """Returns the configuration of plain data from `to_dict` or a JSON file.
+    """Returns the configuration from plain data, such as the result of `to_dict` or JSON.
 
     Args:
       tree: plain data.
