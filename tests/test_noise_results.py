@@ -131,3 +131,57 @@ def test_readme_and_when_to_use_tell_the_faces_as_measured():
     ):
         means = [f"{100 * methods[m][key]['mean']:.1f}" for m in ("joint", "tcmax")]
         assert text.format(*means) in said
+
+
+PICTURES = "marginal/accuracy/visual"
+RESNET = ("accuracy", None, "recalibrated", SOUND, PICTURES, "probe/visual")
+LISTS = {"manifest.csv": ("none", 4), "grid_-10dB/list.csv": ("-10 dB", 5)}  # level, seeds
+
+
+def test_the_page_on_noise_tells_resnets_as_measured():
+    measured = json.loads((RESULTS / "comparisons" / "grid_noise_resnet.json").read_text())
+    text = (RESULTS / "grid_noise.md").read_text()
+    for point in measured["points"]:
+        level, seeds = LISTS[point["value"]]
+        for row in point["rows"]:
+            assert row["seeds"] == list(range(seeds)) and not row["failed"]
+            numbers = [(key, row["metrics"][key] if key else row["difference"]) for key in RESNET]
+            cells = [
+                mean(read_name(key) if key else Name("difference"), x, short=True) if x else "-"
+                for key, x in numbers
+            ]
+            assert f"| {level}, {row['method']} | {' | '.join(cells)} |" in text
+    quiet, loud = measured["points"]
+    said = " ".join(text.split())
+    linear = [f"{100 * point['references']['linear classifier']:.1f}" for point in (quiet, loud)]
+    assert "has {} % without noise and {} % at -10 dB".format(*linear) in said
+    assert f"ensemble ({paired(quiet['runs'], 'tcmax', 'unimodal')} points)" in said
+    ahead = paired(quiet["runs"], "tcmax", "joint", "recalibrated")
+    assert f"recalibrated it is above joint training ({ahead})" in said
+    apart = [paired(point["runs"], "tcmax", "joint") for point in (quiet, loud)]
+    advice = " ".join((ROOT / "docs" / "when_to_use.md").read_text().split())
+    assert "{} points without noise (four seeds) and {} at -10 dB".format(*apart) in advice
+    for method, template, keys in (
+        ("tcmax", "that run has {} % fused, the other four {} to {} %", ("accuracy", "accuracy")),
+        ("joint", "the mouth alone has {} %, in the others {} to {} %", (PICTURES, PICTURES)),
+    ):
+        runs = [run["metrics"] for run in loud["runs"] if run["method"] == method]
+        (lost,) = [run for run in runs if run[PICTURES] < 0.1]
+        rest = sorted(run[keys[1]] for run in runs if run is not lost)
+        numbers = (lost[keys[0]], rest[0], rest[-1])
+        assert template.format(*(f"{100 * x:.1f}" for x in numbers)) in said
+
+
+def test_how_often_the_bound_acts_in_whole_trainings_is_what_was_measured():
+    measured = json.loads((RESULTS / "stability_grid.json").read_text())
+    text = (RESULTS / "stability.md").read_text()
+    for level, runs in measured.items():
+        for run in runs:
+            shares = [*run["bounded"], sum(run["bounded"]) / len(run["bounded"])]
+            cells = [f"{x:.2f}" for x in shares]
+            cells += [f"{100 * run[name]:.1f}" for name in ("accuracy", "mouth")]
+            assert f"| {level}, {run['seed']} | {' | '.join(cells)} |" in text
+    lost = measured["-10 dB"][4]
+    assert lost["mouth"] < 0.1
+    acted = f"acted in {100 * lost['bounded'][0]:.0f} % of the steps"
+    assert acted in " ".join(text.split())
