@@ -159,6 +159,12 @@ def test_the_page_on_noise_tells_resnets_as_measured():
     ahead = paired(quiet["runs"], "tcmax", "joint", "recalibrated")
     assert f"recalibrated it is above joint training ({ahead})" in said
     apart = [paired(point["runs"], "tcmax", "joint") for point in (quiet, loud)]
+    rows = {row["method"]: row["metrics"][PICTURES]["mean"] for row in quiet["rows"]}
+    alone = [f"{100 * rows[method]:.1f}" for method in ("joint", "tcmax")]
+    assert "hardly uses the mouth ({} % alone), TCMax does ({} %)".format(*alone) in said
+    for point in measured["points"]:
+        (row,) = (row for row in point["rows"] if row["method"] == "tcmax")
+        assert abs(row["difference"]["mean"]) < row["difference"]["half_width"]
     advice = " ".join((ROOT / "docs" / "when_to_use.md").read_text().split())
     assert "{} points without noise (four seeds) and {} at -10 dB".format(*apart) in advice
     for method, template, keys in (

@@ -6,8 +6,8 @@ TCMax on the recipe experiments/grid.py, its schedule squeezed into fewer and sm
 SGD and AdamW, in float32 and bfloat16, with the bound and without. AdamW has no bound of its own,
 since it divides gradients by their size; "bounded" puts `bound_decrease` before it. Runs that the
 file has already are not made again, nor those without a bound where it never acted: they are the
-same. 40 minutes on a core; `--steps=20 --seeds=1` to see it run. `--width=64 --optimizers sgd
---dtypes float32`, the encoders of the paper, takes an hour on a core.
+same. 40 minutes on a core; `--steps=20 --seeds=1` to see it run. `--width=64` has the width of the
+paper's encoders, and takes far longer (not measured yet).
 
 Results: experiments/results/stability.md, with the table that this prints.
 """
