@@ -28,6 +28,7 @@ from tcmax_jax.step_bound import bound_decrease
 from tcmax_jax.training import build, passes
 from tcmax_jax.training.config.overrides import load_experiment
 from tcmax_jax.training.optimizer import AdamW
+from tcmax_jax.training.programs import changed
 from tcmax_jax.training.step import training_key
 
 RECIPE = Path(__file__).parents[1] / "grid.py"
@@ -70,7 +71,7 @@ def setup_of(setting: dict, asked) -> build.Setup:
     rate = optimizer.rate(epochs=epochs, steps_per_epoch=asked.steps // epochs)
     first = bound_decrease(rate, momentum) if setting["bounded"] else optax.identity()
     rule = optax.with_extra_args_support(optax.chain(first, optimizer.make(rate)))
-    return build.build(config, asked.data_dir)._replace(optimizer=rule, schedule=rate)
+    return changed(build.build(config, asked.data_dir), optimizer=rule, schedule=rate)
 
 
 def run(setup: build.Setup, step, steps: int) -> dict:

@@ -9,7 +9,7 @@ from jax.stages import Lowered
 from tcmax_jax.methods.base import Loss, Method, follow, joint_logits
 from tcmax_jax.models import MultimodalClassifier
 from tcmax_jax.training import passes
-from tcmax_jax.training.programs import make_programs
+from tcmax_jax.training.programs import changed
 from tcmax_jax.training.setup import Setup
 from tcmax_jax.training.step import encode_step, training_key
 
@@ -40,8 +40,7 @@ def lower_loss(setup: Setup, rows: int) -> tuple[Lowered, Lowered]:
     given = MultimodalClassifier({m: _Given() for m in features}, setup.model.head)
 
     def lower(method):
-        other = setup._replace(model=given, method=method)
-        other = other._replace(programs=make_programs(other))
+        other = changed(setup, model=given, method=method)
         return _lower_step(other, passes.state_shapes(other, features), batch)
 
     return lower(setup.method), lower(_mean_of_logits())

@@ -37,6 +37,12 @@ def make_programs(setup: Setup) -> Programs:
     )
 
 
+def changed(setup: Setup, **parts) -> Setup:
+    """Returns a setup with other parts, and with programs made of these."""
+    other = setup._replace(**parts)
+    return other._replace(programs=make_programs(other))
+
+
 @contextlib.contextmanager
 def shared_programs():
     """Lets runs that are built in its block share equal programs.

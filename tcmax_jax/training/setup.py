@@ -75,7 +75,8 @@ class Setup(NamedTuple):
       optimizer: the update rule.
       parallel: the devices, and how steps are mapped over them.
       epochs: how long it trains.
-      programs: what is compiled of all these.
+      programs: what is compiled of all these; `tcmax_jax.training.programs.changed` makes them anew
+        where a part is another.
     """
 
     config: Config

@@ -4,12 +4,14 @@ import dataclasses
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 from tcmax_jax.commands.stand_in import stand_in
+from tcmax_jax.step_bound import bound_decrease
 from tcmax_jax.training import passes, programs
 from tcmax_jax.training.build import build
-from tcmax_jax.training.programs import make_programs, programs_of, shared_programs
+from tcmax_jax.training.programs import changed, make_programs, programs_of, shared_programs
 from tcmax_jax.training.step import training_key
 from tests.training.tiny import tiny_config
 
@@ -101,6 +103,13 @@ def two_steps(setup):
     for _, batch in zip(range(2), passes.training_batches(setup, 0), strict=False):
         state, metrics = setup.programs.step(state, over.put(batch), key)
     return over.first(state), over.scalars(metrics)
+
+
+def test_other_parts_take_effect_in_the_programs(devices):
+    setup = setup_of(devices[:1], optimizer__bound_decrease="false")
+    bounded = optax.chain(bound_decrease(setup.schedule, 0.9), setup.optimizer)
+    assert "bounded_steps" not in two_steps(setup)[1]
+    assert "bounded_steps" in two_steps(changed(setup, optimizer=bounded))[1]
 
 
 @pytest.mark.parametrize("method", ["tcmax", "pmr"])  # pmr has a program for epochs, too
