@@ -32,9 +32,7 @@ _PREFIXES = ("", "k", "M", "G", "T", "P")
 _WIDTH = 80
 _NOTE = (
     "These are the numbers of the TPU compiler (libtpu {libtpu}, jax {jax}); nothing was measured. "
-    "Bytes are overestimated: copies between HBM and on-chip memory count twice, at their start "
-    "and at their end, so the time at peak bandwidth is not a bound. Exchanges between chips and "
-    "waiting for data come on top."
+    "The two times are lower bounds; exchanges between chips and waiting for data come on top."
 )
 _LOOPS = (
     "Operations in a loop count once (loops: {loops}): the true numbers of FLOPs, bytes and "
@@ -90,8 +88,8 @@ def make_plan(config: Config, chips: Slice, classes: int | None, *, brief: bool 
       Plain data: what was planned, "versions", "memory" (bytes that a chip has), "training" and
       "evaluation" (see `Cost`, of one chip, and "seconds" {"flops", "bytes"} at its peak; None for
       a step that does not fit), "loss" ("flops" and "bytes", shares of the step; "collectives",
-      what it adds), "examples_per_second" {"flops", "bytes"} (of all hosts, at those peaks),
-      "largest_batch" (None if none fits).
+      what it adds), "examples_per_second" (of all hosts, at most), "largest_batch" (None if none
+      fits).
 
     Raises:
       ValueError: a batch that the chips cannot share.
@@ -119,8 +117,8 @@ def make_plan(config: Config, chips: Slice, classes: int | None, *, brief: bool 
     }
     if training is not None:
         planned["loss"] = _loss_share(setup, training)
-        seconds = planned["training"]["seconds"]
-        planned["examples_per_second"] = {x: sizes.batch_size / t for x, t in seconds.items()}
+        seconds = max(planned["training"]["seconds"].values())
+        planned["examples_per_second"] = sizes.batch_size / seconds
     if not brief:
         evaluation = _compile("evaluation", lower_encoding, setup, sizes.eval_batch_size)
         planned["evaluation"] = _described(evaluation, chips)
@@ -226,17 +224,15 @@ def _conclusions(planned):
             "training.batch_size, set model.dtype=bfloat16, or take more chips."
         )
     else:
-        loss, rates = planned["loss"], planned["examples_per_second"]
+        loss, rate = planned["loss"], planned["examples_per_second"]
         added = ", ".join(f"{n} {kind}" for kind, n in loss["collectives"].items()) or "no exchange"
         yield (
-            f"The loss takes {loss['flops']:.2%} of the FLOPs and {loss['bytes']:.2%} of the bytes "
-            f"of the training step, and needs {added}."
+            f"The loss takes {loss['flops']:.2%} of the FLOPs and {loss['bytes']:.2%} of the HBM "
+            f"traffic of the training step, and needs {added}."
         )
-        each = {name: rate / planned["hosts"] for name, rate in rates.items()}
         yield (
-            f"At peak FLOP/s training takes at most {rates['flops']:.0f} examples/s; peak "
-            f"bandwidth gives {rates['bytes']:.0f}, which is not a bound. Each host has to provide "
-            f"{each['flops']:.0f} or {each['bytes']:.0f} of them."
+            f"The longer of the two times allows at most {rate:.0f} examples/s; each host then has "
+            f"to provide {rate / planned['hosts']:.0f} of them."
         )
     size = planned["largest_batch"]
     yield (
@@ -264,7 +260,7 @@ _ROWS = {
     ),
     "FLOPs": lambda planned, step: _amount(step["flops"], ""),
     "time at peak FLOP/s": _milliseconds("flops"),
-    "bytes read and written": lambda planned, step: _amount(step["bytes"], "B"),
+    "HBM traffic": lambda planned, step: _amount(step["bytes"], "B"),
     "time at peak bandwidth": _milliseconds("bytes"),
 }
 
