@@ -202,7 +202,7 @@ def test_how_often_the_bound_acts_in_whole_trainings_is_what_was_measured():
     bounded = [run["mouth"] < 0.1 for runs in measured.values() for run in runs]
     assert (sum(bounded), len(bounded), len(unbounded)) == (1, 10, 5)
     objective = " ".join((ROOT / "docs" / "objective.md").read_text().split())
-    assert "of ten trainings of ResNet-18 at rate 0.1 with the bound one lost" in objective
+    assert "At width 8 of ten whole trainings with the bound one lost" in objective
     assert (
         f"the difference is {mean(Name('difference'), interval(apart), short=True)} points" in said
     )

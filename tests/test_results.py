@@ -32,9 +32,18 @@ def phase_page(benchmark):
 
 
 def test_how_often_the_bound_acts_is_what_was_measured(benchmark):
-    measured = json.loads((RESULTS / "stability_recipe.json").read_text())
     page = (RESULTS / "stability.md").read_text()
-    assert benchmark("stability_recipe").table(measured) in page
+    for name in ("stability_recipe", "stability_recipe_64"):
+        measured = json.loads((RESULTS / f"{name}.json").read_text())
+        assert benchmark("stability_recipe").table(measured) in page
+    ends = {
+        row["bounded"]: [x["accuracy at the end"] for x in row["runs"]] for row in measured["rows"]
+    }
+    assert min(ends[True]) > 0.6
+    assert max(ends[False]) < 0.2
+    means = [f"{sum(x) / len(x):.2f}" for x in (ends[True], ends[False])]
+    objective = " ".join((ROOT / "docs" / "objective.md").read_text().split())
+    assert "accuracy of {} with the bound and {} without it".format(*means) in objective
 
 
 def accuracy(redundancy, synergy, difficulty, name):

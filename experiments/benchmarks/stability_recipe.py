@@ -7,7 +7,7 @@ SGD and AdamW, in float32 and bfloat16, with the bound and without. AdamW has no
 since it divides gradients by their size; "bounded" puts `bound_decrease` before it. Runs that the
 file has already are not made again, nor those without a bound where it never acted: they are the
 same. 40 minutes on a core; `--steps=20 --seeds=1` to see it run. `--width=64` has the width of the
-paper's encoders, and takes far longer (not measured yet).
+paper's encoders, and takes some 12 minutes of a core for each run.
 
 Results: experiments/results/stability.md, with the table that this prints.
 """
