@@ -1,7 +1,7 @@
 """What the recipes of the paper's data sets need of TPU slices, as the TPU compiler says.
 
     pip install 'tcmax_jax[tpu-plan]'
-    python experiments/benchmarks/tpu_plan.py                     # all cells; a day on two cores
+    python experiments/benchmarks/tpu_plan.py                     # all: up to 5 minutes each
     python experiments/benchmarks/tpu_plan.py --only=crema_d      # those whose name has it
     python experiments/benchmarks/tpu_plan.py --page              # the page alone
 

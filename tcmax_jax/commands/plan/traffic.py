@@ -34,11 +34,8 @@ def _moved(instruction: Instruction, computation: Computation, program: Program)
         return 0
     if opcode == "custom-call" and _KERNEL not in instruction.text:
         return 0
-    if opcode.endswith("-done"):  # of a copy, a slice or an exchange that runs beside others
-        arrived = sum(array.stored for array in instruction.result)
-        sources = {name: _in_hbm(known[name]) for name in known[instruction.operands[0]].operands}
-        read = [min(sum(array.stored for array in arrays), arrived) for arrays in sources.values()]
-        return sum(read) + sum(array.stored for array in _in_hbm(instruction))
+    if opcode.endswith("-done"):
+        return _moved_beside(instruction, computation)
     stays, read = instruction.in_place(), {}
     for position, name in enumerate(instruction.operands):
         if position not in stays.values() and len(known[name].result) == 1:
@@ -51,6 +48,15 @@ def _moved(instruction: Instruction, computation: Computation, program: Program)
         if array.in_hbm and i not in stays
     )
     return sum(read.values()) + sum(written)
+
+
+def _moved_beside(done: Instruction, computation: Computation) -> int:
+    """Returns the bytes of a copy, slice or exchange that ran beside other instructions."""
+    known = computation.instructions
+    arrived = sum(array.stored for array in done.result)
+    sources = [_in_hbm(known[name]) for name in set(known[done.operands[0]].operands)]
+    read = sum(min(sum(array.stored for array in arrays), arrived) for arrays in sources)
+    return read + sum(array.stored for array in _in_hbm(done))
 
 
 def _in_hbm(instruction: Instruction) -> list[Array]:
